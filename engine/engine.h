@@ -1,0 +1,94 @@
+#pragma once
+// Engine: one loaded model and the thread that runs it. The server's only door to computing.
+// Every public function may be called from any thread.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/error.h"
+#include "engine/request.h"
+
+namespace olx::engine {
+
+struct EngineOptions {
+  std::string model_path;              // a GGUF file
+  std::string template_text;           // Go template of a TEMPLATE layer; "": the GGUF's own chat template
+  std::vector<std::string> adapter_paths;
+  std::string device = "cpu";          // a row of backends.inc
+  std::string cpu_isa;                 // OLLAMAX_CPU
+  int n_threads = 0;                   // 0: physical cores
+  int n_ctx = 4096;                    // context of one sequence, tokens; cut to the model's training context
+  int n_parallel = 1;                  // sequences decoded together
+  int n_batch = 512;                   // tokens of a prefill micro-batch
+  std::string kv_cache_type = "f16";   // f32, f16, q8_0
+  // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
+  std::function<bool(float fraction)> on_progress;
+};
+
+struct ModelInfo {
+  std::string architecture;        // "llama"
+  std::string name;
+  std::string parameter_size;      // "134.52M"
+  std::string quantization;        // "Q4_1"
+  int64_t n_parameters = 0;
+  int64_t n_ctx_train = 0;
+  int64_t n_ctx = 0;
+  int64_t n_embd = 0;
+  int64_t vocab_size = 0;
+  uint64_t weight_bytes = 0;       // resident
+  uint64_t kv_bytes = 0;
+  std::string device;
+  bool has_chat_template = false;
+  bool has_tools = false;          // the template uses tools
+  bool has_thinking = false;
+  bool is_embedding = false;       // pooling declared: no generation
+  std::vector<std::string> default_stops;
+};
+
+struct EngineStats {
+  int64_t n_active = 0;
+  int64_t n_queued = 0;
+  int64_t n_prompt_tokens = 0;
+  int64_t n_generated_tokens = 0;
+};
+
+// Log-probabilities after each position, for `inspect logits`.
+struct PositionLogits {
+  double logsumexp = 0;
+  std::vector<std::pair<int32_t, double>> top;  // id, log-probability; most likely first
+};
+
+class Engine {
+ public:
+  // Throws EngineError (kModelLoad, kUnsupported, kOutOfMemory, kCancelled) or gguf::FormatError.
+  static std::unique_ptr<Engine> open(const EngineOptions& options);
+  ~Engine();
+
+  const ModelInfo& info() const;
+
+  // The prompt text of a conversation. Throws EngineError(kInvalidRequest) when the template refuses it.
+  std::string render_chat(const ChatRequest& request) const;
+  // add_bos: apply the model's own BOS/EOS rule; parse_special: special tokens in the text become their ids.
+  std::vector<int32_t> tokenize(std::string_view text, bool add_bos, bool parse_special) const;
+  std::string detokenize(std::span<const int32_t> tokens) const;
+
+  // Queues a generation. Throws EngineError(kInvalidRequest, kContextTooLong) before anything is queued.
+  TokenStream submit(GenerateRequest request);
+
+  // Runs the tokens through the network alone and returns the distribution after each. Waits its turn.
+  std::vector<PositionLogits> logits(std::span<const int32_t> tokens, int n_top);
+
+  EngineStats stats() const;
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace olx::engine

@@ -1,0 +1,2 @@
+#include "engine/text/tokenizer.h"
+#include "engine/text/chat_template.h"

@@ -1,0 +1,227 @@
+#pragma once
+// One Args struct per Op. The comment above each is the contract: seven tags, always in this order, checked by a test.
+// Kernels do not repeat it. n_tokens may be smaller than the memory was planned for; it changes from step to step.
+// Every struct has rows(): the number of work units a RowRange counts.
+
+#include "kernels/api/op.h"
+#include "kernels/api/tensor_view.h"
+
+namespace olx::kernels {
+
+// shapes: y [n_tokens, n_cols]; table [n_rows, n_cols]; ids [n_tokens]. Work unit: a token.
+// layout: table as its WeightView says; y f32 row-major.
+// align: y 4 bytes; table 64 bytes when packed.
+// alias: none.
+// numerics: exact decode of the block, times scale in f32: |err| <= 2^-23 |y|.
+// errors: none; ids are within [0, n_rows) by the scheduler's promise.
+// source: Vaswani et al. 2017, section 3.4 (scale: Gemma multiplies by sqrt(d_model)).
+struct EmbedArgs {
+  MatrixView y;
+  WeightView table;
+  const int32_t* ids = nullptr;
+  float scale = 1.0f;
+  int64_t rows() const { return y.n_rows; }
+};
+
+// shapes: y: the format's encoding of x [n_tokens, n_cols]. Work unit: a token.
+// layout: x f32 row-major; y as its ActivationFormat defines. n_cols % 32 == 0.
+// align: y 64 bytes.
+// alias: none.
+// numerics: the format states the step; reference returns it as the bound of a decode.
+// errors: none; NaN and infinity in x may give any value in that token's block, never a trap.
+// source: LLM.int8(), Dettmers et al. 2022 (absmax scaling), here per block of 32.
+struct QuantizeArgs {
+  ActivationView y;  // y.data is written
+  MatrixView x;
+  int64_t rows() const { return x.n_rows; }
+};
+
+// shapes: y [n_tokens, n_rows]; x [n_tokens, n_cols]; w [n_rows, n_cols]; bias [n_rows]; residual [n_tokens, n_rows].
+//   Work unit: a row of w (a column of y).
+// layout: w as its layout says; ranges start at multiples of layout->row_multiple.
+// align: w 64 bytes when packed; y 4 bytes.
+// alias: residual may be y; nothing else.
+// numerics: y = sum_k x w (+ bias) (+ residual), f32 or exact integer partial sums, f32 accumulation;
+//   |err| <= (n_cols + 8) 2^-24 sum|x w| + the activation format's step times sum|w|.
+// errors: none.
+// source: https://en.wikipedia.org/wiki/Basic_Linear_Algebra_Subprograms (GEMM with B transposed).
+struct MatmulArgs {
+  MatrixView y;
+  ActivationView x;
+  WeightView w;
+  const float* bias = nullptr;
+  const float* residual = nullptr;  // same stride as y
+  int64_t rows() const { return w.n_rows; }
+};
+
+// shapes: y, x [n_tokens, n_cols], n_cols = n_groups * group_cols; weight [group_cols]. Work unit: a token.
+//   Each group of group_cols columns is normalised on its own (group_cols = head_dim for a q/k norm).
+// layout: row-major f32.
+// align: 4 bytes.
+// alias: y may be x.
+// numerics: y = x / sqrt(mean(x^2) + eps) * weight; |err| <= (group_cols + 8) 2^-24 |y|.
+// errors: none.
+// source: Zhang & Sennrich 2019, arXiv:1910.07467.
+struct RmsNormArgs {
+  MatrixView y;
+  MatrixView x;
+  const float* weight = nullptr;  // nullptr: no multiplication
+  int64_t group_cols = 0;
+  float eps = 0.0f;
+  int64_t rows() const { return x.n_rows; }
+};
+
+// How positions become angles; fixed per model (and per layer kind).
+struct RopeConfig {
+  int64_t n_rot = 0;            // rotated dimensions of a head, even
+  bool is_neox = false;         // false: pairs (2i, 2i+1); true: pairs (i, i + n_rot/2)
+  double freq_base = 10000.0;
+  double freq_scale = 1.0;      // 1 / linear scaling factor
+  double ext_factor = 0.0;      // YaRN mix; 0 turns YaRN off
+  double attn_factor = 1.0;     // multiplies cos and sin
+  double beta_fast = 32.0;
+  double beta_slow = 1.0;
+  int64_t n_ctx_orig = 0;       // training context for YaRN
+  const float* freq_factors = nullptr;  // [n_rot / 2] or nullptr
+};
+
+// shapes: table [n_tokens, n_rot]: for each i < n_rot/2 the pair cos, sin at 2i, 2i+1; tokens [n_tokens]. Work unit: a token.
+// layout: f32 row-major.
+// align: 4 bytes.
+// alias: none.
+// numerics: angles in double; |err| <= 2^-23 attn_factor'.
+// errors: none.
+// source: Su et al. 2021, arXiv:2104.09864; Peng et al. 2023, arXiv:2309.00071 (YaRN).
+struct RopeTableArgs {
+  MatrixView table;
+  const TokenSlot* tokens = nullptr;
+  RopeConfig config;
+  int64_t rows() const { return table.n_rows; }
+};
+
+// shapes: x [n_tokens, n_heads * head_dim]; table [n_tokens, n_rot]. Work unit: a token.
+// layout: f32 row-major; dimensions >= n_rot of a head are left alone.
+// align: 4 bytes.
+// alias: in place on x.
+// numerics: one rotation in f32: |err| <= 2^-22 (|a| + |b|) per pair.
+// errors: none.
+// source: as RopeTableArgs.
+struct RopeArgs {
+  MatrixView x;
+  MatrixView table;
+  int64_t n_heads = 0;
+  int64_t head_dim = 0;
+  bool is_neox = false;
+  int64_t rows() const { return x.n_rows; }
+};
+
+// shapes: k, v [n_tokens, n_kv_heads * head_dim]; tokens [n_tokens]. Work unit: a token.
+// layout: as KvView says; pages named by the block table are writable.
+// align: 64 bytes for pages.
+// alias: none.
+// numerics: round to nearest even for f16; q8_0 as gguf/quantize.h.
+// errors: none.
+// source: Kwon et al. 2023, arXiv:2309.06180 (paged attention).
+struct KvStoreArgs {
+  KvView kv;
+  MatrixView k;
+  MatrixView v;
+  const TokenSlot* tokens = nullptr;
+  int64_t rows() const { return k.n_rows; }
+};
+
+// shapes: y, q [n_tokens, n_heads * head_dim]; tokens [n_tokens]; sinks [n_heads].
+//   Work unit: a (kv head, token) pair, kv head slowest: unit = kv_head * n_tokens + token.
+// layout: f32 row-major; cache as KvView says. n_heads % n_kv_heads == 0; head h reads kv head h / (n_heads / n_kv_heads).
+// align: 4 bytes; pages 64.
+// alias: none.
+// numerics: softmax over cached positions p with p <= position and position - p < sliding_window (0: no limit) of
+//   softcap(scale q.k); f32 accumulation: |err| <= (n_positions + head_dim + 16) 2^-22 max|v|.
+// errors: none.
+// source: Vaswani et al. 2017; Dao et al. 2022 (online softmax); soft-cap: Gemma 2 report, arXiv:2408.00118.
+struct AttentionArgs {
+  MatrixView y;
+  MatrixView q;
+  KvView kv;
+  const TokenSlot* tokens = nullptr;
+  int64_t n_heads = 0;
+  float scale = 1.0f;
+  float softcap = 0.0f;          // 0: none
+  int64_t sliding_window = 0;    // 0: none
+  const float* sinks = nullptr;  // an extra logit per head that only enters the denominator
+  int64_t rows() const { return kv.n_kv_heads * q.n_rows; }
+};
+
+enum class Activation : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
+
+// shapes: y, gate, up [n_tokens, n_cols]. Work unit: a token.
+// layout: f32 row-major, each with its own stride.
+// align: 4 bytes.
+// alias: y may be gate or up.
+// numerics: y = act(gate) * up; |err| <= 2^-20 (|y| + |up|).
+// errors: none.
+// source: Shazeer 2020, arXiv:2002.05202.
+struct GatedActivationArgs {
+  MatrixView y;
+  MatrixView gate;
+  MatrixView up;
+  Activation activation = Activation::kSilu;
+  int64_t rows() const { return y.n_rows; }
+};
+
+// shapes: y, a, b [n_tokens, n_cols]. Work unit: a token.
+// layout: f32 row-major. b.row_stride_elems may be 0: one row for all tokens.
+// align: 4 bytes.
+// alias: y may be a or b.
+// numerics: one rounding.
+// errors: none.
+// source: elementwise sum.
+struct AddArgs {
+  MatrixView y;
+  MatrixView a;
+  MatrixView b;
+  int64_t rows() const { return y.n_rows; }
+};
+
+// shapes: y, x [n_tokens, n_cols]. Work unit: a token.
+// layout: f32 row-major.
+// align: 4 bytes.
+// alias: y may be x.
+// numerics: one rounding.
+// errors: none.
+// source: elementwise product with a constant.
+struct ScaleArgs {
+  MatrixView y;
+  MatrixView x;
+  float scale = 1.0f;
+  int64_t rows() const { return y.n_rows; }
+};
+
+// shapes: y, x [n_tokens, n_cols]. Work unit: a token.
+// layout: f32 row-major.
+// align: 4 bytes.
+// alias: y may be x.
+// numerics: y = cap * tanh(x / cap); |err| <= 2^-20 cap.
+// errors: none.
+// source: Gemma 2 report, arXiv:2408.00118, section 2.
+struct SoftcapArgs {
+  MatrixView y;
+  MatrixView x;
+  float cap = 1.0f;
+  int64_t rows() const { return y.n_rows; }
+};
+
+// shapes: y, x [n_tokens, n_cols]. Work unit: a token.
+// layout: f32 row-major.
+// align: 4 bytes.
+// alias: y may be x.
+// numerics: |err| <= (n_cols + 16) 2^-22 y + 2^-126; -inf gives 0.
+// errors: none; a row of only -inf gives zeros.
+// source: max-subtracted softmax.
+struct SoftmaxArgs {
+  MatrixView y;
+  MatrixView x;
+  int64_t rows() const { return y.n_rows; }
+};
+
+}  // namespace olx::kernels

@@ -1,0 +1,87 @@
+#pragma once
+// Where things run. A Backend is a row in backends.inc; it makes Devices; a Device owns memory and executes plans.
+// Used by the engine. Device sees kernels only as rows of the registry.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/api/op.h"
+#include "kernels/api/tensor_view.h"
+
+namespace olx::kernels {
+
+struct KernelRow;
+
+// A device or driver that fails, or memory that cannot be had. what() is one line for the user.
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// CPU instruction sets and the like, as bits a row may require.
+enum Feature : uint64_t {
+  kFeatureNone = 0,
+  kFeatureAvx2 = 1 << 0,        // AVX2 + FMA + F16C
+  kFeatureAvx512 = 1 << 1,      // F, BW, VL, DQ, VBMI
+  kFeatureAvx512Vnni = 1 << 2,
+  kFeatureNeonDot = 1 << 3,     // armv8.2-a + dotprod
+  kFeatureAvxVnni = 1 << 4,
+};
+using Features = uint64_t;
+
+struct DeviceInfo {
+  std::string backend;  // "cpu", "reference"
+  std::string name;     // "AMD EPYC, 2 threads, avx512"
+  Features features = 0;
+  int n_threads = 1;
+  uint64_t memory_bytes = 0;
+};
+
+// Device memory, freed with the object. host() is non-null where the CPU can address it. 64-byte aligned at least.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual void* data() = 0;
+  virtual void* host() = 0;
+  virtual size_t size_bytes() const = 0;
+};
+
+// One step of a plan: a chosen kernel and its arguments, which the caller keeps alive and may change between executions.
+struct BoundNode {
+  const KernelRow* kernel = nullptr;
+  void* args = nullptr;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceInfo& info() const = 0;
+  // Zeroed memory. Throws DeviceError naming the size.
+  virtual std::unique_ptr<Buffer> allocate(size_t size_bytes) = 0;
+  // Runs the nodes in order, each to its end before the next begins, and returns when all are done (CPU) or enqueued.
+  // No allocation, lock or log between nodes. `cancel`, when given, is looked at between nodes; true: returns false.
+  virtual bool execute(std::span<const BoundNode> nodes, const volatile bool* cancel = nullptr) = 0;
+  virtual void sync() = 0;
+  // Runs fn(part, n_parts) on every thread of the device's pool (CPU: packing at load). Others run it once.
+  virtual void parallel(void (*fn)(void* context, int part, int n_parts), void* context) = 0;
+};
+
+struct DeviceOptions {
+  int n_threads = 0;     // 0: physical cores
+  std::string cpu_isa;   // "", "portable", "avx2", "avx512", "neon": forces one; DeviceError when it cannot be had
+};
+
+struct Backend {
+  const char* name;                                            // "cpu"
+  const char* unavailable_reason;                              // nullptr when compiled in
+  std::unique_ptr<Device> (*open)(const DeviceOptions& options);  // throws DeviceError
+};
+std::span<const Backend> backends();               // compiled-in rows of backends.inc
+const Backend* find_backend(std::string_view name);
+
+}  // namespace olx::kernels

@@ -1,0 +1,28 @@
+#pragma once
+// The closed list of operations a plan is made of. Every op has one Args struct in args.h; that comment is its contract.
+
+#include <cstdint>
+#include <string_view>
+
+namespace olx::kernels {
+
+enum class Op : uint8_t {
+  kEmbed,            // token ids -> rows of the embedding table
+  kQuantize,         // f32 activations -> the activation format a matmul row wants
+  kMatmul,           // y = x W^T (+ bias) (+ residual)
+  kRmsNorm,
+  kRopeTable,        // positions -> cos/sin, once per step and rope configuration
+  kRope,             // rotate q or k in place with such a table
+  kKvStore,          // k, v of this step -> cache pages
+  kAttention,        // causal attention over cache pages
+  kGatedActivation,  // act(gate) * up
+  kAdd,              // y = a + b
+  kScale,            // y = x * s
+  kSoftcap,          // y = c * tanh(x / c)
+  kSoftmax,
+};
+inline constexpr int kNumOps = 13;
+
+std::string_view op_name(Op op);  // "matmul"
+
+}  // namespace olx::kernels

@@ -1,0 +1,63 @@
+#pragma once
+// The table of kernels: what exists, what it needs, and which one a plan takes. One row = one kernel.
+// Rows come from the kernels.inc of each backend folder and from plugins; tests and benchmarks walk the same rows.
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/api/args.h"
+#include "kernels/api/backend.h"
+
+namespace olx::kernels {
+
+// Serial code for a slice of work units. `args` is the op's Args struct.
+using KernelFn = void (*)(const void* args, RowRange range);
+// Whether the row can take these arguments at all (shapes, strides); nullptr: always. n_tokens is the planned maximum.
+using AcceptsFn = bool (*)(const void* args);
+
+struct KernelRow {
+  Op op = Op::kAdd;
+  const char* backend = "";  // "cpu", "reference"
+  const char* name = "";     // "matmul_q4_k_avx512"
+  const char* variant = "";  // "avx512": what OLLAMAX_KERNELS and OLLAMAX_CPU name
+  DType dtype = DType::kF32;  // of the weight (kEmbed, kMatmul) or the cache (kKvStore, kAttention); otherwise kF32
+  const ActivationFormat* activation = &kActivationF32;  // kMatmul, kQuantize
+  const WeightLayout* layout = nullptr;                  // kMatmul, kEmbed: the packing it reads; nullptr: native
+  Features features = 0;
+  int rank = 0;  // highest accepted rank wins; negative: available, never default
+  AcceptsFn accepts = nullptr;
+  KernelFn run = nullptr;
+};
+
+class KernelRegistry {
+ public:
+  // All compiled-in rows plus those of loaded plugins. Built on first use; thread-safe.
+  static const KernelRegistry& instance();
+
+  std::span<const KernelRow> rows() const { return rows_; }
+
+  struct Query {
+    Op op = Op::kAdd;
+    DType dtype = DType::kF32;
+    const ActivationFormat* activation = nullptr;  // kQuantize: must match; nullptr: any
+    const WeightLayout* layout = nullptr;          // kEmbed: must match (nullptr means native); ignored for kMatmul
+    const void* args = nullptr;                    // for accepts(); may be nullptr
+  };
+  // The best row the device can run, honouring overrides; nullptr when there is none.
+  const KernelRow* select(const Query& query, const DeviceInfo& device) const;
+
+ private:
+  KernelRegistry();
+  std::vector<KernelRow> rows_;
+};
+
+// Overrides of the default choice: "matmul.q4_k=avx2,attention=portable" (also from OLLAMAX_KERNELS).
+// Throws std::invalid_argument whose text lists the valid names.
+void set_kernel_overrides(std::string_view spec);
+
+// Refuses arguments that break the contract: returns "" or one line naming op, expected and got. Called when a plan is built.
+std::string validate(Op op, const void* args);
+
+}  // namespace olx::kernels

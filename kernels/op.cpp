@@ -1,0 +1,17 @@
+#include "kernels/api/op.h"
+
+#include <array>
+
+#include "gguf/check.h"
+
+namespace olx::kernels {
+
+std::string_view op_name(Op op) {
+  constexpr std::array<std::string_view, kNumOps> kNames{"embed",     "quantize",  "matmul", "rms_norm", "rope_table",
+                                                         "rope",      "kv_store",  "attention", "gated_activation",
+                                                         "add",       "scale",     "softcap", "softmax"};
+  OLX_CHECK(static_cast<size_t>(op) < kNames.size());
+  return kNames[static_cast<size_t>(op)];
+}
+
+}  // namespace olx::kernels

@@ -1,0 +1,31 @@
+# What every target of this project has in common, said once.
+
+add_library(olx_options INTERFACE)
+target_include_directories(olx_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(olx_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+# No fused multiply-add is invented by the compiler: results do not depend on the flags of a file.
+target_compile_options(olx_options INTERFACE -ffp-contract=off)
+if(OLLAMAX_WERROR)
+  target_compile_options(olx_options INTERFACE -Werror)
+endif()
+if(OLLAMAX_SANITIZE)
+  target_compile_options(olx_options INTERFACE -fsanitize=${OLLAMAX_SANITIZE} -fno-sanitize-recover=all
+                                               -fno-omit-frame-pointer)
+  target_link_options(olx_options INTERFACE -fsanitize=${OLLAMAX_SANITIZE})
+endif()
+
+# olx_library(name SOURCES … [DEPENDS …] [PRIVATE_DEPENDS …])
+function(olx_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC olx_options ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE_DEPENDS})
+endfunction()
+
+# olx_test(name SOURCES … DEPENDS … [LABELS …]): a Catch2 program whose test cases are found by ctest.
+function(olx_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE olx_test_support ${ARG_DEPENDS})
+  catch_discover_tests(${name} TEST_PREFIX "${name}." PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600
+                       DISCOVERY_MODE PRE_TEST)
+endfunction()
