@@ -1,0 +1,84 @@
+#pragma once
+// ModelRunner: a loaded network with its KV cache: token ids in, logits out. The scheduler is its only caller.
+// It knows nothing of text, sampling or requests. One thread at a time may call it.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "engine/model/model_config.h"
+#include "gguf/reader.h"
+
+namespace olx::engine {
+
+struct RunnerOptions {
+  std::string device = "cpu";  // a row of backends.inc
+  std::string cpu_isa;         // DeviceOptions::cpu_isa
+  int n_threads = 0;           // 0: physical cores
+  int n_ctx = 4096;            // most positions of one sequence
+  int n_sequences = 1;         // sequence ids are 0 .. n_sequences - 1
+  int n_batch = 512;           // most tokens of one forward()
+  int n_logits_max = 0;        // most tokens of one forward() that may want logits; 0: max(n_sequences, 8)
+  gguf::DType kv_dtype = gguf::DType::kF16;  // kF32, kF16 or kQ8_0
+  // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
+  std::function<bool(float fraction)> on_progress;
+};
+
+// One token of a step. Tokens of one sequence come in order of position, each position following the cached ones.
+struct BatchToken {
+  int32_t id = 0;        // [0, vocab_size)
+  int32_t sequence = 0;
+  int32_t position = 0;
+  bool wants_logits = false;
+};
+
+class ModelRunner {
+ public:
+  // `file` is only needed during the call. Throws EngineError (kUnsupported, kModelLoad, kOutOfMemory, kCancelled) or
+  // gguf::FormatError.
+  static std::unique_ptr<ModelRunner> open(const gguf::GgufFile& file, const RunnerOptions& options);
+  ~ModelRunner();
+
+  const ModelConfig& config() const;
+  const RunnerOptions& options() const;  // with defaults resolved (n_threads, n_logits_max)
+  std::string device_name() const;       // "AMD EPYC, 2 threads, avx512"
+  uint64_t weight_bytes() const;         // resident, packed
+  uint64_t kv_bytes() const;
+  uint64_t scratch_bytes() const;
+  int64_t n_parameters() const;
+  // One line per kind of node: which kernel runs it ("matmul q4_1: matmul_q4_1_avx512 x210").
+  std::string describe_plan() const;
+
+  // Runs one step of 1 .. n_batch tokens of any mix of sequences (prefill chunks and decode rows), writing their
+  // keys and values. Each token's position must equal n_positions() of its sequence at its turn, and there must be
+  // room (reserve()). False when `cancel` became true in between: the step's positions are then not in the cache.
+  // Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
+  bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel = nullptr);
+
+  // Logits of the i-th token of the last forward() that wanted them: vocab_size values, writable (a sampler may
+  // change them in place), valid until the next forward().
+  std::span<float> logits(int64_t i);
+
+  // --- the cache ---
+  int64_t n_positions(int32_t sequence) const;  // cached positions: 0 .. n_positions - 1
+  // Makes sure positions [0, n_positions) of the sequence have pages. False: the pool is exhausted or n_ctx reached.
+  // The pool holds n_sequences * n_ctx positions, so a sequence within n_ctx that shares nothing always gets room.
+  bool reserve(int32_t sequence, int64_t n_positions);
+  // Forgets positions >= n_positions (0: everything).
+  void truncate(int32_t sequence, int64_t n_positions);
+  // Makes the first n_positions of `from` also those of `to` (which is emptied first), by sharing pages; a page is
+  // copied when one of its owners writes into it. A prefix is worth sharing from one page (64 tokens) on.
+  void share_prefix(int32_t from, int32_t to, int64_t n_positions);
+  // There is no in-place context shift: cached keys carry their absolute rotation, and a sliding-window model has
+  // more than one rotation per position. To shift, truncate(sequence, n_keep) and forward() the kept tail again:
+  // exact, at the cost of one prefill of the tail.
+
+ private:
+  struct Impl;
+  explicit ModelRunner(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace olx::engine
