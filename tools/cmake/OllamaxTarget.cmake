@@ -14,6 +14,10 @@ if(OLLAMAX_SANITIZE)
   target_link_options(olx_options INTERFACE -fsanitize=${OLLAMAX_SANITIZE})
 endif()
 
+if(OLLAMAX_FUZZ)  # coverage of every library; only the fuzz targets link the driver
+  target_compile_options(olx_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # olx_library(name SOURCES … [DEPENDS …] [PRIVATE_DEPENDS …])
 function(olx_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})
