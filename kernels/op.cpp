@@ -3,6 +3,8 @@
 #include <array>
 
 #include "gguf/check.h"
+#include "kernels/api/registry.h"
+#include "kernels/args_cast.h"
 
 namespace olx::kernels {
 
@@ -12,6 +14,10 @@ std::string_view op_name(Op op) {
                                                          "add",       "scale",     "softcap", "softmax"};
   OLX_CHECK(static_cast<size_t>(op) < kNames.size());
   return kNames[static_cast<size_t>(op)];
+}
+
+int64_t n_work_units(Op op, const void* args) {
+  return visit_args(op, args, [](const auto& typed) { return typed.rows(); });
 }
 
 }  // namespace olx::kernels

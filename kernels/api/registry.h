@@ -2,6 +2,7 @@
 // The table of kernels: what exists, what it needs, and which one a plan takes. One row = one kernel.
 // Rows come from the kernels.inc of each backend folder and from plugins; tests and benchmarks walk the same rows.
 
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,7 +18,7 @@ using KernelFn = void (*)(const void* args, RowRange range);
 // Whether the row can take these arguments at all (shapes, strides); nullptr: always. n_tokens is the planned maximum.
 using AcceptsFn = bool (*)(const void* args);
 
-struct KernelRow {
+struct KernelRow {  // written as a line of a kernels.inc: see kernels/rows.h
   Op op = Op::kAdd;
   const char* backend = "";  // "cpu", "reference"
   const char* name = "";     // "matmul_q4_k_avx512"
@@ -49,13 +50,29 @@ class KernelRegistry {
   const KernelRow* select(const Query& query, const DeviceInfo& device) const;
 
  private:
+  friend void set_kernel_overrides(std::string_view spec);
+  struct Override {
+    Op op;
+    bool any_dtype;
+    DType dtype;
+    std::string value;  // a variant or a row's full name
+  };
   KernelRegistry();
+  std::vector<Override> parse_overrides(std::string_view spec) const;
+  const Override* find_override(Op op, DType dtype) const;  // the caller holds mutex_
+
   std::vector<KernelRow> rows_;
+  mutable std::mutex mutex_;
+  std::vector<Override> overrides_;
 };
 
-// Overrides of the default choice: "matmul.q4_k=avx2,attention=portable" (also from OLLAMAX_KERNELS).
-// Throws std::invalid_argument whose text lists the valid names.
+// Overrides of the default choice: "matmul.q4_k=avx2,attention=portable" (also from OLLAMAX_KERNELS, when the registry
+// is built). They replace earlier ones. A row named this way is taken or nothing is: select() returns nullptr where the
+// device cannot run it. Throws std::invalid_argument whose text lists the valid names.
 void set_kernel_overrides(std::string_view spec);
+
+// The work units of an op's arguments: the end of the RowRange that covers them all.
+int64_t n_work_units(Op op, const void* args);
 
 // Refuses arguments that break the contract: returns "" or one line naming op, expected and got. Called when a plan is built.
 std::string validate(Op op, const void* args);

@@ -53,6 +53,11 @@ struct ActivationFormat {
   const char* name;  // "f32", "q8"
   // 0 for "f32": the matrix itself is passed and no kQuantize node is needed.
   int64_t (*size_bytes)(int64_t n_tokens, int64_t n_cols);
+  // Writes the n_cols elements of one token as f32: for the reference backend and tests. nullptr for "f32".
+  void (*decode)(const void* data, int64_t n_tokens, int64_t n_cols, int64_t token, float* x);
+  // |x - decode(x)| <= step times the largest |x| among the block_elems columns around it. 0 for "f32".
+  double step;
+  int64_t block_elems;
 };
 extern const ActivationFormat kActivationF32;
 

@@ -1,0 +1,29 @@
+// The rows of the CPU backend on processors without kernels of their own; CMake takes the rows file of the target's processor.
+// Compiled with baseline flags (kernels/rows.h says why).
+
+#include <initializer_list>
+
+#include "kernels/backend_rows.h"
+#include "kernels/rows.h"
+
+namespace olx::kernels::cpu {
+namespace {
+constexpr const char* kBackendName = "cpu";
+}
+
+#define OLX_KERNEL OLX_DECLARE_KERNEL
+#include "kernels/cpu/portable/matmul.inc"
+#include "kernels/cpu/portable/rowwise.inc"
+#undef OLX_KERNEL
+
+std::span<const KernelRow> rows() {
+#define OLX_KERNEL OLX_KERNEL_ROW
+  static constexpr std::initializer_list<KernelRow> kRows = {
+#include "kernels/cpu/portable/matmul.inc"
+#include "kernels/cpu/portable/rowwise.inc"
+  };
+#undef OLX_KERNEL
+  return {kRows.begin(), kRows.size()};
+}
+
+}  // namespace olx::kernels::cpu
