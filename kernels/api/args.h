@@ -42,7 +42,8 @@ struct QuantizeArgs {
 // align: w 64 bytes when packed; y 4 bytes.
 // alias: residual may be y; nothing else.
 // numerics: y = sum_k x w (+ bias) (+ residual), f32 or exact integer partial sums, f32 accumulation;
-//   |err| <= (n_cols + 8) 2^-24 sum|x w| + the activation format's step times sum|w|.
+//   |err| <= (n_cols + 8) 2^-24 (sum|x| W + |bias| + |residual|), W the largest |w| of the 32 columns around each; x is
+//   what the activation format decodes to (kQuantize bounds how far that is from the f32 activations).
 // errors: none.
 // source: https://en.wikipedia.org/wiki/Basic_Linear_Algebra_Subprograms (GEMM with B transposed).
 struct MatmulArgs {
@@ -59,7 +60,7 @@ struct MatmulArgs {
 // layout: row-major f32.
 // align: 4 bytes.
 // alias: y may be x.
-// numerics: y = x / sqrt(mean(x^2) + eps) * weight; |err| <= (group_cols + 8) 2^-24 |y|.
+// numerics: y = x / sqrt(mean(x^2) + eps) * weight; |err| <= (group_cols + 8) 2^-24 |y| while sum x^2 is finite in f32.
 // errors: none.
 // source: Zhang & Sennrich 2019, arXiv:1910.07467.
 struct RmsNormArgs {
@@ -119,7 +120,8 @@ struct RopeArgs {
 // layout: as KvView says; pages named by the block table are writable.
 // align: 64 bytes for pages.
 // alias: none.
-// numerics: round to nearest even for f16; q8_0 as gguf/quantize.h.
+// numerics: f32 and f16 exact (round to nearest even); q8_0 within half a step of max|x| / 127 and the rounding of
+//   that scale to f16.
 // errors: none.
 // source: Kwon et al. 2023, arXiv:2309.06180 (paged attention).
 struct KvStoreArgs {
@@ -136,7 +138,8 @@ struct KvStoreArgs {
 // align: 4 bytes; pages 64.
 // alias: none.
 // numerics: softmax over cached positions p with p <= position and position - p < sliding_window (0: no limit) of
-//   softcap(scale q.k); f32 accumulation: |err| <= (n_positions + head_dim + 16) 2^-22 max|v|.
+//   softcap(scale q.k); f32 accumulation: |err| <= ((n_positions + head_dim + 16) 2^-22 + head_dim 2^-23 S) max|v|,
+//   S the largest |scale| sum|q k| of a position: an error of a score becomes a relative one of its weight.
 // errors: none.
 // source: Vaswani et al. 2017; Dao et al. 2022 (online softmax); soft-cap: Gemma 2 report, arXiv:2408.00118.
 struct AttentionArgs {
