@@ -1,7 +1,8 @@
 #pragma once
-// Detokenizer: the token ids of one answer to text, as it is generated. Used by the scheduler, one per sequence, on one thread.
-// It never emits half a UTF-8 character, and never a byte of a stop string; text that may yet become one is held back.
-// Not for whole texts: that is Tokenizer::decode.
+// Detokenizer: the token ids of one answer to text, as it is generated. Used by the scheduler, one
+// per sequence, on one thread. It never emits half a UTF-8 character, and never a byte of a stop
+// string; text that may yet become one is held back. Not for whole texts: that is
+// Tokenizer::decode.
 
 #include <cstdint>
 #include <string>
@@ -14,19 +15,22 @@ namespace olx::engine {
 
 class Detokenizer {
  public:
-  // text is well-formed UTF-8, possibly empty. stopped: a stop string was met; text ends before it, nothing follows.
+  // text is well-formed UTF-8, possibly empty. stopped: a stop string was met; text ends before it,
+  // nothing follows.
   struct Piece {
     std::string text;
     bool stopped = false;
   };
 
-  // The tokenizer must outlive this. Empty stop strings are ignored. drop_first_space: the answer starts a text of its own,
-  // so the space that SPM adds in front is taken away (an answer that follows a prompt keeps its first space).
+  // The tokenizer must outlive this. Empty stop strings are ignored. drop_first_space: the answer
+  // starts a text of its own, so the space that SPM adds in front is taken away (an answer that
+  // follows a prompt keeps its first space).
   Detokenizer(const Tokenizer& tokenizer, std::vector<std::string> stops, bool drop_first_space);
 
   // Adds one token. After a stop it returns {"", true} for ever.
   Piece push(int32_t id);
-  // Everything held back; an unfinished character becomes U+FFFD. Empty after a stop. The Detokenizer then starts anew.
+  // Everything held back; an unfinished character becomes U+FFFD. Empty after a stop. The
+  // Detokenizer then starts anew.
   std::string flush();
 
  private:
