@@ -1,0 +1,66 @@
+// Gemma 1 (arXiv:2403.08295): Llama with a scaled embedding, GeGLU and a tied output.
+// The files already hold 1 + w for every norm weight w.
+
+#include <cmath>
+
+#include "engine/arch/architecture.h"
+#include "engine/graph/graph_builder.h"
+
+namespace olx::engine {
+namespace {
+
+constexpr WeightSpec kWeights[] = {
+    {.name = "token_embd.weight", .is_per_layer = false, .rows = Dim::kVocab},
+    {.name = "output.weight", .is_per_layer = false, .rows = Dim::kVocab,
+     .alternate = "token_embd.weight"},
+    {.name = "output_norm.weight", .is_per_layer = false},
+    {.name = "attn_norm.weight"},
+    {.name = "attn_q.weight", .rows = Dim::kQuery},
+    {.name = "attn_k.weight", .rows = Dim::kKeyValue},
+    {.name = "attn_v.weight", .rows = Dim::kKeyValue},
+    {.name = "attn_output.weight", .rows = Dim::kModel, .cols = Dim::kQuery},
+    {.name = "ffn_norm.weight"},
+    {.name = "ffn_gate.weight", .rows = Dim::kFf},
+    {.name = "ffn_up.weight", .rows = Dim::kFf},
+    {.name = "ffn_down.weight", .rows = Dim::kModel, .cols = Dim::kFf},
+};
+
+class Gemma final : public Architecture {
+ public:
+  std::span<const WeightSpec> weights() const override { return kWeights; }
+
+  void finish_config(const KeyReader&, ModelConfig& config) const override {
+    config.rope.is_neox = true;
+    config.activation = kernels::Activation::kGeluTanh;
+    config.embed_scale = std::sqrt(static_cast<float>(config.d_model));
+  }
+
+  void build(const ModelConfig& config, GraphBuilder& b) const override {
+    Tensor x = b.embed("token_embd.weight", config.embed_scale);
+    const Tensor angles = b.rope_table(config.rope);
+    for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+      b.begin_layer(layer);
+      Tensor h = b.rms_norm(x, "attn_norm.weight");
+      Tensor q = b.rope(b.matmul(h, "attn_q.weight"), angles, config.rope);
+      const Tensor k = b.rope(b.matmul(h, "attn_k.weight"), angles, config.rope);
+      b.kv_store(k, b.matmul(h, "attn_v.weight"));
+      b.drop_unneeded_rows(q, x);
+      h = b.attention(q);
+      x = b.matmul(h, "attn_output.weight", {.residual = x});
+
+      h = b.rms_norm(x, "ffn_norm.weight");
+      const Tensor gate = b.matmul(h, "ffn_gate.weight");
+      x = b.matmul(b.gated(gate, b.matmul(h, "ffn_up.weight")), "ffn_down.weight", {.residual = x});
+    }
+    b.set_logits(b.matmul(b.rms_norm(x, "output_norm.weight"), "output.weight"));
+  }
+};
+
+}  // namespace
+
+const Architecture& arch_gemma() {
+  static const Gemma architecture;
+  return architecture;
+}
+
+}  // namespace olx::engine

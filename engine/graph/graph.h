@@ -1,0 +1,63 @@
+#pragma once
+// Graph: what to compute in one step: nodes over values, in an order that is already valid. Made by GraphBuilder,
+// turned into a Plan. It names weights by index and knows neither memory nor kernels.
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "kernels/api/args.h"
+#include "kernels/api/op.h"
+
+namespace olx::engine {
+
+// One alternative per op, in the order of kernels::Op.
+using NodeArgs =
+    std::variant<kernels::EmbedArgs, kernels::QuantizeArgs, kernels::MatmulArgs, kernels::RmsNormArgs,
+                 kernels::RopeTableArgs, kernels::RopeArgs, kernels::KvStoreArgs, kernels::AttentionArgs,
+                 kernels::GatedActivationArgs, kernels::AddArgs, kernels::ScaleArgs, kernels::SoftcapArgs,
+                 kernels::SoftmaxArgs>;
+static_assert(std::variant_size_v<NodeArgs> == kernels::kNumOps);
+
+// How many rows a value has in a step.
+enum class RowCount : uint8_t {
+  kTokens,   // every token of the batch
+  kOutputs,  // only the tokens that want logits
+};
+
+struct GraphValue {
+  int64_t n_cols = 0;
+  RowCount rows = RowCount::kTokens;
+  // f32 rows, or an encoding made by a kQuantize node.
+  const kernels::ActivationFormat* format = &kernels::kActivationF32;
+};
+
+inline constexpr int kNoValue = -1;
+inline constexpr int kNoWeight = -1;
+
+// Scalars are in args; what is a pointer there is an index here until the plan binds it.
+//   kEmbed: y, weight = table; or a = source rows to gather (no weight)   kQuantize: y, a
+//   kMatmul: y, a = x, b = residual, weight, bias                         kRmsNorm: y, a, weight
+//   kRopeTable: y, weight = frequency factors                             kRope: y = a (in place), b = table
+//   kKvStore: a = k, b = v, layer                                         kAttention: y, a = q, layer
+//   kGatedActivation: y, a = gate, b = up                                 kAdd: y, a, b
+//   kScale, kSoftcap, kSoftmax: y, a
+struct GraphNode {
+  NodeArgs args;
+  int y = kNoValue;
+  int a = kNoValue;
+  int b = kNoValue;
+  int weight = kNoWeight;
+  int bias = kNoWeight;
+  int64_t layer = -1;
+
+  kernels::Op op() const { return static_cast<kernels::Op>(args.index()); }
+};
+
+struct Graph {
+  std::vector<GraphValue> values;
+  std::vector<GraphNode> nodes;
+  int logits = kNoValue;  // the value a step is computed for, rows kOutputs
+};
+
+}  // namespace olx::engine

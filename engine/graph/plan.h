@@ -1,0 +1,86 @@
+#pragma once
+// Plan: a Graph bound to one device: a kernel for every node, a place for every value, activations encoded once for
+// all matmuls that want them so. Made once per model; execute() patches row counts and allocates nothing.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/cache/kv_cache.h"
+#include "engine/error.h"
+#include "engine/graph/graph.h"
+#include "engine/model/weight_store.h"
+#include "kernels/api/backend.h"
+#include "kernels/api/registry.h"
+
+namespace olx::engine {
+
+// "no kernel for matmul of Q2_K weights on cpu (…)": what a plan that cannot be built fails with.
+EngineError missing_kernel(kernels::Op op, gguf::DType dtype, const kernels::DeviceInfo& device,
+                           const std::string& detail = "");
+
+class Plan {
+ public:
+  struct Limits {
+    int64_t n_tokens = 0;   // of one step
+    int64_t n_outputs = 0;  // tokens of one step that want logits
+  };
+  // weights (loaded) and cache outlive the plan.
+  // Throws EngineError(kUnsupported) naming op, type and device of a node without a kernel, DeviceError without memory.
+  Plan(kernels::Device& device, const Graph& graph, const WeightStore& weights, const KvCache& cache,
+       const Limits& limits);
+
+  struct Step {
+    std::span<const int32_t> ids;                  // 1 .. n_tokens
+    std::span<const kernels::TokenSlot> slots;     // as many
+    std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
+  };
+  // False when cancelled in between.
+  bool execute(const Step& step, const volatile bool* cancel);
+  // Logits of the i-th output of the last step.
+  float* logits(int64_t i) const;
+
+  uint64_t scratch_bytes() const { return arena_->size_bytes(); }
+  // One line per (op, kernel) with the number of nodes.
+  std::string describe() const;
+
+ private:
+  struct Node {
+    GraphNode graph;
+    const kernels::KernelRow* kernel = nullptr;
+    RowCount rows = RowCount::kTokens;
+  };
+  void lower(const Graph& graph, const WeightStore& weights);
+  int quantized(int value, const kernels::ActivationFormat* format);
+  std::vector<int> share_storage() const;
+  void place_values(const Limits& limits);
+  void choose_kernels(const WeightStore& weights, const KvCache& cache);
+  void bind(const WeightStore& weights, const KvCache& cache);
+  void set_rows(int64_t n_tokens, int64_t n_outputs);
+
+  int64_t max_rows(RowCount rows) const {
+    return rows == RowCount::kTokens ? limits_.n_tokens : limits_.n_outputs;
+  }
+  kernels::MatrixView view(int value) const;
+
+  kernels::Device& device_;
+  Limits limits_;
+  std::vector<GraphValue> values_;
+  std::vector<Node> nodes_;
+  std::vector<std::pair<std::pair<int, const kernels::ActivationFormat*>, int>> quantized_;
+  std::vector<int64_t> offsets_;  // of values, in the arena
+  std::unique_ptr<kernels::Buffer> arena_;
+  std::vector<kernels::BoundNode> bound_;
+  size_t n_without_outputs_ = 0;  // nodes to run when no token wants logits: up to the last cache write
+  int logits_value_ = kNoValue;
+
+  // The step, where kernels read it: addresses never change.
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> outputs_;
+  std::vector<kernels::TokenSlot> slots_;
+  std::vector<kernels::TokenSlot> output_slots_;
+};
+
+}  // namespace olx::engine

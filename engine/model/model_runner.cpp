@@ -1,0 +1,172 @@
+#include "engine/model/model_runner.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/arch/architecture.h"
+#include "engine/cache/kv_cache.h"
+#include "engine/error.h"
+#include "engine/graph/graph_builder.h"
+#include "engine/graph/plan.h"
+#include "engine/model/weight_store.h"
+#include "engine/model/weight_table.h"
+#include "gguf/check.h"
+#include "kernels/api/backend.h"
+
+namespace olx::engine {
+namespace {
+
+std::unique_ptr<kernels::Device> open_device(const RunnerOptions& options) {
+  const kernels::Backend* backend = kernels::find_backend(options.device);
+  if (backend == nullptr) {
+    std::string names;
+    for (const kernels::Backend& row : kernels::backends()) {
+      names += (names.empty() ? "" : ", ") + std::string(row.name);
+    }
+    throw EngineError(ErrorCode::kUnsupported,
+                      "unknown device " + options.device + " (known: " + names + ")");
+  }
+  if (backend->unavailable_reason != nullptr) {
+    throw EngineError(ErrorCode::kUnsupported, "device " + options.device + ": " + backend->unavailable_reason);
+  }
+  try {
+    return backend->open({.n_threads = options.n_threads, .cpu_isa = options.cpu_isa});
+  } catch (const kernels::DeviceError& error) {
+    throw EngineError(ErrorCode::kUnsupported, error.what());
+  }
+}
+
+RunnerOptions resolved(RunnerOptions options, const kernels::Device& device) {
+  OLX_CHECK(options.n_ctx > 0 && options.n_sequences > 0 && options.n_batch > 0);
+  options.n_threads = device.info().n_threads;
+  if (options.n_logits_max <= 0) options.n_logits_max = std::max(options.n_sequences, 8);
+  options.n_logits_max = std::min(options.n_logits_max, options.n_batch);
+  return options;
+}
+
+Graph build_graph(const Architecture& architecture, const ModelConfig& config, const WeightTable& table) {
+  GraphBuilder builder(config, table);
+  architecture.build(config, builder);
+  return builder.take();
+}
+
+}  // namespace
+
+struct ModelRunner::Impl {
+  ModelConfig config;
+  RunnerOptions options;
+  int64_t n_parameters = 0;
+  // Declared in the order of need: a plan points into the cache and the weights, all of them into the device.
+  std::unique_ptr<kernels::Device> device;
+  std::unique_ptr<WeightStore> weights;
+  std::unique_ptr<KvCache> cache;
+  std::unique_ptr<Plan> plan;
+  int64_t n_logits = 0;
+
+  // The step being made; kept to avoid allocation.
+  std::vector<int32_t> ids;
+  std::vector<kernels::TokenSlot> slots;
+  std::vector<int32_t> outputs;
+  std::vector<int64_t> next_position;  // per sequence
+};
+
+ModelRunner::ModelRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ModelRunner::~ModelRunner() = default;
+
+std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const RunnerOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->config = read_model_config(file);
+  const ModelConfig& config = impl->config;
+  const Architecture& architecture = *find_architecture(config.architecture);
+  const WeightTable table(file, architecture, config);
+  const Graph graph = build_graph(architecture, config, table);
+  for (const gguf::TensorInfo& tensor : file.tensors()) impl->n_parameters += tensor.n_elems();
+
+  impl->device = open_device(options);
+  impl->options = resolved(options, *impl->device);
+  try {
+    // Memory first, bytes last: what does not fit is said before a long read.
+    impl->weights = std::make_unique<WeightStore>(graph, table, *impl->device, options.n_batch);
+    impl->cache = std::make_unique<KvCache>(*impl->device,
+                                            KvCache::Shape{.n_layers = config.n_layers,
+                                                           .n_kv_heads = config.n_kv_heads,
+                                                           .head_dim = config.head_dim,
+                                                           .n_sequences = options.n_sequences,
+                                                           .n_ctx = options.n_ctx,
+                                                           .dtype = options.kv_dtype});
+    impl->weights->load(file, table, options.on_progress);
+    impl->plan = std::make_unique<Plan>(
+        *impl->device, graph, *impl->weights, *impl->cache,
+        Plan::Limits{.n_tokens = options.n_batch, .n_outputs = impl->options.n_logits_max});
+  } catch (const kernels::DeviceError& error) {
+    throw EngineError(ErrorCode::kOutOfMemory, file.path() + ": " + error.what());
+  }
+  impl->next_position.resize(static_cast<size_t>(options.n_sequences));
+  return std::unique_ptr<ModelRunner>(new ModelRunner(std::move(impl)));
+}
+
+const ModelConfig& ModelRunner::config() const { return impl_->config; }
+const RunnerOptions& ModelRunner::options() const { return impl_->options; }
+std::string ModelRunner::device_name() const { return impl_->device->info().name; }
+uint64_t ModelRunner::weight_bytes() const { return impl_->weights->size_bytes(); }
+uint64_t ModelRunner::kv_bytes() const { return impl_->cache->size_bytes(); }
+uint64_t ModelRunner::scratch_bytes() const { return impl_->plan->scratch_bytes(); }
+int64_t ModelRunner::n_parameters() const { return impl_->n_parameters; }
+std::string ModelRunner::describe_plan() const { return impl_->plan->describe(); }
+
+bool ModelRunner::forward(std::span<const BatchToken> tokens, const volatile bool* cancel) {
+  Impl& impl = *impl_;
+  OLX_CHECK(!tokens.empty() && static_cast<int64_t>(tokens.size()) <= impl.options.n_batch);
+  BlockTables& tables = impl.cache->tables();
+  for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
+    impl.next_position[static_cast<size_t>(s)] = tables.n_used(s);
+  }
+  impl.ids.clear();
+  impl.slots.clear();
+  impl.outputs.clear();
+  for (const BatchToken& token : tokens) {
+    OLX_CHECK(token.id >= 0 && token.id < impl.config.vocab_size);
+    OLX_CHECK(token.sequence >= 0 && token.sequence < impl.options.n_sequences);
+    OLX_CHECK(token.position == impl.next_position[static_cast<size_t>(token.sequence)]++);
+    if (token.wants_logits) impl.outputs.push_back(static_cast<int32_t>(impl.ids.size()));
+    impl.ids.push_back(token.id);
+    impl.slots.push_back({.sequence = token.sequence, .position = token.position});
+  }
+  OLX_CHECK(static_cast<int64_t>(impl.outputs.size()) <= impl.options.n_logits_max);
+  for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
+    const int64_t end = impl.next_position[static_cast<size_t>(s)];
+    // Costs a comparison where the caller has reserved already; makes shared pages safe where it has not.
+    if (end > tables.n_used(s)) OLX_CHECK(impl.cache->reserve(s, end));
+  }
+  impl.n_logits = 0;
+  if (!impl.plan->execute({.ids = impl.ids, .slots = impl.slots, .outputs = impl.outputs}, cancel)) {
+    return false;
+  }
+  for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
+    const int64_t end = impl.next_position[static_cast<size_t>(s)];
+    if (end > tables.n_used(s)) tables.set_used(s, end);
+  }
+  impl.n_logits = static_cast<int64_t>(impl.outputs.size());
+  return true;
+}
+
+std::span<float> ModelRunner::logits(int64_t i) {
+  OLX_CHECK(i >= 0 && i < impl_->n_logits);
+  return {impl_->plan->logits(i), static_cast<size_t>(impl_->config.vocab_size)};
+}
+
+int64_t ModelRunner::n_positions(int32_t sequence) const { return impl_->cache->tables().n_used(sequence); }
+
+bool ModelRunner::reserve(int32_t sequence, int64_t n_positions) {
+  return impl_->cache->reserve(sequence, n_positions);
+}
+
+void ModelRunner::truncate(int32_t sequence, int64_t n_positions) {
+  impl_->cache->tables().truncate(sequence, n_positions);
+}
+
+void ModelRunner::share_prefix(int32_t from, int32_t to, int64_t n_positions) {
+  impl_->cache->tables().share_prefix(from, to, n_positions);
+}
+
+}  // namespace olx::engine

@@ -1,0 +1,193 @@
+#include "engine/model/weight_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <string>
+
+#include "engine/error.h"
+#include "engine/graph/plan.h"
+#include "gguf/check.h"
+#include "gguf/quantize.h"
+
+namespace olx::engine {
+
+using kernels::KernelRegistry;
+using kernels::Op;
+
+// Rows [from, to) of one weight: the unit of reading and packing.
+struct WeightStore::Slice {
+  int weight = 0;
+  int64_t from = 0;
+  int64_t to = 0;
+  int64_t native_bytes = 0;
+};
+
+namespace {
+
+// Enough to amortise a read, small enough that staging stays in cache.
+constexpr int64_t kSliceBytes = 1 << 20;
+// Slices between two looks at on_progress.
+constexpr int64_t kBytesPerProgress = 64 << 20;
+
+int64_t matrix_bytes(const kernels::WeightView& view) {
+  if (view.layout != nullptr) return view.layout->size_bytes(view.dtype, view.n_rows, view.n_cols);
+  return gguf::row_size_bytes(view.dtype, view.n_cols) * view.n_rows;
+}
+
+}  // namespace
+
+WeightStore::WeightStore(const Graph& graph, const WeightTable& table, kernels::Device& device,
+                         int64_t n_tokens)
+    : device_(device) {
+  const KernelRegistry& registry = KernelRegistry::instance();
+  stored_.resize(table.weights().size());
+  offsets_.assign(table.weights().size(), -1);
+  std::vector<bool> is_used(table.weights().size(), false);
+  for (const GraphNode& node : graph.nodes) {
+    for (int weight : {node.weight, node.bias}) {
+      if (weight != kNoWeight) is_used[static_cast<size_t>(weight)] = true;
+    }
+    if (node.op() != Op::kMatmul) continue;
+    const Weight& weight = table[node.weight];
+    kernels::MatmulArgs args;
+    args.w = {.dtype = weight.tensor->dtype, .n_rows = weight.n_rows, .n_cols = weight.n_cols};
+    args.x = {.n_tokens = n_tokens, .n_cols = weight.n_cols, .row_stride_elems = weight.n_cols};
+    args.y = {.n_rows = n_tokens, .n_cols = weight.n_rows, .row_stride_elems = weight.n_rows};
+    const kernels::KernelRow* row = registry.select(
+        {.op = Op::kMatmul, .dtype = weight.tensor->dtype, .args = &args}, device.info());
+    if (row == nullptr) throw missing_kernel(Op::kMatmul, weight.tensor->dtype, device.info());
+    stored_[static_cast<size_t>(node.weight)].matmul = row;
+  }
+  int64_t end = 0;
+  for (size_t i = 0; i < stored_.size(); ++i) {
+    if (!is_used[i]) continue;
+    const Weight& weight = table.weights()[i];
+    Stored& stored = stored_[i];
+    int64_t bytes = weight.n_cols * static_cast<int64_t>(sizeof(float));
+    if (!weight.is_vector) {
+      stored.view = {.dtype = weight.tensor->dtype,
+                     .layout = stored.matmul != nullptr ? stored.matmul->layout : nullptr,
+                     .n_rows = weight.n_rows,
+                     .n_cols = weight.n_cols};
+      bytes = matrix_bytes(stored.view);
+    }
+    offsets_[i] = end;
+    end += (bytes + 63) / 64 * 64;
+  }
+  size_bytes_ = static_cast<uint64_t>(end);
+}
+
+std::vector<WeightStore::Slice> WeightStore::make_slices(const WeightTable& table) const {
+  std::vector<Slice> slices;
+  for (size_t i = 0; i < stored_.size(); ++i) {
+    if (offsets_[i] < 0) continue;
+    const Weight& weight = table.weights()[i];
+    const int64_t row_bytes = gguf::row_size_bytes(weight.tensor->dtype, weight.n_cols);
+    const int64_t multiple =
+        stored_[i].view.layout != nullptr ? stored_[i].view.layout->row_multiple : 1;
+    const int64_t n_rows = weight.is_vector ? 1 : weight.n_rows;
+    const int64_t step = std::max<int64_t>(1, kSliceBytes / (row_bytes * multiple)) * multiple;
+    for (int64_t from = 0; from < n_rows; from += step) {
+      const int64_t to = std::min(n_rows, from + step);
+      slices.push_back({static_cast<int>(i), from, to, (to - from) * row_bytes});
+    }
+  }
+  return slices;
+}
+
+void WeightStore::load_slice(const gguf::GgufFile& file, const Weight& weight, const Slice& slice,
+                             std::vector<std::byte>& staging) {
+  const Stored& stored = stored_[static_cast<size_t>(slice.weight)];
+  const gguf::DType dtype = weight.tensor->dtype;
+  const int64_t row_bytes = gguf::row_size_bytes(dtype, weight.n_cols);
+  const auto offset_bytes = static_cast<uint64_t>(slice.from * row_bytes);
+  const auto n_bytes = static_cast<size_t>(slice.native_bytes);
+  auto* target = static_cast<std::byte*>(arena_->host()) + offsets_[static_cast<size_t>(slice.weight)];
+  if (!weight.is_vector && stored.view.layout == nullptr) {
+    file.read(*weight.tensor, offset_bytes, {target + offset_bytes, n_bytes});
+    return;
+  }
+  if (staging.size() < n_bytes) staging.resize(n_bytes);
+  file.read(*weight.tensor, offset_bytes, {staging.data(), n_bytes});
+  if (weight.is_vector) {
+    gguf::dequantize_row(dtype, staging.data(), reinterpret_cast<float*>(target), weight.n_cols);
+  } else {
+    stored.view.layout->pack(dtype, weight.n_rows, weight.n_cols, staging.data(), target,
+                             {slice.from, slice.to});
+  }
+}
+
+void WeightStore::load(const gguf::GgufFile& file, const WeightTable& table,
+                       const std::function<bool(float)>& on_progress) {
+  arena_ = device_.allocate(size_bytes_);
+  if (arena_->host() == nullptr) {
+    throw EngineError(ErrorCode::kUnsupported, "device " + device_.info().name +
+                                                   ": memory the CPU cannot address is not supported yet");
+  }
+  const std::vector<Slice> slices = make_slices(table);
+  int64_t total_bytes = 0;
+  for (const Slice& slice : slices) total_bytes += slice.native_bytes;
+
+  struct Job {
+    WeightStore* store;
+    const gguf::GgufFile* file;
+    const WeightTable* table;
+    const std::vector<Slice>* slices;
+    std::atomic<size_t> next{0};
+    size_t end = 0;
+    std::mutex mutex;
+    std::exception_ptr error;  // the first one
+    std::vector<std::vector<std::byte>> staging;
+  } job;
+  job.store = this;
+  job.file = &file;
+  job.table = &table;
+  job.slices = &slices;
+  job.staging.resize(static_cast<size_t>(std::max(1, device_.info().n_threads)));
+  const auto work = [](void* context, int part, int) {
+    auto& job = *static_cast<Job*>(context);
+    try {
+      for (size_t i = job.next++; i < job.end; i = job.next++) {
+        const Slice& slice = (*job.slices)[i];
+        job.store->load_slice(*job.file, (*job.table)[slice.weight], slice,
+                              job.staging[static_cast<size_t>(part)]);
+      }
+    } catch (...) {
+      const std::lock_guard lock(job.mutex);
+      if (!job.error) job.error = std::current_exception();
+    }
+  };
+
+  int64_t done_bytes = 0;
+  size_t begin = 0;
+  while (begin < slices.size()) {
+    if (on_progress && !on_progress(static_cast<float>(done_bytes) / static_cast<float>(total_bytes))) {
+      throw EngineError(ErrorCode::kCancelled, file.path() + ": loading was cancelled");
+    }
+    int64_t chunk_bytes = 0;
+    size_t end = begin;
+    while (end < slices.size() && chunk_bytes < kBytesPerProgress) {
+      chunk_bytes += slices[end++].native_bytes;
+    }
+    job.next = begin;
+    job.end = end;
+    device_.parallel(work, &job);
+    if (job.error) std::rethrow_exception(job.error);
+    begin = end;
+    done_bytes += chunk_bytes;
+  }
+  for (size_t i = 0; i < stored_.size(); ++i) {
+    if (offsets_[i] < 0) continue;
+    std::byte* data = static_cast<std::byte*>(arena_->data()) + offsets_[i];
+    if (table.weights()[i].is_vector) {
+      stored_[i].values = reinterpret_cast<const float*>(data);
+    } else {
+      stored_[i].view.data = data;
+    }
+  }
+  if (on_progress) on_progress(1.0f);
+}
+
+}  // namespace olx::engine

@@ -1,0 +1,52 @@
+#pragma once
+// WeightStore: the weights of a model in device memory, packed as the chosen matmul kernels want them. Filled once at
+// load, read only afterwards. It chooses the matmul rows, because the row decides the packing.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/graph/graph.h"
+#include "engine/model/weight_table.h"
+#include "gguf/reader.h"
+#include "kernels/api/backend.h"
+#include "kernels/api/registry.h"
+
+namespace olx::engine {
+
+class WeightStore {
+ public:
+  struct Stored {
+    kernels::WeightView view;                    // matrices
+    const float* values = nullptr;               // vectors, as f32
+    const kernels::KernelRow* matmul = nullptr;  // the row that multiplies by it; nullptr: only looked up
+  };
+
+  // Decides rows and layouts for the weights that `graph` uses; nothing is allocated or read yet.
+  // n_tokens is the largest batch. EngineError(kUnsupported) names op, type and device of what no kernel can do.
+  WeightStore(const Graph& graph, const WeightTable& table, kernels::Device& device, int64_t n_tokens);
+
+  // Allocates one arena and fills it, on all threads of the device. Throws EngineError (kCancelled when on_progress
+  // returns false, kUnsupported for a device whose memory the CPU cannot address), DeviceError, FormatError.
+  void load(const gguf::GgufFile& file, const WeightTable& table,
+            const std::function<bool(float)>& on_progress);
+
+  const Stored& operator[](int index) const { return stored_[static_cast<size_t>(index)]; }
+  uint64_t size_bytes() const { return size_bytes_; }
+
+ private:
+  struct Slice;
+  std::vector<Slice> make_slices(const WeightTable& table) const;
+  void load_slice(const gguf::GgufFile& file, const Weight& weight, const Slice& slice,
+                  std::vector<std::byte>& staging);
+
+  kernels::Device& device_;
+  std::vector<Stored> stored_;     // by weight index; view.data is null for a weight the graph does not use
+  std::vector<int64_t> offsets_;   // in the arena; -1: not used
+  uint64_t size_bytes_ = 0;
+  std::unique_ptr<kernels::Buffer> arena_;
+};
+
+}  // namespace olx::engine
