@@ -1,0 +1,167 @@
+// Every architecture, as a tiny random model, on every device: by having a row in archs.inc it is tested.
+
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/arch/architecture.h"
+#include "engine/error.h"
+#include "engine/model/model_runner.h"
+#include "kernels/api/backend.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_paths.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+using olx::engine::BatchToken;
+using olx::engine::ModelRunner;
+using olx::engine::RunnerOptions;
+using olx::gguf::DType;
+
+std::vector<int32_t> random_ids(int n, uint32_t seed) {
+  std::mt19937 rng(seed);
+  std::vector<int32_t> ids;
+  for (int i = 0; i < n; ++i) ids.push_back(static_cast<int32_t>(rng() % olx::tests::kTinyVocab));
+  return ids;
+}
+
+std::unique_ptr<ModelRunner> open_runner(const std::string& path, RunnerOptions options) {
+  const auto file = olx::gguf::GgufFile::open(path);
+  return ModelRunner::open(file, options);
+}
+
+RunnerOptions small_options(const std::string& device, DType kv_dtype = DType::kF32) {
+  RunnerOptions options;
+  options.device = device;
+  options.n_threads = 2;
+  options.n_ctx = 256;
+  options.n_sequences = 3;
+  options.n_batch = 32;
+  options.n_logits_max = 32;
+  options.kv_dtype = kv_dtype;
+  return options;
+}
+
+// Logits after every token, running the ids of one sequence in chunks.
+std::vector<float> run_chunks(ModelRunner& runner, int32_t sequence, const std::vector<int32_t>& ids,
+                              size_t chunk) {
+  std::vector<float> all;
+  for (size_t from = 0; from < ids.size(); from += chunk) {
+    std::vector<BatchToken> batch;
+    for (size_t i = from; i < std::min(from + chunk, ids.size()); ++i) {
+      batch.push_back({ids[i], sequence, static_cast<int32_t>(i), true});
+    }
+    REQUIRE(runner.reserve(sequence, static_cast<int64_t>(from + batch.size())));
+    REQUIRE(runner.forward(batch));
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto row = runner.logits(static_cast<int64_t>(i));
+      all.insert(all.end(), row.begin(), row.end());
+    }
+  }
+  return all;
+}
+
+// sqrt(sum (a - b)^2 / sum b^2): quantised activations are off by a share of the signal, not by an absolute amount.
+double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double difference = 0, power = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    REQUIRE(std::isfinite(a[i]));
+    difference += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+    power += static_cast<double>(b[i]) * b[i];
+  }
+  return std::sqrt(difference / power);
+}
+
+std::vector<std::string> available_devices() {
+  std::vector<std::string> names;
+  for (const auto& backend : olx::kernels::backends()) {
+    if (backend.unavailable_reason == nullptr) names.push_back(backend.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("Architecture_RunsAlikeOnEveryDevice") {
+  const olx::tests::TempDir folder;
+  struct Case {
+    DType dtype;
+    int64_t scale;
+    double tolerance;  // f32 kernels differ by rounding, int8 activations by about 1/254 of each block's largest
+  };
+  const auto [dtype, scale, tolerance] = GENERATE(Case{DType::kF32, 1, 2e-4}, Case{DType::kF16, 1, 2e-3},
+                                                  Case{DType::kQ8_0, 1, 3e-2}, Case{DType::kQ4_K, 8, 3e-2});
+  for (const auto& row : olx::engine::architectures()) {
+    const std::string path = folder.file("tiny.gguf");
+    olx::tests::write_tiny_model(row.name, {.seed = 11, .dtype = dtype, .scale = scale}, path);
+    const std::vector<int32_t> ids = random_ids(scale == 1 ? 40 : 6, 5);
+    const auto reference = open_runner(path, small_options("reference"));
+    const std::vector<float> expected = run_chunks(*reference, 0, ids, 32);
+    for (const std::string& device : available_devices()) {
+      if (device == "reference") continue;
+      INFO(row.name << " on " << device << " with " << olx::gguf::dtype_info(dtype).name);
+      std::unique_ptr<ModelRunner> runner;
+      try {
+        runner = open_runner(path, small_options(device));
+      } catch (const olx::engine::EngineError& error) {
+        // A backend may be built in where its device is absent, and may lack an op.
+        std::printf("SKIPPED: %s on %s: %s\n", row.name, device.c_str(), error.what());
+        CHECK(error.code() == olx::engine::ErrorCode::kUnsupported);
+        continue;
+      }
+      const double error = relative_error(run_chunks(*runner, 0, ids, 32), expected);
+      INFO(runner->describe_plan());
+      CHECK(error < tolerance);
+    }
+  }
+}
+
+TEST_CASE("Architecture_DoesNotDependOnHowAPromptIsCutIntoBatches") {
+  const olx::tests::TempDir folder;
+  for (const auto& row : olx::engine::architectures()) {
+    INFO(row.name);
+    const std::string path = folder.file("tiny.gguf");
+    olx::tests::write_tiny_model(row.name, {.seed = 3}, path);
+    const auto runner = open_runner(path, small_options("reference"));
+    const std::vector<int32_t> ids = random_ids(70, 9);  // longer than a page and than the sliding windows
+    const std::vector<float> whole = run_chunks(*runner, 0, ids, 32);
+    CHECK(relative_error(run_chunks(*runner, 1, ids, 1), whole) < 1e-6);
+    CHECK(relative_error(run_chunks(*runner, 2, ids, 7), whole) < 1e-6);
+  }
+}
+
+TEST_CASE("Architecture_RunsWithoutItsOptionalWeights") {
+  const olx::tests::TempDir folder;
+  for (const auto& row : olx::engine::architectures()) {
+    INFO(row.name);
+    const std::string path = folder.file("tiny.gguf");
+    olx::tests::write_tiny_model(row.name, {.seed = 3, .with_optional = false}, path);
+    const auto runner = open_runner(path, small_options("reference"));
+    for (float logit : run_chunks(*runner, 0, random_ids(5, 2), 5)) CHECK(std::isfinite(logit));
+  }
+}
+
+TEST_CASE("Architecture_NamesEveryMissingAndMisshapenTensorAtOnce") {
+  const olx::tests::TempDir folder;
+  for (const auto& row : olx::engine::architectures()) {
+    const std::string path = folder.file("tiny.gguf");
+    olx::tests::write_tiny_model(row.name,
+                                 {.skip_tensor = "blk.1.ffn_up.weight",
+                                  .misshape_tensor = "blk.2.attn_k.weight"},
+                                 path);
+    try {
+      open_runner(path, small_options("reference"));
+      FAIL("opened a broken " << row.name);
+    } catch (const olx::engine::EngineError& error) {
+      const std::string what = error.what();
+      INFO(what);
+      CHECK(error.code() == olx::engine::ErrorCode::kModelLoad);
+      CHECK(what.find("blk.1.ffn_up.weight: missing") != std::string::npos);
+      CHECK(what.find("blk.2.attn_k.weight: expected [64, 64], file has [65, 64]") != std::string::npos);
+    }
+  }
+}

@@ -1,0 +1,140 @@
+#include "engine/model/model_runner.h"
+
+#include <cmath>
+#include <vector>
+
+#include "engine/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_paths.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+using olx::engine::BatchToken;
+using olx::engine::ModelRunner;
+using olx::engine::RunnerOptions;
+
+std::unique_ptr<ModelRunner> tiny_runner(const olx::tests::TempDir& folder, RunnerOptions options = {}) {
+  const std::string path = folder.file("tiny.gguf");
+  olx::tests::write_tiny_model("gemma3", {.seed = 5}, path);
+  options.device = "reference";
+  options.n_ctx = 192;
+  options.n_sequences = 3;
+  options.n_batch = 16;
+  options.kv_dtype = olx::gguf::DType::kF32;
+  return ModelRunner::open(olx::gguf::GgufFile::open(path), options);
+}
+
+// Feeds ids from the sequence's end on; the logits after the last.
+std::vector<float> feed(ModelRunner& runner, int32_t sequence, const std::vector<int32_t>& ids) {
+  size_t done = 0;
+  while (done < ids.size()) {
+    std::vector<BatchToken> batch;
+    const auto start = static_cast<int32_t>(runner.n_positions(sequence));
+    for (size_t i = 0; i < 16 && done < ids.size(); ++i, ++done) {
+      batch.push_back({ids[done], sequence, start + static_cast<int32_t>(i), done + 1 == ids.size()});
+    }
+    REQUIRE(runner.reserve(sequence, start + static_cast<int64_t>(batch.size())));
+    REQUIRE(runner.forward(batch));
+  }
+  const auto row = runner.logits(0);
+  return {row.begin(), row.end()};
+}
+
+std::vector<int32_t> some_ids(int n, int seed) {
+  std::vector<int32_t> ids;
+  for (int i = 0; i < n; ++i) ids.push_back((i * 31 + seed * 17 + 3) % 97);
+  return ids;
+}
+
+void check_close(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  float worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+  CHECK(worst < 1e-5f);
+}
+
+}  // namespace
+
+TEST_CASE("ModelRunner_KeepsSequencesOfOneBatchApart") {
+  const olx::tests::TempDir folder;
+  const auto runner = tiny_runner(folder);
+  const auto alone_a = feed(*runner, 0, some_ids(6, 1));
+  const auto alone_b = feed(*runner, 1, some_ids(6, 2));
+  runner->truncate(0, 0);
+  runner->truncate(1, 0);
+  std::vector<BatchToken> batch;  // interleaved
+  for (int i = 0; i < 6; ++i) {
+    for (int s = 0; s < 2; ++s) batch.push_back({some_ids(6, s + 1)[static_cast<size_t>(i)], s, i, i == 5});
+  }
+  REQUIRE(runner->forward(batch));
+  check_close({runner->logits(0).begin(), runner->logits(0).end()}, alone_a);
+  check_close({runner->logits(1).begin(), runner->logits(1).end()}, alone_b);
+}
+
+TEST_CASE("ModelRunner_ForgetsWhatIsTruncated") {
+  const olx::tests::TempDir folder;
+  const auto runner = tiny_runner(folder);
+  const auto prefix = some_ids(70, 1);
+  feed(*runner, 0, prefix);
+  const auto expected = feed(*runner, 0, some_ids(3, 4));
+  feed(*runner, 0, some_ids(30, 5));
+  runner->truncate(0, 70);
+  REQUIRE(runner->n_positions(0) == 70);
+  check_close(feed(*runner, 0, some_ids(3, 4)), expected);
+}
+
+TEST_CASE("ModelRunner_SharesAPrefixWithoutMixingWhatFollows") {
+  const olx::tests::TempDir folder;
+  const auto runner = tiny_runner(folder);
+  feed(*runner, 0, some_ids(80, 1));
+  runner->share_prefix(0, 1, 75);
+  runner->share_prefix(0, 2, 75);
+  const auto b = feed(*runner, 1, some_ids(4, 8));
+  const auto c = feed(*runner, 2, some_ids(4, 9));
+  const auto a = feed(*runner, 0, some_ids(4, 7));
+
+  const auto fresh = tiny_runner(folder);
+  auto ids = some_ids(80, 1);
+  feed(*fresh, 0, ids);
+  check_close(feed(*fresh, 0, some_ids(4, 7)), a);
+  ids.resize(75);
+  feed(*fresh, 1, ids);
+  check_close(feed(*fresh, 1, some_ids(4, 8)), b);
+  feed(*fresh, 2, ids);
+  check_close(feed(*fresh, 2, some_ids(4, 9)), c);
+}
+
+TEST_CASE("ModelRunner_SaysWhenThereIsNoRoom") {
+  const olx::tests::TempDir folder;
+  const auto runner = tiny_runner(folder);
+  CHECK(runner->reserve(0, 192));
+  CHECK_FALSE(runner->reserve(1, 193));
+  CHECK(runner->reserve(1, 192));
+  CHECK(runner->reserve(2, 192));
+}
+
+TEST_CASE("ModelRunner_LeavesTheCacheAloneWhenCancelled") {
+  const olx::tests::TempDir folder;
+  const auto runner = tiny_runner(folder);
+  const auto expected = feed(*runner, 0, some_ids(9, 1));
+  runner->truncate(0, 5);
+  const volatile bool cancel = true;
+  const std::vector<BatchToken> batch{{3, 0, 5, true}};
+  CHECK_FALSE(runner->forward(batch, &cancel));
+  CHECK(runner->n_positions(0) == 5);
+  const auto ids = some_ids(9, 1);
+  check_close(feed(*runner, 0, {ids.begin() + 5, ids.end()}), expected);
+}
+
+TEST_CASE("ModelRunner_StopsLoadingWhenAsked") {
+  const olx::tests::TempDir folder;
+  RunnerOptions options;
+  options.on_progress = [](float) { return false; };
+  try {
+    tiny_runner(folder, options);
+    FAIL("was not cancelled");
+  } catch (const olx::engine::EngineError& error) {
+    CHECK(error.code() == olx::engine::ErrorCode::kCancelled);
+  }
+}
