@@ -1,0 +1,114 @@
+// `run`: one answer to a prompt (from arguments and standard input), or a chat.
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "cli/answer.h"
+#include "cli/chat.h"
+#include "cli/commands.h"
+#include "cli/format.h"
+#include "cli/terminal.h"
+
+namespace olx::cli {
+namespace {
+
+namespace json = boost::json;
+
+// --think: true, false or a level.
+json::value think_value(const std::string& text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  if (text == "high" || text == "medium" || text == "low" || text == "max") return json::string(text);
+  throw CommandError("invalid value for --think: \"" + text + "\" (must be true, false, high, medium, low, or max)");
+}
+
+bool has_capability(const json::object& show_answer, std::string_view name) {
+  const json::value* list = show_answer.if_contains("capabilities");
+  if (list == nullptr || !list->is_array()) return false;
+  for (const json::value& capability : list->as_array())
+    if (capability.is_string() && capability.as_string() == name) return true;
+  return false;
+}
+
+std::string read_standard_input() {
+  return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+}
+
+}  // namespace
+
+void load_with_progress(const Client& client, const ChatOptions& options) {
+  json::object request{{"model", options.model}};
+  if (!options.keep_alive.is_null()) request["keep_alive"] = options.keep_alive;
+  if (!options.parameters.empty()) request["options"] = options.parameters;
+  if (is_terminal(STDERR_FILENO)) {
+    // The request says nothing until the model is loaded; the spinner tells that something is happening.
+    ProgressLine progress;
+    progress.update("loading " + options.model);
+    client.send("POST", "/api/generate", request);
+    progress.finish(false);
+  } else {
+    client.send("POST", "/api/generate", request);
+  }
+}
+
+int command_run(const std::vector<std::string>& words) {
+  ChatOptions options;
+  std::optional<std::string> keep_alive, format, think;
+  bool no_word_wrap = false, insecure = false;
+  CommandLine line("run", "MODEL [PROMPT]", "Run a model");
+  line.value("--keepalive", keep_alive, "Duration to keep a model loaded (e.g. 5m)");
+  line.flag("--verbose", options.is_verbose, "Show timings for response");
+  line.flag("--insecure", insecure, "Use an insecure registry");
+  line.flag("--nowordwrap", no_word_wrap, "Don't wrap words to the next line automatically");
+  line.value("--format", format, "Response format (e.g. json)");
+  line.optional_value("--think", think, "true", "Enable thinking mode: true/false or high/medium/low");
+  line.flag("--hidethinking", options.is_thinking_hidden, "Hide thinking output (if provided)");
+  line.arguments(1, -1);
+  if (!line.parse(words)) return 0;
+
+  options.model = line.args()[0];
+  options.is_wrapped = !no_word_wrap;
+  if (think) options.think = think_value(*think);
+  if (keep_alive) {
+    int64_t nanoseconds = 0;
+    if (!parse_go_duration(*keep_alive, nanoseconds)) throw CommandError("time: invalid duration \"" + *keep_alive + "\"");
+    options.keep_alive = json::string(*keep_alive);
+  }
+  if (format) options.format = *format == "json" ? json::value("json") : json::parse(*format);
+
+  std::string prompt;
+  for (size_t i = 1; i < line.args().size(); ++i) prompt += (i > 1 ? " " : "") + line.args()[i];
+  if (!is_terminal(STDIN_FILENO)) {
+    const std::string input = read_standard_input();
+    if (!input.empty()) prompt = input + (prompt.empty() ? "" : " ") + prompt;
+  }
+  const bool is_interactive = line.args().size() == 1 && prompt.empty() && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO);
+
+  const Session session = open_session();
+  const json::object shown = session.client->send("POST", "/api/show", json::object{{"model", options.model}}).as_object();
+  if (options.think.is_null() && has_capability(shown, "thinking")) options.think = true;
+  if (is_interactive) return run_chat(*session.client, options, shown);
+
+  if (prompt.empty()) {
+    load_with_progress(*session.client, options);
+    return 0;
+  }
+  load_with_progress(*session.client, options);
+  json::object request{{"model", options.model}, {"prompt", prompt}};
+  if (!options.keep_alive.is_null()) request["keep_alive"] = options.keep_alive;
+  if (!options.format.is_null()) request["format"] = options.format;
+  if (!options.think.is_null()) request["think"] = options.think;
+  AnswerPrinter printer(options.is_wrapped, options.is_thinking_hidden);
+  const InterruptGuard guard;
+  session.client->stream("/api/generate", request, [&](const json::object& record) {
+    printer.print(record);
+    return true;
+  });
+  printer.finish(options.is_verbose);
+  return 0;
+}
+
+}  // namespace olx::cli
