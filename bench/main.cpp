@@ -1,0 +1,40 @@
+// ollamax-bench: measures, and says on what machine, with which kernels, and whether the result was right.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <thread>
+
+#include "bench/model_bench.h"
+#include "bench/roofline.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("Measures ollamax on this machine");
+  app.require_subcommand(1);
+
+  olx::bench::ModelBenchOptions model;
+  CLI::App* model_command = app.add_subcommand("model", "Prompt and generation speed of a GGUF file");
+  model_command->add_option("FILE", model.path, "a GGUF file")->required();
+  model_command->add_option("--prompt", model.n_prompt, "tokens of the prompt")->check(CLI::Range(0, 1 << 20));
+  model_command->add_option("--generate", model.n_generate, "tokens to generate")->check(CLI::Range(0, 1 << 20));
+  model_command->add_option("--depth", model.n_depth, "tokens cached before")->check(CLI::Range(0, 1 << 20));
+  model_command->add_option("--threads", model.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
+  model_command->add_option("--repeat", model.n_repeat, "counted runs")->check(CLI::Range(1, 1000));
+  model_command->add_option("--device", model.device, "cpu or reference");
+  model_command->add_option("--cpu", model.cpu_isa, "portable, avx2, avx512 or neon: forces one");
+  model_command->add_option("--kv-cache-type", model.kv_cache_type, "f32, f16 or q8_0");
+  model_command->add_flag("--json", model.is_json, "the report as JSON");
+
+  int n_threads = static_cast<int>(std::thread::hardware_concurrency());
+  CLI::App* roofline_command = app.add_subcommand("roofline", "The read bandwidth of this machine's memory");
+  roofline_command->add_option("--threads", n_threads, "threads")->check(CLI::Range(1, 1024));
+
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (*model_command) return olx::bench::run_model_bench(model);
+    std::printf("read bandwidth, %d threads: %.1f GB/s\n", n_threads, olx::bench::read_bandwidth_gbps(n_threads));
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "Error: %s\n", error.what());
+    return 1;
+  }
+}

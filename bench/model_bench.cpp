@@ -1,0 +1,147 @@
+#include "bench/model_bench.h"
+
+#include <boost/json.hpp>
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "bench/machine.h"
+#include "bench/roofline.h"
+#include "bench/statistics.h"
+#include "engine/error.h"
+#include "engine/model/model_runner.h"
+#include "gguf/reader.h"
+
+namespace olx::bench {
+namespace {
+
+using engine::BatchToken;
+using engine::ModelRunner;
+
+// FNV-1a over the bits of the logits: the same weights, prompt and kernels give the same number.
+uint64_t hash_logits(std::span<const float> logits) {
+  uint64_t hash = 1469598103934665603ull;
+  for (const auto byte : std::as_bytes(logits)) hash = (hash ^ static_cast<uint64_t>(byte)) * 1099511628211ull;
+  return hash;
+}
+
+// A fixed walk through the vocabulary, so that runs and machines see the same prompt.
+std::vector<int32_t> make_prompt(int n_tokens, int64_t vocab_size) {
+  std::mt19937 random(42);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < n_tokens; ++i) tokens.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(vocab_size)));
+  return tokens;
+}
+
+// Feeds the tokens in micro-batches at the end of sequence 0; the last one wants logits.
+void feed(ModelRunner& runner, std::span<const int32_t> tokens) {
+  const int64_t start = runner.n_positions(0);
+  if (!runner.reserve(0, start + static_cast<int64_t>(tokens.size())))
+    throw engine::EngineError(engine::ErrorCode::kInvalidRequest, "prompt, depth and generation do not fit in the context");
+  std::vector<BatchToken> batch;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    batch.push_back({tokens[i], 0, static_cast<int32_t>(start + static_cast<int64_t>(i)), i + 1 == tokens.size()});
+    if (batch.size() == static_cast<size_t>(runner.options().n_batch) || i + 1 == tokens.size()) {
+      runner.forward(batch);
+      batch.clear();
+    }
+  }
+}
+
+int32_t arg_max(std::span<const float> logits) {
+  size_t best = 0;
+  for (size_t i = 1; i < logits.size(); ++i)
+    if (logits[i] > logits[best]) best = i;
+  return static_cast<int32_t>(best);
+}
+
+gguf::DType kv_dtype(const std::string& name) {
+  const gguf::DTypeInfo* info = gguf::find_dtype(name);
+  if (info == nullptr || (info->dtype != gguf::DType::kF32 && info->dtype != gguf::DType::kF16 && info->dtype != gguf::DType::kQ8_0))
+    throw engine::EngineError(engine::ErrorCode::kInvalidRequest, "--kv-cache-type: expected f32, f16 or q8_0, got " + name);
+  return info->dtype;
+}
+
+}  // namespace
+
+int run_model_bench(const ModelBenchOptions& options) {
+  const double load_start = now_seconds();
+  const gguf::GgufFile file = gguf::GgufFile::open(options.path);
+  engine::RunnerOptions runner_options;
+  runner_options.device = options.device;
+  runner_options.cpu_isa = options.cpu_isa;
+  runner_options.n_threads = options.n_threads;
+  runner_options.n_ctx = options.n_depth + options.n_prompt + options.n_generate + 1;
+  runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
+  const auto runner = ModelRunner::open(file, runner_options);
+  const double load_s = now_seconds() - load_start;
+  const uint64_t peak_bytes = peak_memory_bytes();
+
+  const auto prompt = make_prompt(options.n_prompt, runner->config().vocab_size);
+  const auto depth = make_prompt(options.n_depth, runner->config().vocab_size);
+  std::vector<double> prompt_s, generate_s;
+  uint64_t first_hash = 0;
+  bool is_correct = true;
+  for (int round = 0; round <= options.n_repeat; ++round) {  // round 0 warms up and is not counted
+    runner->truncate(0, 0);
+    if (!depth.empty()) feed(*runner, depth);
+    double start = now_seconds();
+    if (!prompt.empty()) feed(*runner, prompt);
+    if (round > 0) prompt_s.push_back(now_seconds() - start);
+    int32_t token = prompt.empty() ? 1 : arg_max(runner->logits(0));
+    start = now_seconds();
+    for (int i = 0; i < options.n_generate; ++i) {
+      feed(*runner, {&token, 1});
+      token = arg_max(runner->logits(0));
+    }
+    if (round > 0) generate_s.push_back(now_seconds() - start);
+    // The same work must give the same bits, and numbers that are numbers.
+    const uint64_t hash = hash_logits(runner->logits(0));
+    if (round == 0) first_hash = hash;
+    if (hash != first_hash || !std::isfinite(runner->logits(0)[0])) is_correct = false;
+  }
+
+  const auto rate = [](int n, const std::vector<double>& seconds) { return seconds.empty() || n == 0 ? 0.0 : n / median(seconds); };
+  const double prompt_rate = rate(options.n_prompt, prompt_s), generate_rate = rate(options.n_generate, generate_s);
+  const int n_threads = runner->options().n_threads;
+  const double bandwidth = read_bandwidth_gbps(n_threads);
+  const double read_gbps = static_cast<double>(runner->weight_bytes()) * generate_rate / 1e9;
+  char hash_text[24];
+  std::snprintf(hash_text, sizeof hash_text, "%016llx", static_cast<unsigned long long>(first_hash));
+
+  if (options.is_json) {
+    boost::json::object report{
+        {"model", options.path}, {"device", runner->device_name()}, {"cpu", cpu_name()}, {"n_threads", n_threads},
+        {"n_prompt", options.n_prompt}, {"n_generate", options.n_generate}, {"n_depth", options.n_depth},
+        {"n_repeat", options.n_repeat}, {"prompt_tokens_per_second", prompt_rate},
+        {"generate_tokens_per_second", generate_rate},
+        {"prompt_spread", rate(options.n_prompt, prompt_s) * median_absolute_deviation(prompt_s) / std::max(1e-12, median(prompt_s))},
+        {"generate_spread", generate_rate * median_absolute_deviation(generate_s) / std::max(1e-12, median(generate_s))},
+        {"load_seconds", load_s}, {"load_peak_memory_bytes", peak_bytes}, {"peak_memory_bytes", peak_memory_bytes()},
+        {"weight_bytes", runner->weight_bytes()}, {"kv_bytes", runner->kv_bytes()}, {"weights_read_gbps", read_gbps},
+        {"read_bandwidth_gbps", bandwidth}, {"logits_hash", hash_text}, {"is_correct", is_correct},
+        {"has_asserts", has_asserts()}, {"compiler", OLLAMAX_COMPILER}, {"version", OLLAMAX_VERSION},
+        {"kernels", runner->describe_plan()}};
+    std::puts(boost::json::serialize(report).c_str());
+  } else {
+    std::printf("ollamax-bench model %s\n\n", options.path.c_str());
+    std::printf("- %s; %s; built with %s%s\n", cpu_name().c_str(), runner->device_name().c_str(), OLLAMAX_COMPILER,
+                has_asserts() ? " WITH ASSERTS: not for comparison" : "");
+    std::printf("- loaded in %.2f s, weights %.1f MB, cache %.1f MB, peak memory %.1f MB\n", load_s,
+                static_cast<double>(runner->weight_bytes()) / 1e6, static_cast<double>(runner->kv_bytes()) / 1e6,
+                static_cast<double>(peak_memory_bytes()) / 1e6);
+    std::printf("- measured read bandwidth %.1f GB/s with %d threads\n- kernels:\n", bandwidth, n_threads);
+    std::printf("%s\n", runner->describe_plan().c_str());
+    std::printf("| work | tokens/s | median s | MAD s | weights read | share of bandwidth |\n| --- | --- | --- | --- | --- | --- |\n");
+    std::printf("| prompt %d @ %d | %.1f | %.4f | %.4f | | |\n", options.n_prompt, options.n_depth, prompt_rate,
+                median(prompt_s), median_absolute_deviation(prompt_s));
+    std::printf("| generate %d @ %d | %.1f | %.4f | %.4f | %.1f GB/s | %.0f %% |\n", options.n_generate,
+                options.n_depth + options.n_prompt, generate_rate, median(generate_s), median_absolute_deviation(generate_s),
+                read_gbps, 100 * read_gbps / bandwidth);
+    std::printf("\nlogits hash %s over %d runs: %s\n", hash_text, options.n_repeat + 1, is_correct ? "equal" : "DIFFERENT");
+  }
+  return is_correct ? 0 : 1;
+}
+
+}  // namespace olx::bench
