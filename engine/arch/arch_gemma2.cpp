@@ -45,14 +45,19 @@ class Gemma2 final : public Architecture {
   std::span<const KeySpec> keys() const override { return kKeys; }
   std::span<const WeightSpec> weights() const override { return kWeights; }
 
+  // Files from before these keys existed were made from the released models.
+  void set_defaults(ModelConfig& config) const override {
+    config.sliding_window = 4096;
+    config.attention_softcap = 50.0f;
+    config.logit_softcap = 30.0f;
+  }
+
   void finish_config(const KeyReader&, ModelConfig& config) const override {
     config.rope.is_neox = true;
     config.rope_local.is_neox = true;
     config.activation = kernels::Activation::kGeluTanh;
     config.embed_scale = std::sqrt(static_cast<float>(config.d_model));
     config.local_period = 2;
-    // Files from before the key existed: the released models' window.
-    if (config.sliding_window == 0) config.sliding_window = 4096;
     if (config.n_layers == kLayersOf27B) {
       config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.d_model / config.n_heads));
     }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <map>
 #include <utility>
 
+#include "engine/graph/bind.h"
 #include "engine/graph/memory_plan.h"
 #include "gguf/check.h"
 
@@ -29,7 +29,9 @@ Plan::Plan(Device& device, const Graph& graph, const WeightStore& weights, const
   outputs_.resize(static_cast<size_t>(limits.n_outputs));
   output_slots_.resize(outputs_.size());
   lower(graph, weights);
-  place_values(limits);
+  const std::vector<int> owner = share_storage();
+  order_nodes(owner);
+  place_values(owner);
   bind(weights, cache);
   choose_kernels(weights, cache);
 }
@@ -103,10 +105,69 @@ std::vector<int> Plan::share_storage() const {
   return owner;
 }
 
-void Plan::place_values(const Limits&) {
-  const std::vector<int> owner = share_storage();
+// Whether one of them writes memory that the other touches. The cache needs no look: every kAttention waits for all.
+bool Plan::conflict(const GraphNode& a, const GraphNode& b, const std::vector<int>& owner) const {
+  const auto touches = [&](const GraphNode& node, int written) {
+    for (int value : {node.a, node.b, node.y}) {
+      if (value != kNoValue && owner[static_cast<size_t>(value)] == written) return true;
+    }
+    return false;
+  };
+  const auto written = [&](const GraphNode& node) {
+    return node.y == kNoValue ? kNoValue : owner[static_cast<size_t>(node.y)];
+  };
+  return (a.y != kNoValue && touches(b, written(a))) || (b.y != kNoValue && touches(a, written(b)));
+}
+
+namespace {
+
+// Whether a unit of work is a row of the value it makes, and reads only the same row of its inputs.
+bool works_row_by_row(const GraphNode& node) {
+  switch (node.op()) {
+    case Op::kMatmul:
+    case Op::kAttention: return false;
+    case Op::kEmbed: return !is_gather(node);
+    default: return true;
+  }
+}
+
+}  // namespace
+
+// Nodes that need not wait: q, k and v; gate and up; a norm and the encoding of its result. A layer then has about ten
+// barriers instead of eighteen, which is what decoding a small model spends its time on.
+void Plan::order_nodes(const std::vector<int>& owner) {
+  size_t group_begin = 0;
+  for (size_t i = 1; i < nodes_.size(); ++i) {
+    const GraphNode& node = nodes_[i].graph;
+    bool is_independent = true;
+    bool is_same_units = works_row_by_row(node);
+    for (size_t j = group_begin; j < i; ++j) {
+      is_independent = is_independent && !conflict(nodes_[j].graph, node, owner);
+      is_same_units =
+          is_same_units && works_row_by_row(nodes_[j].graph) && nodes_[j].rows == nodes_[i].rows;
+    }
+    if (node.op() == Op::kAttention || !(is_independent || is_same_units)) {
+      group_begin = i;
+    } else {
+      nodes_[i].order = is_independent ? NodeOrder::kIndependent : NodeOrder::kUnitByUnit;
+    }
+  }
+}
+
+void Plan::place_values(const std::vector<int>& owner) {
   std::vector<Lifetime> lives(values_.size());
   std::vector<bool> is_made(values_.size(), false);
+  // Nodes of a group may run at the same time, so a value lives from the start to the end of the groups it is used in.
+  std::vector<int> group_first(nodes_.size());
+  std::vector<int> group_last(nodes_.size());
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const bool is_begin = i == 0 || nodes_[i].order == NodeOrder::kAfterAll;
+    group_first[i] = is_begin ? static_cast<int>(i) : group_first[i - 1];
+  }
+  for (size_t i = nodes_.size(); i-- > 0;) {
+    const bool is_end = i + 1 == nodes_.size() || nodes_[i + 1].order == NodeOrder::kAfterAll;
+    group_last[i] = is_end ? static_cast<int>(i) : group_last[i + 1];
+  }
   for (size_t i = 0; i < nodes_.size(); ++i) {
     const GraphNode& node = nodes_[i].graph;
     for (int value : {node.a, node.b, node.y}) {
@@ -114,14 +175,14 @@ void Plan::place_values(const Limits&) {
       const auto own = static_cast<size_t>(owner[static_cast<size_t>(value)]);
       if (!is_made[own]) {
         const GraphValue& made = values_[own];
-        lives[own].first = static_cast<int>(i);
+        lives[own].first = group_first[i];
         const int64_t n_rows = max_rows(made.rows);
         lives[own].size_bytes = made.format == &kActivationF32
                                     ? n_rows * made.n_cols * static_cast<int64_t>(sizeof(float))
                                     : made.format->size_bytes(n_rows, made.n_cols);
         is_made[own] = true;
       }
-      lives[own].last = static_cast<int>(i);
+      lives[own].last = group_last[i];
     }
   }
   // The caller reads the logits after the last node.
@@ -144,141 +205,16 @@ MatrixView Plan::view(int value) const {
           .row_stride_elems = info.n_cols};
 }
 
-namespace {
-
-// One overload per op: turns indices into pointers, at the planned maximum of rows.
-struct Binder {
-  const GraphNode& node;
-  const std::function<MatrixView(int)>& view;
-  const std::function<ActivationView(int)>& activation;
-  const WeightStore& weights;
-  const KvCache& cache;
-  const int32_t* ids;
-  const TokenSlot* slots;
-
-  MatrixView optional_view(int value) const { return value == kNoValue ? MatrixView{} : view(value); }
-  const float* vector(int weight) const {
-    return weight == kNoWeight ? nullptr : weights[weight].values;
-  }
-
-  void operator()(EmbedArgs& args) const {
-    args.y = view(node.y);
-    args.ids = ids;
-    if (node.weight != kNoWeight) {
-      args.table = weights[node.weight].view;
-      return;
-    }
-    const MatrixView source = view(node.a);
-    args.table = {.data = source.data, .n_rows = source.n_rows, .n_cols = source.n_cols};
-  }
-  void operator()(QuantizeArgs& args) const {
-    args.y = activation(node.y);
-    args.x = view(node.a);
-  }
-  void operator()(MatmulArgs& args) const {
-    args.y = view(node.y);
-    args.x = activation(node.a);
-    args.w = weights[node.weight].view;
-    args.bias = vector(node.bias);
-    args.residual = optional_view(node.b).data;
-  }
-  void operator()(RmsNormArgs& args) const {
-    args.y = view(node.y);
-    args.x = view(node.a);
-    args.weight = vector(node.weight);
-  }
-  void operator()(RopeTableArgs& args) const {
-    args.table = view(node.y);
-    args.tokens = slots;
-    args.config.freq_factors = vector(node.weight);
-  }
-  void operator()(RopeArgs& args) const {
-    args.x = view(node.a);
-    args.table = view(node.b);
-  }
-  void operator()(KvStoreArgs& args) const {
-    args.kv = cache.layer(node.layer);
-    args.k = view(node.a);
-    args.v = view(node.b);
-    args.tokens = slots;
-  }
-  void operator()(AttentionArgs& args) const {
-    args.y = view(node.y);
-    args.q = view(node.a);
-    args.kv = cache.layer(node.layer);
-    args.tokens = slots;
-  }
-  void operator()(GatedActivationArgs& args) const {
-    args.y = view(node.y);
-    args.gate = view(node.a);
-    args.up = view(node.b);
-  }
-  void operator()(AddArgs& args) const {
-    args.y = view(node.y);
-    args.a = view(node.a);
-    args.b = view(node.b);
-  }
-  void operator()(ScaleArgs& args) const { bind_unary(args); }
-  void operator()(SoftcapArgs& args) const { bind_unary(args); }
-  void operator()(SoftmaxArgs& args) const { bind_unary(args); }
-
-  template <typename Args>
-  void bind_unary(Args& args) const {
-    args.y = view(node.y);
-    args.x = view(node.a);
-  }
-};
-
-// What changes from step to step: n rows in every operand.
-struct RowSetter {
-  int64_t n;
-  int64_t n_tokens;
-  bool is_gather;
-
-  void operator()(EmbedArgs& args) const {
-    args.y.n_rows = n;
-    if (is_gather) args.table.n_rows = n_tokens;
-  }
-  void operator()(QuantizeArgs& args) const { args.y.n_tokens = args.x.n_rows = n; }
-  void operator()(MatmulArgs& args) const { args.y.n_rows = args.x.n_tokens = n; }
-  void operator()(RmsNormArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
-  void operator()(RopeTableArgs& args) const { args.table.n_rows = n; }
-  void operator()(RopeArgs& args) const { args.x.n_rows = args.table.n_rows = n; }
-  void operator()(KvStoreArgs& args) const { args.k.n_rows = args.v.n_rows = n; }
-  void operator()(AttentionArgs& args) const { args.y.n_rows = args.q.n_rows = n; }
-  void operator()(GatedActivationArgs& args) const {
-    args.y.n_rows = args.gate.n_rows = args.up.n_rows = n;
-  }
-  void operator()(AddArgs& args) const { args.y.n_rows = args.a.n_rows = args.b.n_rows = n; }
-  void operator()(ScaleArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
-  void operator()(SoftcapArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
-  void operator()(SoftmaxArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
-};
-
-}  // namespace
-
 void Plan::bind(const WeightStore& weights, const KvCache& cache) {
-  const std::function<MatrixView(int)> matrix = [this](int value) { return view(value); };
-  const std::function<ActivationView(int)> activation = [this](int value) {
-    const MatrixView whole = view(value);
-    const ActivationFormat* format = values_[static_cast<size_t>(value)].format;
-    return ActivationView{.data = whole.data,
-                          .format = format,
-                          .n_tokens = whole.n_rows,
-                          .n_cols = whole.n_cols,
-                          .row_stride_elems = format == &kActivationF32 ? whole.row_stride_elems : 0};
-  };
+  BindContext context{.views = {}, .weights = weights, .cache = cache};
+  for (size_t i = 0; i < values_.size(); ++i) {
+    context.views.push_back({.matrix = view(static_cast<int>(i)), .format = values_[i].format});
+  }
   for (Node& node : nodes_) {
-    const bool is_gather = node.graph.op() == Op::kEmbed && node.graph.weight == kNoWeight;
     const bool is_output = node.rows == RowCount::kOutputs;
-    std::visit(Binder{.node = node.graph,
-                      .view = matrix,
-                      .activation = activation,
-                      .weights = weights,
-                      .cache = cache,
-                      .ids = is_gather ? outputs_.data() : ids_.data(),
-                      .slots = is_output ? output_slots_.data() : slots_.data()},
-               node.graph.args);
+    context.ids = is_gather(node.graph) ? outputs_.data() : ids_.data();
+    context.slots = is_output ? output_slots_.data() : slots_.data();
+    bind_args(node.graph, context);
   }
 }
 
@@ -310,15 +246,7 @@ void Plan::choose_kernels(const WeightStore& weights, const KvCache& cache) {
       throw EngineError(ErrorCode::kUnsupported,
                         "layer " + std::to_string(node.graph.layer) + ": " + problem);
     }
-    bound_.push_back({.kernel = node.kernel, .args = args});
-  }
-}
-
-void Plan::set_rows(int64_t n_tokens, int64_t n_outputs) {
-  for (Node& node : nodes_) {
-    const int64_t n = node.rows == RowCount::kTokens ? n_tokens : n_outputs;
-    std::visit(RowSetter{.n = n, .n_tokens = n_tokens, .is_gather = node.graph.weight == kNoWeight},
-               node.graph.args);
+    bound_.push_back({.kernel = node.kernel, .args = args, .order = node.order});
   }
 }
 
@@ -333,7 +261,8 @@ bool Plan::execute(const Step& step, const volatile bool* cancel) {
     outputs_[i] = step.outputs[i];
     output_slots_[i] = step.slots[static_cast<size_t>(step.outputs[i])];
   }
-  set_rows(static_cast<int64_t>(n_tokens), static_cast<int64_t>(n_outputs));
+  const RowCounts counts{static_cast<int64_t>(n_tokens), static_cast<int64_t>(n_outputs)};
+  for (Node& node : nodes_) set_rows(node.graph, node.rows, counts);
   const size_t n_nodes = n_outputs == 0 ? n_without_outputs_ : bound_.size();
   if (!device_.execute(std::span(bound_).first(n_nodes), cancel)) return false;
   device_.sync();

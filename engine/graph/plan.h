@@ -51,15 +51,16 @@ class Plan {
     GraphNode graph;
     const kernels::KernelRow* kernel = nullptr;
     RowCount rows = RowCount::kTokens;
+    kernels::NodeOrder order = kernels::NodeOrder::kAfterAll;
   };
   void lower(const Graph& graph, const WeightStore& weights);
   int quantized(int value, const kernels::ActivationFormat* format);
   std::vector<int> share_storage() const;
-  void place_values(const Limits& limits);
+  void order_nodes(const std::vector<int>& owner);
+  bool conflict(const GraphNode& a, const GraphNode& b, const std::vector<int>& owner) const;
+  void place_values(const std::vector<int>& owner);
   void choose_kernels(const WeightStore& weights, const KvCache& cache);
   void bind(const WeightStore& weights, const KvCache& cache);
-  void set_rows(int64_t n_tokens, int64_t n_outputs);
-
   int64_t max_rows(RowCount rows) const {
     return rows == RowCount::kTokens ? limits_.n_tokens : limits_.n_outputs;
   }

@@ -51,10 +51,20 @@ class Buffer {
   virtual size_t size_bytes() const = 0;
 };
 
+// What a node must wait for. Its group is the nodes before it, back to and including the last kAfterAll one. A device
+// may wait for everything always: the other two only save barriers.
+enum class NodeOrder : uint8_t {
+  kAfterAll,     // every unit of every node before
+  kIndependent,  // nothing: it touches no data that a node of its group writes, and writes none that one reads
+  kUnitByUnit,   // all nodes of the group have the same number of units, and unit u touches what unit u of the others
+                 // touched and no other: a thread that owns the same units of all of them may go on at once
+};
+
 // One step of a plan: a chosen kernel and its arguments, which the caller keeps alive and may change between executions.
 struct BoundNode {
   const KernelRow* kernel = nullptr;
   void* args = nullptr;
+  NodeOrder order = NodeOrder::kAfterAll;
 };
 
 class Device {

@@ -1,6 +1,8 @@
 #include "engine/model/model_runner.h"
 
 #include <cmath>
+#include <filesystem>
+#include <string>
 #include <vector>
 
 #include "engine/error.h"
@@ -136,5 +138,30 @@ TEST_CASE("ModelRunner_StopsLoadingWhenAsked") {
     FAIL("was not cancelled");
   } catch (const olx::engine::EngineError& error) {
     CHECK(error.code() == olx::engine::ErrorCode::kCancelled);
+  }
+}
+
+TEST_CASE("ModelRunner_SaysWhenAFileShrinksWhileItLoads") {
+  const olx::tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  olx::tests::write_tiny_model("llama", {.seed = 5}, path);
+  const auto file = olx::gguf::GgufFile::open(path);
+  std::filesystem::resize_file(path, file.file_size_bytes() / 2);
+  RunnerOptions options;
+  options.device = "reference";
+  CHECK_THROWS_AS(ModelRunner::open(file, options), olx::gguf::FormatError);
+}
+
+TEST_CASE("ModelRunner_RefusesDevicesItDoesNotKnow") {
+  const olx::tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  olx::tests::write_tiny_model("llama", {.seed = 5}, path);
+  RunnerOptions options;
+  options.device = "abacus";
+  try {
+    ModelRunner::open(olx::gguf::GgufFile::open(path), options);
+    FAIL("opened");
+  } catch (const olx::engine::EngineError& error) {
+    CHECK(std::string(error.what()).find("unknown device abacus (known: ") == 0);
   }
 }
