@@ -13,9 +13,9 @@ namespace olx::engine {
 
 // Limits of one rendering; exceeding one is an EngineError(kInvalidRequest) that names it.
 struct TemplateLimits {
-  int64_t max_steps = 10'000'000;
-  int max_depth = 200;
-  int64_t max_output_bytes = 64ll << 20;
+  int64_t max_steps = 2'000'000;
+  int max_depth = 128;
+  int64_t max_output_bytes = 8ll << 20;
 };
 
 // Renders a template once over a map of variables: what `inspect template` prints. Throws EngineError with line and reason.
