@@ -41,9 +41,12 @@ class Gemma final : public Architecture {
     for (int64_t layer = 0; layer < config.n_layers; ++layer) {
       b.begin_layer(layer);
       Tensor h = b.rms_norm(x, "attn_norm.weight");
-      Tensor q = b.rope(b.matmul(h, "attn_q.weight"), angles, config.rope);
-      const Tensor k = b.rope(b.matmul(h, "attn_k.weight"), angles, config.rope);
-      b.kv_store(k, b.matmul(h, "attn_v.weight"));
+      Tensor q = b.matmul(h, "attn_q.weight");
+      Tensor k = b.matmul(h, "attn_k.weight");
+      const Tensor v = b.matmul(h, "attn_v.weight");
+      q = b.rope(q, angles, config.rope);
+      k = b.rope(k, angles, config.rope);
+      b.kv_store(k, v);
       b.drop_unneeded_rows(q, x);
       h = b.attention(q);
       x = b.matmul(h, "attn_output.weight", {.residual = x});

@@ -88,11 +88,11 @@ class Gemma3 final : public Architecture {
       const Tensor angles = is_local ? local_angles : global_angles;
       const kernels::RopeConfig& rope = is_local ? config.rope_local : config.rope;
       Tensor h = b.rms_norm(x, "attn_norm.weight");
-      Tensor q = b.head_norm(b.matmul(h, "attn_q.weight"), "attn_q_norm.weight");
-      Tensor k = b.head_norm(b.matmul(h, "attn_k.weight"), "attn_k_norm.weight");
+      Tensor q = b.matmul(h, "attn_q.weight");
+      Tensor k = b.matmul(h, "attn_k.weight");
       const Tensor v = b.matmul(h, "attn_v.weight");
-      q = b.rope(q, angles, rope);
-      k = b.rope(k, angles, rope);
+      q = b.rope(b.head_norm(q, "attn_q_norm.weight"), angles, rope);
+      k = b.rope(b.head_norm(k, "attn_k_norm.weight"), angles, rope);
       b.kv_store(k, v);
       b.drop_unneeded_rows(q, x);
       h = b.attention(q, is_local ? config.sliding_window : 0);

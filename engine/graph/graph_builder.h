@@ -1,6 +1,7 @@
 #pragma once
 // GraphBuilder: the words an architecture says its network with. Weights are named as in the architecture's table;
-// begin_layer() says of which layer. A weight the file lacks (an optional bias or norm) leaves the value as it is.
+// begin_layer() says of which layer. An optional bias that the file lacks is left out. Say neighbours that do not depend
+// on each other together (q, k and v; gate and up): the plan runs such a group without waiting in between.
 
 #include <cstdint>
 #include <map>

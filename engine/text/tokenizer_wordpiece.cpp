@@ -74,10 +74,13 @@ class WordPieceTokenizer final : public TokenizerBase {
     for (size_t pos = 0; pos < text.size();) {
       const Utf8Char c = decode_utf8(text, pos);
       pos += c.n_bytes;
+      const bool is_plain_space = c.code == '\t' || c.code == '\n' || c.code == '\r';
+      if (c.code == 0 || c.code == kReplacementChar ||
+          (!is_plain_space && is_control_or_format(c.code))) {
+        continue;  // also vertical tab, form feed and U+0085, which are control characters first
+      }
       if (is_white_space(c.code)) {
         codes.push_back(' ');
-      } else if (c.code == 0 || c.code == kReplacementChar || is_control_or_format(c.code)) {
-        continue;
       } else if (is_ideograph(c.code)) {
         codes.insert(codes.end(), {' ', c.code, ' '});
       } else {
