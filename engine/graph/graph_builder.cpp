@@ -131,6 +131,12 @@ Tensor GraphBuilder::add(Tensor a, Tensor b) {
   return y;
 }
 
+Tensor GraphBuilder::scale(Tensor x, float factor) {
+  const Tensor y = add_value(value(x).n_cols, value(x).rows);
+  add_node({.args = ScaleArgs{.scale = factor}, .y = y.value, .a = x.value});
+  return y;
+}
+
 Tensor GraphBuilder::softcap(Tensor x, float cap) {
   const Tensor y = add_value(value(x).n_cols, value(x).rows);
   add_node({.args = SoftcapArgs{.cap = cap}, .y = y.value, .a = x.value});

@@ -49,6 +49,7 @@ class GraphBuilder {
   Tensor attention(Tensor q, int64_t sliding_window = 0);
   Tensor gated(Tensor gate, Tensor up);
   Tensor add(Tensor a, Tensor b);
+  Tensor scale(Tensor x, float factor);
   Tensor softcap(Tensor x, float cap);
 
   // Once the last layer's keys and values are stored, only tokens that want logits have a use for the rest of the

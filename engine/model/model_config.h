@@ -25,6 +25,8 @@ struct ModelConfig {
 
   float norm_eps = 1e-5f;
   float embed_scale = 1.0f;
+  float residual_scale = 1.0f;       // of what attention and feed-forward add
+  float logit_scale = 1.0f;
   float attention_scale = 0.0f;      // 1 / sqrt(head_dim) unless the architecture says otherwise
   float attention_softcap = 0.0f;    // 0: none
   float logit_softcap = 0.0f;        // 0: none
