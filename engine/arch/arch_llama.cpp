@@ -2,10 +2,13 @@
 
 #include "engine/arch/architecture.h"
 #include "engine/graph/graph_builder.h"
-#include "engine/model/key_reader.h"
 
 namespace olx::engine {
 namespace {
+
+constexpr KeySpec kKeys[] = {
+    {.name = "attention.scale", .real = &ModelConfig::attention_scale, .min = 0, .max = 1e3},
+};
 
 constexpr WeightSpec kWeights[] = {
     {.name = "token_embd.weight", .is_per_layer = false, .rows = Dim::kVocab},
@@ -34,13 +37,12 @@ constexpr WeightSpec kWeights[] = {
 
 class Llama final : public Architecture {
  public:
+  std::span<const KeySpec> keys() const override { return kKeys; }
   std::span<const WeightSpec> weights() const override { return kWeights; }
 
-  void finish_config(const KeyReader& keys, ModelConfig& config) const override {
+  void finish_config(const KeyReader&, ModelConfig& config) const override {
     // Converters permute q and k of this family so that pairs are neighbours.
     config.rope.is_neox = false;
-    const double scale = keys.real("attention.scale", 0, 1e3).value_or(0.0);
-    if (scale > 0) config.attention_scale = static_cast<float>(scale);
   }
 
   void build(const ModelConfig& config, GraphBuilder& b) const override {

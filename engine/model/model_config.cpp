@@ -132,7 +132,9 @@ ModelConfig read_model_config(const gguf::GgufFile& file) {
                           std::to_string(*n_experts) + ") is not supported yet");
   }
   config.vocab_size = read_vocab_size(file, keys);
-  config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  if (config.attention_scale == 0) {  // no key of the architecture set it
+    config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  }
   read_rope(keys, config);
   config.rope_local = config.rope;
   architecture->finish_config(keys, config);
