@@ -47,9 +47,9 @@ std::string worst_element(const reference::Expected& expected, const std::vector
                       got[worst_index], expected.value[worst_index], expected.bound[worst_index]);
 }
 
-std::vector<float> run(const KernelRow& row, Case& c, const std::vector<RowRange>& ranges) {
+std::vector<float> run(const KernelRow& row, Case& c, const std::vector<RowRange>& ranges, bool guards_canaries) {
   c.memory.reset();
-  c.memory.guard_canaries(true);
+  c.memory.guard_canaries(guards_canaries);
   for (const RowRange& range : ranges) row.run(c.args_pointer(), range);
   c.memory.guard_canaries(false);
   return c.read(c.args);
@@ -68,15 +68,15 @@ std::vector<RowRange> random_split(int64_t n, int64_t multiple, Rng& rng) {
   return ranges;
 }
 
-std::string check_case(const KernelRow& row, Case& c, Rng& rng) {
+std::string check_case(const KernelRow& row, Case& c, Rng& rng, bool guards) {
   c.memory.seal();
   const int64_t n = n_units(c);
-  const std::vector<float> whole = run(row, c, {{0, n}});
+  const std::vector<float> whole = run(row, c, {{0, n}}, guards);
   if (std::string damage = c.memory.damage(); !damage.empty()) return damage;
   if (std::string worst = worst_element(c.expected, whole); !worst.empty()) return worst;
   const std::vector<std::byte> image = c.memory.image();
 
-  run(row, c, random_split(n, c.split_multiple, rng));
+  run(row, c, random_split(n, c.split_multiple, rng), guards);
   if (std::string damage = c.memory.damage(); !damage.empty()) return "split into ranges: " + damage;
   if (c.memory.image() != image) return "split into ranges: the result differs from that of one range";
   return "";
@@ -100,7 +100,7 @@ std::vector<std::string> check_row(const KernelRow& row, const CaseContext& cont
   try {
     each_case(row, context, [&](Case& c) {
       ++n_cases;
-      if (std::string what = check_case(row, c, rng); !what.empty()) report(c.name, what);
+      if (std::string what = check_case(row, c, rng, context.guards_canaries); !what.empty()) report(c.name, what);
       return failures.size() < kMaxFailures;
     });
   } catch (const std::runtime_error& error) {  // a layout or format that does not hold together
@@ -120,7 +120,7 @@ std::vector<std::string> check_pair(const KernelRow& a, const KernelRow& b, cons
     std::map<std::string, Result> results;
     each_case(row, context, [&](Case& c) {
       c.memory.seal();
-      std::vector<float> got = run(row, c, {{0, n_units(c)}});
+      std::vector<float> got = run(row, c, {{0, n_units(c)}}, context.guards_canaries);
       results[c.name] = {std::move(c.expected), std::move(got)};
       return true;
     });

@@ -1,0 +1,53 @@
+// The contract tests themselves are tested: every row of broken_kernels.inc is refused, every sound twin is accepted.
+
+#include <cstdio>
+#include <initializer_list>
+
+#include "kernels/rows.h"
+#include "tests/kernels/contract/check_row.h"
+#include "tests/support/catch.h"
+
+namespace olx::kernels::broken {
+namespace {
+constexpr const char* kBackendName = "reference";
+}
+
+#define OLX_KERNEL OLX_DECLARE_KERNEL
+#include "tests/kernels/broken_kernels.inc"
+#include "tests/kernels/sound_kernels.inc"
+#undef OLX_KERNEL
+
+namespace {
+#define OLX_KERNEL OLX_KERNEL_ROW
+constexpr std::initializer_list<KernelRow> kBroken = {
+#include "tests/kernels/broken_kernels.inc"
+};
+constexpr std::initializer_list<KernelRow> kSound = {
+#include "tests/kernels/sound_kernels.inc"
+};
+#undef OLX_KERNEL
+
+std::vector<std::string> failures_of(const KernelRow& row) {
+  return contract::check_row(row, {contract::test_seed(), false, {}, kFeatureNone, false});
+}
+}  // namespace
+
+TEST_CASE("BrokenKernels_AreRefusedRowByRow") {
+  CHECK(kBroken.size() >= 15);
+  for (const KernelRow& row : kBroken) {
+    const std::vector<std::string> failures = failures_of(row);
+    if (!failures.empty()) std::printf("refused: %s\n", failures.front().c_str());
+    INFO(row.name);
+    CHECK(!failures.empty());
+  }
+}
+
+TEST_CASE("BrokenKernels_HaveSoundTwinsThatAreAccepted") {
+  for (const KernelRow& row : kSound) {
+    const std::vector<std::string> failures = failures_of(row);
+    for (const std::string& failure : failures) UNSCOPED_INFO(failure);
+    CHECK(failures.empty());
+  }
+}
+
+}  // namespace olx::kernels::broken
