@@ -1,0 +1,74 @@
+#include "kernels/cpu/features.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+#include <thread>
+
+namespace olx::kernels::cpu {
+namespace {
+
+struct Isa {
+  std::string_view name;
+  Features allowed;   // what may remain
+  Features required;  // what must be there
+};
+
+constexpr Isa kIsas[] = {
+    {"portable", kFeatureNone, kFeatureNone},
+    {"avx2", kFeatureAvx2, kFeatureAvx2},
+    {"avx512", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni, kFeatureAvx512 | kFeatureAvx512Vnni},
+    {"neon", kFeatureNeonDot, kFeatureNeonDot},
+};
+
+}  // namespace
+
+Features force_isa(std::string_view isa, Features available) {
+  for (const Isa& row : kIsas) {
+    if (row.name != isa) continue;
+    if ((available & row.required) != row.required)
+      throw DeviceError("cpu: this processor has no " + std::string(isa) + " (it has " +
+                        std::string(isa_name(available)) + ")");
+    return available & row.allowed;
+  }
+  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avx512 or neon");
+}
+
+std::string_view isa_name(Features features) {
+  std::string_view name = "portable";
+  for (const Isa& row : kIsas)
+    if (row.required != kFeatureNone && (features & row.required) == row.required) name = row.name;
+  return name;
+}
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
+  return "CPU";
+}
+
+int n_physical_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  // Two logical CPUs with the same list of siblings share a core.
+  std::set<std::string> cores;
+  int n_logical = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    ++n_logical;
+    std::ifstream list("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(list, siblings)) siblings = "cpu" + std::to_string(cpu);
+    cores.insert(siblings);
+  }
+  return std::max(1, std::min(n_logical, static_cast<int>(cores.size())));
+}
+
+}  // namespace olx::kernels::cpu
