@@ -128,9 +128,10 @@ class BpeTokenizer final : public TokenizerBase {
   // Merging produces ordinary tokens; one of another kind is only ever written out whole.
   int32_t find_normal(std::string_view spelling) const {
     const int32_t id = vocabulary_.find(spelling);
-    return id != Vocabulary::kNone && vocabulary_.kind(id) != TokenKind::kControl
-               ? id
-               : Vocabulary::kNone;
+    return is_mergeable(id) ? id : Vocabulary::kNone;
+  }
+  bool is_mergeable(int32_t id) const {
+    return id != Vocabulary::kNone && vocabulary_.kind(id) != TokenKind::kControl;
   }
 
   // Pairs of which one part or the whole is not in the vocabulary are left out: they cannot take
@@ -139,22 +140,32 @@ class BpeTokenizer final : public TokenizerBase {
     constexpr std::string_view kKey = "tokenizer.ggml.merges";
     const std::vector<std::string_view> merges = file.get(kKey).as_strings(kKey);
     merges_.reserve(merges.size());
-    std::string joined;
-    for (size_t rank = 0; rank < merges.size(); ++rank) {
-      const std::string_view merge = merges[rank];
-      const size_t space = merge.find(' ', 1);
-      if (space == std::string_view::npos || space + 1 == merge.size()) {
-        throw gguf::FormatError(file.path() + ": " + std::string(kKey) + ": entry " +
-                                std::to_string(rank) +
-                                ": expected two parts and a space between them");
+    constexpr size_t kStep = Vocabulary::kMaxBatch / 3;
+    std::array<std::string, kStep> joined;
+    std::array<std::string_view, kStep * 3> keys;  // left, right, joined
+    std::array<int32_t, kStep * 3> ids;
+    for (size_t first = 0; first < merges.size(); first += kStep) {
+      const size_t n = std::min(kStep, merges.size() - first);
+      for (size_t i = 0; i < n; ++i) {
+        const std::string_view merge = merges[first + i];
+        const size_t space = merge.find(' ', 1);
+        if (space == std::string_view::npos || space + 1 == merge.size()) {
+          throw gguf::FormatError(file.path() + ": " + std::string(kKey) + ": entry " +
+                                  std::to_string(first + i) +
+                                  ": expected two parts and a space between them");
+        }
+        keys[i * 3] = merge.substr(0, space);
+        keys[i * 3 + 1] = merge.substr(space + 1);
+        joined[i].assign(keys[i * 3]).append(keys[i * 3 + 1]);
+        keys[i * 3 + 2] = joined[i];
       }
-      const int32_t left = find_normal(merge.substr(0, space));
-      if (left == Vocabulary::kNone) continue;
-      const int32_t right = find_normal(merge.substr(space + 1));
-      if (right == Vocabulary::kNone) continue;
-      joined.assign(merge, 0, space).append(merge, space + 1);
-      const int32_t id = find_normal(joined);
-      if (id != Vocabulary::kNone) merges_.add(left, right, static_cast<uint32_t>(rank), id);
+      vocabulary_.find_batch(std::span(keys).first(n * 3), std::span(ids).first(n * 3));
+      for (size_t i = 0; i < n; ++i) {
+        const int32_t left = ids[i * 3], right = ids[i * 3 + 1], id = ids[i * 3 + 2];
+        if (is_mergeable(left) && is_mergeable(right) && is_mergeable(id)) {
+          merges_.add(left, right, static_cast<uint32_t>(first + i), id);
+        }
+      }
     }
   }
 

@@ -1,10 +1,13 @@
 #include "engine/text/vocabulary.h"
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
+
+#include "gguf/check.h"
 
 namespace olx::engine {
 namespace {
@@ -155,13 +158,36 @@ void Vocabulary::build_index() {
 
 int32_t Vocabulary::find(std::string_view key) const {
   if (key.empty() || key.size() > max_token_bytes_) return kNone;
+  return find_hashed(key, hash_bytes(key, seed_));
+}
+
+int32_t Vocabulary::find_hashed(std::string_view key, uint64_t hash) const {
   const uint64_t mask = slots_.size() - 1;
-  const uint64_t hash = hash_bytes(key, seed_);
   const auto tag = static_cast<uint32_t>(hash >> 32);
   for (uint64_t at = hash & mask;; at = (at + 1) & mask) {
     const Slot& slot = slots_[at];
     if (slot.id == kNone) return kNone;
     if (slot.tag == tag && text(slot.id) == key) return slot.id;
+  }
+}
+
+void Vocabulary::find_batch(std::span<const std::string_view> keys, std::span<int32_t> ids) const {
+  OLX_CHECK(keys.size() <= kMaxBatch && ids.size() == keys.size());
+  const uint64_t mask = slots_.size() - 1;
+  std::array<uint64_t, kMaxBatch> hashes;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    hashes[i] = hash_bytes(keys[i], seed_);
+    __builtin_prefetch(&slots_[hashes[i] & mask]);
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    ids[i] = slots_[hashes[i] & mask].id;  // where the search begins; most often where it ends
+    if (ids[i] != kNone) __builtin_prefetch(&offsets_[static_cast<size_t>(ids[i])]);
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (ids[i] != kNone) __builtin_prefetch(arena_.data() + offsets_[static_cast<size_t>(ids[i])]);
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    ids[i] = keys[i].empty() ? kNone : find_hashed(keys[i], hashes[i]);
   }
 }
 

@@ -43,6 +43,10 @@ class Vocabulary {
   // The token of this text, kNone when absent. Of several with one text, the lowest id. Empty texts
   // are never found.
   int32_t find(std::string_view text) const;
+  // find() for each of keys, at most kMaxBatch. Waits for memory once a step instead of once a key:
+  // the merges of Llama 3 (840 000 look-ups) take a third of the time.
+  static constexpr size_t kMaxBatch = 96;
+  void find_batch(std::span<const std::string_view> keys, std::span<int32_t> ids) const;
 
  private:
   struct Slot {
@@ -50,6 +54,7 @@ class Vocabulary {
     int32_t id = kNone;
   };
   void build_index();
+  int32_t find_hashed(std::string_view key, uint64_t hash) const;
 
   std::vector<char> arena_;
   std::vector<uint32_t> offsets_;  // size() + 1
