@@ -1,0 +1,37 @@
+#pragma once
+// The activation format "q8" of the integer matmul kernels: int8 codes with an f32 scale per 32 columns. Made by
+// kQuantize, read by matmul rows of every instruction set. Plain constants and index arithmetic: kernels include it.
+//
+// Tokens are grouped by eight (the last group has what is left, N of them), and a group is stored block by block of 32
+// columns, so that a kernel that multiplies one weight with N tokens reads one stream:
+//   int8  q[8][N][4]   q[g][n][t] is the code of column 32 b + 4 g + t of token n
+//   float d[N]         scale: x is about d * q, with d = max|x| / 127 over the block
+//   float lo[N]        d times the sum of the codes of columns 0 .. 15 of the block
+//   float hi[N]        the same for columns 16 .. 31
+//   float all[N]       lo + hi
+// The sums serve weights with a minimum or an offset: sum x (w - m) = sum x w - m sum x.
+// Scales are f32 and per 32 columns: with f16 scales, or one scale per 256, the error of the logits is visibly larger.
+
+#include <cstdint>
+
+#include "kernels/api/tensor_view.h"
+
+namespace olx::kernels::cpu {
+
+constexpr int64_t kQ8BlockCols = 32;
+constexpr int64_t kQ8GroupTokens = 8;
+constexpr int64_t kQ8BytesPerTokenBlock = 32 + 4 * 4;
+
+// Byte offset of a group of tokens; every group before it is full.
+static constexpr int64_t q8_group_offset(int64_t group, int64_t n_cols) {
+  return group * kQ8GroupTokens * (n_cols / kQ8BlockCols) * kQ8BytesPerTokenBlock;
+}
+static constexpr int64_t q8_group_size(int64_t group, int64_t n_tokens) {
+  return n_tokens - group * kQ8GroupTokens < kQ8GroupTokens ? n_tokens - group * kQ8GroupTokens : kQ8GroupTokens;
+}
+
+}  // namespace olx::kernels::cpu
+
+namespace olx::kernels {
+extern const ActivationFormat kActivationQ8;
+}

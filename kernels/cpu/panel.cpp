@@ -1,0 +1,223 @@
+#include "kernels/cpu/panel.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "gguf/blocks.h"
+#include "gguf/bytes.h"
+#include "gguf/check.h"
+#include "gguf/scales.h"
+
+namespace olx::kernels {
+namespace cpu {
+namespace {
+
+using namespace olx::gguf;
+
+// The canonical form of one row's block: scale planes and codes, in the order panel.h lists.
+struct RowBlock {
+  uint8_t scales[20];
+  uint8_t codes[192];
+};
+
+// Widths of the scale elements in order, for the interleaving of planes.
+struct ScaleWidths {
+  int n_halves;  // leading 2-byte elements
+  int n_bytes;   // then single bytes
+};
+ScaleWidths scale_widths(DType dtype) {
+  switch (dtype) {
+    case DType::kQ4_1:
+    case DType::kQ5_1: return {2, 0};
+    case DType::kMXFP4: return {0, 1};
+    case DType::kQ2_K:
+    case DType::kQ4_K:
+    case DType::kQ5_K: return {2, 16};
+    case DType::kQ3_K:
+    case DType::kQ6_K: return {1, 16};
+    case DType::kIQ4_XS: return {1, 8};
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16: return {0, 0};
+    default: return {1, 0};
+  }
+}
+
+// Bit 4 g + t of the file's word <-> bit g of byte t.
+uint32_t transpose_high_bits(uint32_t bits) {
+  uint32_t out = 0;
+  for (int g = 0; g < 8; ++g)
+    for (int t = 0; t < 4; ++t) out |= ((bits >> (4 * g + t)) & 1u) << (8 * t + g);
+  return out;
+}
+uint32_t untranspose_high_bits(uint32_t bits) {
+  uint32_t out = 0;
+  for (int g = 0; g < 8; ++g)
+    for (int t = 0; t < 4; ++t) out |= ((bits >> (8 * t + g)) & 1u) << (4 * g + t);
+  return out;
+}
+
+// A block whose members are copied as they are: pairs of (native offset, canonical place), direction by is_packing.
+void copy(uint8_t* native, uint8_t* canonical, size_t size_bytes, bool is_packing) {
+  if (is_packing) std::memcpy(canonical, native, size_bytes);
+  else std::memcpy(native, canonical, size_bytes);
+}
+
+// Native block <-> canonical form. One description serves both directions.
+void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
+  switch (dtype) {
+    case DType::kQ4_0:
+    case DType::kIQ4_NL:
+      copy(block, row.scales, 2, is_packing);
+      copy(block + 2, row.codes, 16, is_packing);
+      return;
+    case DType::kQ4_1:
+      copy(block, row.scales, 4, is_packing);
+      copy(block + 4, row.codes, 16, is_packing);
+      return;
+    case DType::kQ5_0:
+    case DType::kQ5_1: {
+      const size_t n_scales = dtype == DType::kQ5_0 ? 2 : 4;
+      copy(block, row.scales, n_scales, is_packing);
+      copy(block + n_scales + 4, row.codes, 16, is_packing);
+      if (is_packing) store(row.codes + 16, transpose_high_bits(load<uint32_t>(block + n_scales)));
+      else store(block + n_scales, untranspose_high_bits(load<uint32_t>(row.codes + 16)));
+      return;
+    }
+    case DType::kQ8_0:
+      copy(block, row.scales, 2, is_packing);
+      copy(block + 2, row.codes, 32, is_packing);
+      for (int i = 0; i < 32; ++i) (is_packing ? row.codes : block + 2)[i] ^= 0x80;
+      return;
+    case DType::kMXFP4:
+      copy(block, row.scales, 1, is_packing);
+      copy(block + 1, row.codes, 16, is_packing);
+      return;
+    case DType::kQ2_K:
+      copy(block + 80, row.scales, 4, is_packing);
+      copy(block, row.scales + 4, 16, is_packing);
+      copy(block + 16, row.codes, 64, is_packing);
+      return;
+    case DType::kQ3_K:
+      copy(block + 108, row.scales, 2, is_packing);
+      if (is_packing) unpack_scales_q3_k(block + 96, row.scales + 2);
+      else pack_scales_q3_k(row.scales + 2, block + 96);
+      copy(block + 32, row.codes, 64, is_packing);
+      copy(block, row.codes + 64, 32, is_packing);
+      return;
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      copy(block, row.scales, 4, is_packing);
+      if (is_packing) unpack_scales_q4_k(block + 4, row.scales + 4, row.scales + 12);
+      else pack_scales_q4_k(row.scales + 4, row.scales + 12, block + 4);
+      if (dtype == DType::kQ4_K) {
+        copy(block + 16, row.codes, 128, is_packing);
+      } else {
+        copy(block + 48, row.codes, 128, is_packing);
+        copy(block + 16, row.codes + 128, 32, is_packing);
+      }
+      return;
+    case DType::kQ6_K:
+      copy(block + 208, row.scales, 2, is_packing);
+      copy(block + 192, row.scales + 2, 16, is_packing);
+      copy(block, row.codes, 192, is_packing);
+      return;
+    case DType::kIQ4_XS: {
+      copy(block, row.scales, 2, is_packing);
+      uint8_t* ls = row.scales + 2;
+      if (is_packing) {
+        const auto high = load<uint16_t>(block + 2);
+        for (int k = 0; k < 8; ++k)
+          ls[k] = static_cast<uint8_t>(((block[4 + k / 2] >> (4 * (k % 2))) & 15) | (((high >> (2 * k)) & 3) << 4));
+      } else {
+        uint16_t high = 0;
+        std::memset(block + 4, 0, 4);
+        for (int k = 0; k < 8; ++k) {
+          block[4 + k / 2] = static_cast<uint8_t>(block[4 + k / 2] | (ls[k] & 15) << (4 * (k % 2)));
+          high = static_cast<uint16_t>(high | (ls[k] >> 4) << (2 * k));
+        }
+        store(block + 2, high);
+      }
+      copy(block + 8, row.codes, 128, is_packing);
+      return;
+    }
+    case DType::kF32: return copy(block, row.codes, 4, is_packing);
+    case DType::kF16:
+    case DType::kBF16: return copy(block, row.codes, 2, is_packing);
+    default: OLX_CHECK(false);
+  }
+}
+
+// Spreads (or gathers) one row's block over its lane of the panel.
+template <int kLanes>
+void interleave(const PanelShape& shape, ScaleWidths widths, RowBlock& row, uint8_t* scales, uint8_t* codes, int64_t lane,
+                bool is_packing) {
+  for (int i = 0; i < widths.n_halves; ++i) copy(scales + (i * kLanes + lane) * 2, row.scales + 2 * i, 2, !is_packing);
+  uint8_t* bytes = scales + widths.n_halves * kLanes * 2;
+  for (int i = 0; i < widths.n_bytes; ++i) copy(bytes + i * kLanes + lane, row.scales + 2 * widths.n_halves + i, 1, !is_packing);
+  if (shape.unit_bytes == 4) {  // every quantized type: the loop that packing spends its time in
+    for (int64_t unit = 0; unit < shape.code_bytes / 4; ++unit)
+      if (is_packing) store(codes + (unit * kLanes + lane) * 4, load<uint32_t>(row.codes + unit * 4));
+      else store(row.codes + unit * 4, load<uint32_t>(codes + (unit * kLanes + lane) * 4));
+    return;
+  }
+  for (int64_t unit = 0; unit < shape.code_bytes / shape.unit_bytes; ++unit)
+    copy(codes + (unit * kLanes + lane) * shape.unit_bytes, row.codes + unit * shape.unit_bytes,
+         static_cast<size_t>(shape.unit_bytes), !is_packing);
+}
+
+template <int kLanes>
+int64_t size_bytes(DType dtype, int64_t n_rows, int64_t n_cols) {
+  const PanelShape shape = panel_shape(dtype);
+  OLX_CHECK(shape.block_elems > 0);
+  return (n_rows + kLanes - 1) / kLanes * panel_size_bytes(shape, n_cols, kLanes);
+}
+
+template <int kLanes>
+void pack(DType dtype, int64_t n_rows, int64_t n_cols, const void* native, void* packed, RowRange range) {
+  const PanelShape shape = panel_shape(dtype);
+  const ScaleWidths widths = scale_widths(dtype);
+  const int64_t n_blocks = n_cols / shape.block_elems, block_bytes = dtype_info(dtype).block_bytes;
+  const int64_t row_bytes = n_blocks * block_bytes, panel_bytes = panel_size_bytes(shape, n_cols, kLanes);
+  OLX_CHECK(range.from % kLanes == 0 && range.to <= n_rows);
+  for (int64_t first = range.from; first < range.to; first += kLanes) {
+    auto* panel = static_cast<uint8_t*>(packed) + first / kLanes * panel_bytes;
+    const int64_t n_lanes = std::min<int64_t>(kLanes, n_rows - first);
+    if (n_lanes < kLanes) std::memset(panel, 0, static_cast<size_t>(panel_bytes));
+    uint8_t* codes = panel + panel_scale_area(shape, n_cols, kLanes);
+    for (int64_t b = 0; b < n_blocks; ++b)
+      for (int64_t lane = 0; lane < n_lanes; ++lane) {
+        // `native` holds the rows of the range only.
+        auto* block = static_cast<const uint8_t*>(native) + (first - range.from + lane) * row_bytes + b * block_bytes;
+        RowBlock row;
+        convert(dtype, const_cast<uint8_t*>(block), row, true);
+        interleave<kLanes>(shape, widths, row, panel + b * shape.scale_bytes * kLanes, codes + b * shape.code_bytes * kLanes,
+                           lane, true);
+      }
+  }
+}
+
+template <int kLanes>
+void unpack_row(DType dtype, int64_t n_rows, int64_t n_cols, const void* packed, int64_t row_index, void* native) {
+  const PanelShape shape = panel_shape(dtype);
+  const ScaleWidths widths = scale_widths(dtype);
+  OLX_CHECK(row_index >= 0 && row_index < n_rows);
+  const int64_t block_bytes = dtype_info(dtype).block_bytes;
+  auto* panel = static_cast<uint8_t*>(const_cast<void*>(packed)) + row_index / kLanes * panel_size_bytes(shape, n_cols, kLanes);
+  uint8_t* codes = panel + panel_scale_area(shape, n_cols, kLanes);
+  for (int64_t b = 0; b < n_cols / shape.block_elems; ++b) {
+    RowBlock row;
+    interleave<kLanes>(shape, widths, row, panel + b * shape.scale_bytes * kLanes, codes + b * shape.code_bytes * kLanes,
+                       row_index % kLanes, false);
+    convert(dtype, static_cast<uint8_t*>(native) + b * block_bytes, row, false);
+  }
+}
+
+}  // namespace
+}  // namespace cpu
+
+const WeightLayout kLayoutRows16{"rows16", 16, cpu::size_bytes<16>, cpu::pack<16>, cpu::unpack_row<16>};
+const WeightLayout kLayoutRows8{"rows8", 8, cpu::size_bytes<8>, cpu::pack<8>, cpu::unpack_row<8>};
+const WeightLayout kLayoutRows4{"rows4", 4, cpu::size_bytes<4>, cpu::pack<4>, cpu::unpack_row<4>};
+
+}  // namespace olx::kernels
