@@ -9,7 +9,8 @@ namespace olx::engine {
 Detokenizer::Detokenizer(const Tokenizer& tokenizer, std::vector<std::string> stops,
                          bool drop_first_space)
     : tokenizer_(tokenizer), stops_(std::move(stops)), drop_first_space_(drop_first_space) {
-  std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
+  // Text is well-formed, so a stop string that is not could only match inside a character.
+  std::erase_if(stops_, [](const std::string& stop) { return stop.empty() || !is_utf8(stop); });
 }
 
 // Moves whole characters from partial_ + bytes to held_; what is not UTF-8 becomes U+FFFD, one for
@@ -56,10 +57,6 @@ Detokenizer::Piece Detokenizer::release(bool is_end) {
       }
     }
   }
-  // A stop string that is not UTF-8 itself could otherwise cut a character in two.
-  while (keep > 0 && keep < held_.size() &&
-         (static_cast<uint8_t>(held_[held_.size() - keep]) & 0xC0) == 0x80)
-    ++keep;
   Piece piece{held_.substr(0, held_.size() - keep), false};
   held_.erase(0, held_.size() - keep);
   return piece;

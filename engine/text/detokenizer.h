@@ -22,9 +22,9 @@ class Detokenizer {
     bool stopped = false;
   };
 
-  // The tokenizer must outlive this. Empty stop strings are ignored. drop_first_space: the answer
-  // starts a text of its own, so the space that SPM adds in front is taken away (an answer that
-  // follows a prompt keeps its first space).
+  // The tokenizer must outlive this. Stop strings that are empty or not UTF-8 are ignored.
+  // drop_first_space: the answer starts a text of its own, so the space that SPM adds in front is
+  // taken away (an answer that follows a prompt keeps its first space).
   Detokenizer(const Tokenizer& tokenizer, std::vector<std::string> stops, bool drop_first_space);
 
   // Adds one token. After a stop it returns {"", true} for ever.

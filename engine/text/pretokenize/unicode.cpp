@@ -100,6 +100,15 @@ Utf8Char decode_utf8(std::string_view text, size_t pos) {
   return {code, lead.n_bytes, true};
 }
 
+bool is_utf8(std::string_view text) {
+  for (size_t pos = 0; pos < text.size();) {
+    const Utf8Char c = decode_utf8(text, pos);
+    if (!c.valid) return false;
+    pos += c.n_bytes;
+  }
+  return true;
+}
+
 size_t incomplete_utf8(std::string_view text, size_t pos) {
   const Lead lead = lead_of(static_cast<uint8_t>(text[pos]));
   if (lead.n_bytes < 2) return 0;

@@ -21,6 +21,7 @@ struct Utf8Char {
 // The character at text[pos] (pos < size). Overlong forms, surrogates and values above U+10FFFF are
 // invalid; an invalid byte is one "character" of one byte, so that a walk covers every byte once.
 Utf8Char decode_utf8(std::string_view text, size_t pos);
+bool is_utf8(std::string_view text);
 void append_utf8(std::string& out, uint32_t code);
 // How many bytes at text[pos] are a well-formed but unfinished character that ends with the text; 0
 // when none.

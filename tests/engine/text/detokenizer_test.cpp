@@ -100,6 +100,11 @@ TEST_CASE("Detokenizer_HoldsBackOnlyWhatMayBecomeAStopString") {
   CHECK(run({"first second"}, {"second", "first"}).all == "");
 }
 
+TEST_CASE("Detokenizer_IgnoresStopStringsThatAreNotUtf8") {
+  CHECK(run({"a\xC3\xA9z"}, {"\xA9", "\xC3", "z\xFF"}).all == "a\xC3\xA9z");
+  CHECK(run({"a\xC3", "\xA9z"}, {"\xC3\xA9"}).all == "a");
+}
+
 TEST_CASE("Detokenizer_DropsTheFirstSpaceWhereAskedTo") {
   CHECK(run({" a", " b"}, {}, true).all == "a b");
   CHECK(run({"", "  a"}, {}, true).all == " a");
