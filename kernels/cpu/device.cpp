@@ -102,7 +102,8 @@ bool CpuDevice::execute(std::span<const BoundNode> nodes, const volatile bool* c
   return run.last_node == SIZE_MAX;
 }
 
-// Every member walks the same list. A node too small to share is run by one while the others wait for it.
+// Every member walks the same list and waits where a group of nodes ends (NodeOrder). A node too small to share is run
+// by one while the others wait for it.
 void CpuDevice::execute_share(Run& run, int member) {
   const int n_members = pool_.n_threads();
   for (size_t i = 0; i < run.nodes.size(); ++i) {
@@ -116,6 +117,9 @@ void CpuDevice::execute_share(Run& run, int member) {
     const int64_t from = share_begin(n_units, multiple, member, n_members);
     const int64_t to = member + 1 == n_members ? n_units : share_begin(n_units, multiple, member + 1, n_members);
     if (from < to) kernel.run(node.args, {from, to});
+    // Shares of nodes with as many units are the same, which is what kUnitByUnit asks for.
+    const bool ends_group = i + 1 == run.nodes.size() || run.nodes[i + 1].order == NodeOrder::kAfterAll;
+    if (!ends_group) continue;
     pool_.barrier();
     if (i >= run.last_node.load(std::memory_order_relaxed)) return;
   }
