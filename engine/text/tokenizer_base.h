@@ -14,8 +14,9 @@ namespace olx::engine {
 
 class TokenizerBase : public Tokenizer {
  public:
-  // Longer texts are an EngineError(kInvalidRequest); positions fit in 32 bits.
-  static constexpr size_t kMaxTextBytes = 1u << 30;
+  // Longer texts are an EngineError(kInvalidRequest). One letter of a text can take 40 bytes of
+  // memory meanwhile.
+  static constexpr size_t kMaxTextBytes = 64u << 20;
 
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const final;
   std::string token_bytes(int32_t id, bool with_special = false) const final;

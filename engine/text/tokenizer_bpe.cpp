@@ -171,8 +171,11 @@ class BpeTokenizer final : public TokenizerBase {
 
   void encode_word(std::string_view word, MergeQueue& queue, std::string& spelling,
                    std::vector<int32_t>& out) const {
+    // A byte without a token is left out, as Hugging Face and llama.cpp do: unknown_token_id is
+    // often that of <|endoftext|>.
     if (word.size() == 1) {
-      append_byte(word[0], out);
+      const int32_t id = byte_ids_[static_cast<uint8_t>(word[0])];
+      if (id != Vocabulary::kNone) out.push_back(id);
       return;
     }
     if (rule_.ignores_merges && word.size() <= vocabulary_.max_token_bytes()) {
@@ -191,21 +194,8 @@ class BpeTokenizer final : public TokenizerBase {
       return merges_.find(left.id, right.id);
     });
     queue.for_each([&](const MergeSymbol& symbol) {
-      if (symbol.id != Vocabulary::kNone) {
-        out.push_back(symbol.id);
-      } else if (special_.unknown) {
-        out.push_back(*special_.unknown);
-      }
+      if (symbol.id != Vocabulary::kNone) out.push_back(symbol.id);
     });
-  }
-
-  void append_byte(char c, std::vector<int32_t>& out) const {
-    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-    if (id != Vocabulary::kNone) {
-      out.push_back(id);
-    } else if (special_.unknown) {
-      out.push_back(*special_.unknown);
-    }
   }
 
   const PreTokenizer& rule_;

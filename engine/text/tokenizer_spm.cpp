@@ -26,6 +26,7 @@ class SpmTokenizer final : public TokenizerBase {
   explicit SpmTokenizer(const gguf::GgufFile& file) : TokenizerBase(file) {
     // Ids that SentencePiece gives these three unless told otherwise.
     if (!special_.bos && vocabulary_.find("<s>") == 1) special_.bos = 1;
+    if (!special_.eos && vocabulary_.find("</s>") == 2) special_.eos = 2;
     if (!special_.unknown && vocabulary_.find("<unk>") == 0) special_.unknown = 0;
     adds_space_prefix_ = bool_or(file, "tokenizer.ggml.add_space_prefix", true);
     removes_extra_spaces_ = bool_or(file, "tokenizer.ggml.remove_extra_whitespaces", false);

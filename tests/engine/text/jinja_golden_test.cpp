@@ -1,4 +1,5 @@
-// Every chat template of the shared golden folder, rendered by Python's Jinja2 there and by the interpreter here.
+// Every chat template of the shared golden folder, rendered by Python's Jinja2 there and by the
+// interpreter here.
 
 #include <filesystem>
 
@@ -16,7 +17,8 @@ constexpr jinja::RenderClock kGoldenClock{1768480200, true};
 TEST_CASE("Jinja_RendersEveryGoldenTemplateAsPythonDoes") {
   const auto folder = tests::shared_dir() / "golden/chat-templates";
   if (!tests::have(folder)) return;
-  const Value cases = tests::parse_json(tests::read_text_file((folder / "jinja-cases.json").string()));
+  const Value cases =
+      tests::parse_json(tests::read_text_file((folder / "jinja-cases.json").string()));
   int n_templates = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder / "jinja")) {
     if (entry.path().extension() != ".jinja") continue;
@@ -30,9 +32,11 @@ TEST_CASE("Jinja_RendersEveryGoldenTemplateAsPythonDoes") {
       const Value* wanted = expected.find(name);
       REQUIRE(wanted != nullptr);
       if (const Value* text = wanted->find("ok"))
-        CHECK(jinja::JinjaTemplate(source).render(variables, {}, kGoldenClock) == *text->as_string());
+        CHECK(jinja::JinjaTemplate(source).render(variables, {}, kGoldenClock) ==
+              *text->as_string());
       else
-        CHECK_THROWS_AS(jinja::JinjaTemplate(source).render(variables, {}, kGoldenClock), EngineError);
+        CHECK_THROWS_AS(jinja::JinjaTemplate(source).render(variables, {}, kGoldenClock),
+                        EngineError);
     }
   }
   CHECK(n_templates > 40);

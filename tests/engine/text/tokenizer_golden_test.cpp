@@ -1,5 +1,6 @@
 // Every vocabulary of the shared golden data, both ways, against ids that independent programs gave
 // (golden/README.md says which).
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 #include <iterator>
@@ -104,6 +105,22 @@ TEST_CASE("Tokenizer_GivesTheIdsOfTheVocabularyCaseFiles") {
       CHECK(got == expected);
     }
     CHECK(n_compared > 40);
+  }
+}
+
+TEST_CASE("Tokenizer_NeverReadsAControlTokenFromPlainText") {
+  for (const Case& c : cases()) {
+    if (!tests::have(c.model)) continue;
+    const auto tokenizer = make_tokenizer(gguf::GgufFile::open(c.model.string()));
+    for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
+      if (tokenizer->kind(id) != TokenKind::kControl) continue;
+      const std::string text = "a" + std::string(tokenizer->text(id)) + "b";
+      INFO(c.name << ": " << text);
+      for (const int32_t got : tokenizer->encode(text, {}))
+        REQUIRE(tokenizer->kind(got) != TokenKind::kControl);
+      const Ids parsed = tokenizer->encode(text, {.parse_special = true});
+      REQUIRE(std::count(parsed.begin(), parsed.end(), id) == 1);
+    }
   }
 }
 

@@ -170,6 +170,12 @@ TEST_CASE("Bpe_LeavesOutMergesItCannotResolveAndRejectsOnesItCannotRead") {
   }
 }
 
+TEST_CASE("Tokenizer_RejectsTextsThatAreTooLong") {
+  const auto tokenizer = small_bpe().open();
+  const std::string text((64u << 20) + 1, 'a');
+  CHECK_THROWS_AS(tokenizer->encode(text, {}), EngineError);
+}
+
 TEST_CASE("Tokenizer_WritesControlTokensOnlyWhereAskedTo") {
   SECTION("SPM, where merging could spell one") {
     VocabularyFile file = small_spm();
