@@ -1,0 +1,17 @@
+#pragma once
+// An activation format and weight layouts for broken and sound kernels: the simplest that exercise what rows can ask for.
+
+#include "kernels/api/tensor_view.h"
+
+namespace olx::kernels::broken {
+
+// Per token and 32 columns: an f32 scale, then 32 int8 codes.
+extern const ActivationFormat kActivationPlain8;
+// As plain8, but no kQuantize row makes it.
+extern const ActivationFormat kActivationUnclaimed;
+// Rows in reverse order.
+extern const WeightLayout kLayoutReversed;
+// Rows in reverse order, the first byte of each forgotten: not invertible.
+extern const WeightLayout kLayoutLossy;
+
+}  // namespace olx::kernels::broken
