@@ -25,9 +25,10 @@ Val method(Runtime& rt, const Val& v, const char* name, std::vector<Val> positio
 
 // Words begin after white space or one of - ( { [ < ; only the first letter is raised (jinja2.filters.do_title).
 Val title(Runtime& rt, const Val& v, B&) {
+  const std::string text = soft(rt, v);
   std::string out;
   bool starts = true;
-  for (std::string_view c : split_chars(soft(rt, v))) {
+  for (std::string_view c : split_chars(text)) {
     out += starts ? to_upper(c) : to_lower(c);
     starts = is_space_code(char_code(c, 0)) || c == "-" || c == "(" || c == "{" || c == "[" || c == "<";
   }
