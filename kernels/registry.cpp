@@ -119,7 +119,7 @@ const KernelRow* KernelRegistry::select(const Query& query, const DeviceInfo& de
   const auto answers = [&](const KernelRow& row) {
     return row.op == query.op && row.dtype == query.dtype && device.backend == row.backend &&
            (query.activation == nullptr || row.activation == query.activation) &&
-           (query.op != Op::kEmbed || row.layout == query.layout);
+           (query.op != Op::kEmbed || row.layout == nullptr || row.layout == query.layout);
   };
   const std::lock_guard lock(mutex_);
   const Override* override_entry = find_override(query.op, query.dtype);

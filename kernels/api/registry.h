@@ -25,7 +25,7 @@ struct KernelRow {  // written as a line of a kernels.inc: see kernels/rows.h
   const char* variant = "";  // "avx512": what OLLAMAX_KERNELS and OLLAMAX_CPU name
   DType dtype = DType::kF32;  // of the weight (kEmbed, kMatmul) or the cache (kKvStore, kAttention); otherwise kF32
   const ActivationFormat* activation = &kActivationF32;  // kMatmul, kQuantize
-  const WeightLayout* layout = nullptr;                  // kMatmul, kEmbed: the packing it reads; nullptr: native
+  const WeightLayout* layout = nullptr;                  // kMatmul: the packing it reads (nullptr: native); kEmbed: the only one it reads (nullptr: any)
   Features features = 0;
   int rank = 0;  // highest accepted rank wins; negative: available, never default
   AcceptsFn accepts = nullptr;
@@ -43,7 +43,7 @@ class KernelRegistry {
     Op op = Op::kAdd;
     DType dtype = DType::kF32;
     const ActivationFormat* activation = nullptr;  // kQuantize: must match; nullptr: any
-    const WeightLayout* layout = nullptr;          // kEmbed: must match (nullptr means native); ignored for kMatmul
+    const WeightLayout* layout = nullptr;          // kEmbed: of the table; ignored for kMatmul
     const void* args = nullptr;                    // for accepts(); may be nullptr
   };
   // The best row the device can run, honouring overrides; nullptr when there is none.

@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "kernels/backend_rows.h"
+#include "kernels/cpu/accepts.h"
 #include "kernels/cpu/activation_q8.h"
 #include "kernels/cpu/panel.h"
 #include "kernels/rows.h"

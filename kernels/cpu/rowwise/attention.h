@@ -1,0 +1,315 @@
+// Attention over cache pages, written once over Simd (include simd.h and elementwise.h before). Internal linkage.
+//
+// Two ways, chosen per token by how its batch looks (never by the RowRange, so that a split changes no bit):
+//   alone: the token has fewer than kRunTokens neighbours of its sequence (decoding). For each block of positions the
+//     rows of K and V are decoded once for all query heads of the group; a score is one dot product.
+//   run:   consecutive tokens of a sequence (prefill). Up to kMaxQueries queries (tokens x heads of the group) share a
+//     block: K is transposed while it is decoded, so that 16 (or 8, 4) scores come from one vector and queries are
+//     broadcast; then P V is accumulated with V rows as vectors.
+// Softmax is online over blocks of kBlock positions that begin at multiples of kBlock.
+
+#include <cstdint>
+
+#include "kernels/api/args.h"
+#include "kernels/cpu/rowwise/limits.h"
+
+namespace olx::kernels::cpu {
+namespace {
+
+constexpr int64_t kBlock = 64;     // positions scored together
+constexpr int64_t kRunTokens = 4;
+constexpr int64_t kQueryTile = 4;  // queries per register tile
+
+// Decoders of one cached row of head_dim elements.
+struct RowF32 {
+  static constexpr int64_t size_bytes(int64_t n) { return 4 * n; }
+  static void decode(const void* row, float* x, int64_t n) {
+    for (int64_t i = 0; i < n; i += Simd::kLanes) Simd::store(x + i, Simd::load(static_cast<const float*>(row) + i));
+  }
+};
+struct RowF16 {
+  static constexpr int64_t size_bytes(int64_t n) { return 2 * n; }
+  static void decode(const void* row, float* x, int64_t n) {
+    for (int64_t i = 0; i < n; i += Simd::kLanes) Simd::store(x + i, Simd::load_f16(static_cast<const uint16_t*>(row) + i));
+  }
+};
+struct RowQ8_0 {
+  static constexpr int64_t size_bytes(int64_t n) { return n / 32 * 34; }
+  static void decode(const void* row, float* x, int64_t n) {
+    const auto* block = static_cast<const uint8_t*>(row);
+    for (int64_t b = 0; b < n; b += 32, block += 34) {
+      uint16_t bits;
+      __builtin_memcpy(&bits, block, 2);
+      const F d = Simd::set(Simd::f16_to_f32(bits));
+      for (int64_t i = 0; i < 32; i += Simd::kLanes)
+        Simd::store(x + b + i, Simd::mul(d, Simd::load_i8(reinterpret_cast<const int8_t*>(block + 2) + i)));
+    }
+  }
+};
+
+struct Span {  // positions a token sees: [from, to)
+  int64_t from;
+  int64_t to;
+};
+inline Span visible(const AttentionArgs& args, int64_t token) {
+  const int64_t position = args.tokens[token].position;
+  const int64_t from = args.sliding_window > 0 && position - args.sliding_window + 1 > 0 ? position - args.sliding_window + 1 : 0;
+  return {from, position + 1};
+}
+
+template <typename Row>
+inline const uint8_t* cached_row(const void* base, const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t position) {
+  const KvView& kv = args.kv;
+  const int64_t page = kv.block_table[sequence * kv.max_blocks + position / kv.page_tokens];
+  const int64_t row = (page * kv.n_kv_heads + kv_head) * kv.page_tokens + position % kv.page_tokens;
+  return static_cast<const uint8_t*>(base) + row * Row::size_bytes(kv.head_dim);
+}
+
+// Softmax state of one query.
+struct Online {
+  float peak = -__builtin_inff();
+  float sum = 0.0f;
+};
+
+// Scores of one query over a block -> weights in place; returns what the output so far must be multiplied with.
+// Scores outside [from, to) of the block weigh nothing.
+inline float block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online& state) {
+  if (args.softcap > 0.0f) {
+    const F cap = Simd::set(args.softcap), inverse = Simd::set(1.0f / args.softcap);
+    for (int64_t i = 0; i < kBlock; i += Simd::kLanes)
+      Simd::store(scores + i, Simd::mul(cap, tanh(Simd::mul(Simd::load(scores + i), inverse))));
+  }
+  for (int64_t i = 0; i < from; ++i) scores[i] = -__builtin_inff();
+  for (int64_t i = to; i < kBlock; ++i) scores[i] = -__builtin_inff();
+  F largest = Simd::load(scores);
+  for (int64_t i = Simd::kLanes; i < kBlock; i += Simd::kLanes) largest = Simd::max(Simd::load(scores + i), largest);
+  const float block_peak = Simd::largest(largest);
+  const float peak = block_peak > state.peak ? block_peak : state.peak;
+  F sum = Simd::set(0.0f);
+  for (int64_t i = 0; i < kBlock; i += Simd::kLanes) {
+    const F weight = exp(Simd::sub(Simd::load(scores + i), Simd::set(peak)));
+    Simd::store(scores + i, weight);
+    sum = Simd::add(sum, weight);
+  }
+  for (int64_t i = 0; i < from; ++i) scores[i] = 0.0f;
+  for (int64_t i = to; i < kBlock; ++i) scores[i] = 0.0f;
+  float factor[Simd::kLanes];
+  Simd::store(factor, exp(Simd::set(state.peak - peak)));
+  const float rescale = state.sum > 0.0f ? factor[0] : 0.0f;
+  state.sum = state.sum * rescale + Simd::sum(sum);
+  state.peak = peak;
+  return rescale;
+}
+
+// Adds the sink to the denominator and writes the normalised output.
+inline void finish(const AttentionArgs& args, int64_t head, const Online& state, const float* output, float* y) {
+  float peak = state.peak, denominator = state.sum, rescale = 1.0f;
+  if (args.sinks) {
+    const float sink = args.sinks[head];
+    const float highest = sink > peak ? sink : peak;
+    float a[Simd::kLanes], b[Simd::kLanes];
+    Simd::store(a, exp(Simd::set(peak - highest)));
+    Simd::store(b, exp(Simd::set(sink - highest)));
+    rescale = a[0];
+    denominator = denominator * a[0] + b[0];
+  }
+  const F inverse = Simd::set(rescale / denominator);
+  for (int64_t i = 0; i < args.kv.head_dim; i += Simd::kLanes) Simd::store(y + i, Simd::mul(Simd::load(output + i), inverse));
+}
+
+// ----- one token -----
+
+template <typename Row>
+inline void attend_alone(const AttentionArgs& args, int64_t kv_head, int64_t token) {
+  const int64_t head_dim = args.kv.head_dim, n_group = args.n_heads / args.kv.n_kv_heads;
+  const Span span = visible(args, token);
+  alignas(64) float k_rows[kBlock * kMaxHeadDim], v_rows[kBlock * kMaxHeadDim], scores[kBlock];
+  alignas(64) float outputs[kMaxQueries * kMaxHeadDim];
+  Online states[kMaxQueries];
+  for (int64_t i = 0; i < n_group * head_dim; ++i) outputs[i] = 0.0f;
+
+  for (int64_t start = span.from / kBlock * kBlock; start < span.to; start += kBlock) {
+    const int64_t from = span.from > start ? span.from - start : 0;
+    const int64_t to = span.to - start < kBlock ? span.to - start : kBlock;
+    for (int64_t i = from; i < to; ++i) {
+      Row::decode(cached_row<Row>(args.kv.k, args, args.tokens[token].sequence, kv_head, start + i), k_rows + i * head_dim, head_dim);
+      Row::decode(cached_row<Row>(args.kv.v, args, args.tokens[token].sequence, kv_head, start + i), v_rows + i * head_dim, head_dim);
+    }
+    for (int64_t h = 0; h < n_group; ++h) {
+      const float* q = args.q.row(token) + (kv_head * n_group + h) * head_dim;
+      for (int64_t i = 0; i < kBlock; ++i) scores[i] = 0.0f;
+      for (int64_t i = from; i < to; ++i) {
+        F dot = Simd::set(0.0f);
+        for (int64_t d = 0; d < head_dim; d += Simd::kLanes) dot = Simd::fma(Simd::load(q + d), Simd::load(k_rows + i * head_dim + d), dot);
+        scores[i] = Simd::sum(dot) * args.scale;
+      }
+      const float rescale = block_softmax(args, scores, from, to, states[h]);
+      float* output = outputs + h * head_dim;
+      for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
+        F sum = Simd::mul(Simd::load(output + d), Simd::set(rescale));
+        for (int64_t i = from; i < to; ++i) sum = Simd::fma(Simd::set(scores[i]), Simd::load(v_rows + i * head_dim + d), sum);
+        Simd::store(output + d, sum);
+      }
+    }
+  }
+  for (int64_t h = 0; h < n_group; ++h) {
+    const int64_t head = kv_head * n_group + h;
+    finish(args, head, states[h], outputs + h * head_dim, args.y.row(token) + head * head_dim);
+  }
+}
+
+// ----- a run of tokens of one sequence -----
+
+// scores[q][kBlock] = queries [n][head_dim] times keys [head_dim][kBlock], kQueryTile queries and 4 vectors at a time.
+inline void score_block(const float* queries, const float* keys, float* scores, int64_t n_queries, int64_t head_dim) {
+  constexpr int64_t kVectors = kBlock / Simd::kLanes < 4 ? kBlock / Simd::kLanes : 4;
+  for (int64_t q = 0; q < n_queries; q += kQueryTile)
+    for (int64_t at = 0; at < kBlock; at += kVectors * Simd::kLanes) {
+      F sums[kQueryTile][kVectors];
+#pragma GCC unroll 4
+      for (int i = 0; i < kQueryTile; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::set(0.0f);
+      for (int64_t d = 0; d < head_dim; ++d) {
+        F k[kVectors];
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) k[j] = Simd::load(keys + d * kBlock + at + j * Simd::kLanes);
+#pragma GCC unroll 4
+        for (int i = 0; i < kQueryTile; ++i) {
+          const F x = Simd::set(queries[(q + i) * head_dim + d]);
+#pragma GCC unroll 4
+          for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::fma(x, k[j], sums[i][j]);
+        }
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < kQueryTile; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) Simd::store(scores + (q + i) * kBlock + at + j * Simd::kLanes, sums[i][j]);
+    }
+}
+
+// outputs[q] = outputs[q] * rescale[q] + weights[q][0 .. n) times values [n][head_dim].
+inline void accumulate_block(const float* weights, const float* values, const float* rescale, float* outputs, int64_t n_queries,
+                             int64_t n_positions, int64_t head_dim) {
+  for (int64_t q = 0; q < n_queries; q += kQueryTile) {
+    int64_t d = 0;
+    for (; d + 4 * Simd::kLanes <= head_dim; d += 4 * Simd::kLanes) {
+      F sums[kQueryTile][4];
+#pragma GCC unroll 4
+      for (int i = 0; i < kQueryTile; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j)
+          sums[i][j] = Simd::mul(Simd::load(outputs + (q + i) * head_dim + d + j * Simd::kLanes), Simd::set(rescale[q + i]));
+      for (int64_t p = 0; p < n_positions; ++p) {
+        F v[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) v[j] = Simd::load(values + p * head_dim + d + j * Simd::kLanes);
+#pragma GCC unroll 4
+        for (int i = 0; i < kQueryTile; ++i) {
+          const F w = Simd::set(weights[(q + i) * kBlock + p]);
+#pragma GCC unroll 4
+          for (int j = 0; j < 4; ++j) sums[i][j] = Simd::fma(w, v[j], sums[i][j]);
+        }
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < kQueryTile; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) Simd::store(outputs + (q + i) * head_dim + d + j * Simd::kLanes, sums[i][j]);
+    }
+    for (; d < head_dim; d += Simd::kLanes)
+      for (int64_t i = q; i < q + kQueryTile; ++i) {
+        F sum = Simd::mul(Simd::load(outputs + i * head_dim + d), Simd::set(rescale[i]));
+        for (int64_t p = 0; p < n_positions; ++p)
+          sum = Simd::fma(Simd::set(weights[i * kBlock + p]), Simd::load(values + p * head_dim + d), sum);
+        Simd::store(outputs + i * head_dim + d, sum);
+      }
+  }
+}
+
+// Tokens [token, token + n_tokens) of one sequence; n_tokens * heads of the group <= kMaxQueries.
+template <typename Row>
+inline void attend_run(const AttentionArgs& args, int64_t kv_head, int64_t token, int64_t n_tokens) {
+  const int64_t head_dim = args.kv.head_dim, n_group = args.n_heads / args.kv.n_kv_heads;
+  const int64_t n_queries = n_tokens * n_group;
+  const int64_t n_padded = (n_queries + kQueryTile - 1) / kQueryTile * kQueryTile;
+  constexpr int64_t kPadded = kMaxQueries + kQueryTile;
+  alignas(64) float queries[kPadded * kMaxHeadDim], outputs[kPadded * kMaxHeadDim], scores[kPadded * kBlock];
+  alignas(64) float keys[kMaxHeadDim * kBlock], values[kBlock * kMaxHeadDim], row[kMaxHeadDim];
+  float rescale[kPadded];
+  Online states[kPadded];
+  for (int64_t i = 0; i < n_padded * head_dim; ++i) outputs[i] = queries[i] = 0.0f;
+  Span all = visible(args, token);
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    const Span span = visible(args, token + t);
+    if (span.from < all.from) all.from = span.from;
+    if (span.to > all.to) all.to = span.to;
+    for (int64_t h = 0; h < n_group; ++h) {
+      const float* q = args.q.row(token + t) + (kv_head * n_group + h) * head_dim;
+      for (int64_t d = 0; d < head_dim; d += Simd::kLanes)
+        Simd::store(queries + (t * n_group + h) * head_dim + d, Simd::mul(Simd::load(q + d), Simd::set(args.scale)));
+    }
+  }
+  for (int64_t start = all.from / kBlock * kBlock; start < all.to; start += kBlock) {
+    const int64_t first = all.from > start ? all.from - start : 0;
+    const int64_t last = all.to - start < kBlock ? all.to - start : kBlock;
+    if (first > 0 || last < kBlock) {
+      for (int64_t i = 0; i < head_dim * kBlock; ++i) keys[i] = 0.0f;
+      for (int64_t i = 0; i < first * head_dim; ++i) values[i] = 0.0f;
+    }
+    for (int64_t p = first; p < last; ++p) {
+      Row::decode(cached_row<Row>(args.kv.k, args, args.tokens[token].sequence, kv_head, start + p), row, head_dim);
+      for (int64_t d = 0; d < head_dim; ++d) keys[d * kBlock + p] = row[d];
+      Row::decode(cached_row<Row>(args.kv.v, args, args.tokens[token].sequence, kv_head, start + p), values + p * head_dim, head_dim);
+    }
+    score_block(queries, keys, scores, n_padded, head_dim);
+    for (int64_t q = 0; q < n_queries; ++q) {
+      const Span span = visible(args, token + q / n_group);
+      const int64_t from = span.from > start ? span.from - start : 0;
+      const int64_t to = span.to - start < kBlock ? span.to - start : kBlock;
+      if (from >= to) {  // this query sees nothing of the block
+        for (int64_t i = 0; i < kBlock; ++i) scores[q * kBlock + i] = 0.0f;
+        rescale[q] = 1.0f;
+      } else {
+        rescale[q] = block_softmax(args, scores + q * kBlock, from, to, states[q]);
+      }
+    }
+    for (int64_t q = n_queries; q < n_padded; ++q) rescale[q] = 0.0f;
+    accumulate_block(scores, values, rescale, outputs, n_padded, last, head_dim);
+  }
+  for (int64_t q = 0; q < n_queries; ++q) {
+    const int64_t head = kv_head * n_group + q % n_group;
+    finish(args, head, states[q], outputs + q * head_dim, args.y.row(token + q / n_group) + head * head_dim);
+  }
+}
+
+// Whether the token has at least kRunTokens - 1 neighbours of its own sequence next to it in the batch.
+inline bool is_in_run(const AttentionArgs& args, int64_t token) {
+  const int32_t sequence = args.tokens[token].sequence;
+  int64_t first = token, last = token;
+  while (first > 0 && last - first + 1 < kRunTokens && args.tokens[first - 1].sequence == sequence) --first;
+  while (last + 1 < args.q.n_rows && last - first + 1 < kRunTokens && args.tokens[last + 1].sequence == sequence) ++last;
+  return last - first + 1 >= kRunTokens;
+}
+
+template <typename Row>
+inline void attention(const AttentionArgs& args, RowRange range) {
+  const int64_t n_tokens = args.q.n_rows, n_group = args.n_heads / args.kv.n_kv_heads;
+  const int64_t max_tokens = kMaxQueries / n_group;
+  for (int64_t unit = range.from; unit < range.to;) {
+    const int64_t kv_head = unit / n_tokens, token = unit % n_tokens;
+    if (!is_in_run(args, token)) {
+      attend_alone<Row>(args, kv_head, token);
+      ++unit;
+      continue;
+    }
+    int64_t n = 1;
+    while (n < max_tokens && unit + n < range.to && token + n < n_tokens &&
+           args.tokens[token + n].sequence == args.tokens[token].sequence)
+      ++n;
+    attend_run<Row>(args, kv_head, token, n);
+    unit += n;
+  }
+}
+
+}  // namespace
+}  // namespace olx::kernels::cpu

@@ -1,0 +1,11 @@
+#pragma once
+// What the row operations can take: sizes of their arrays on the stack. Shared by the templates and by accepts.h.
+
+#include <cstdint>
+
+namespace olx::kernels::cpu {
+
+constexpr int64_t kMaxHeadDim = 512;
+constexpr int64_t kMaxQueries = 48;  // query heads of a kv head, and queries scored together
+
+}  // namespace olx::kernels::cpu
