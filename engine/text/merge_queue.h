@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/text/vocabulary.h"
+#include "engine/text/vocabulary/vocabulary.h"
 
 namespace olx::engine {
 

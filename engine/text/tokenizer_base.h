@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "engine/text/special_tokens.h"
+#include "engine/text/vocabulary/special_tokens.h"
 #include "engine/text/tokenizer.h"
-#include "engine/text/vocabulary.h"
+#include "engine/text/vocabulary/vocabulary.h"
 
 namespace olx::engine {
 

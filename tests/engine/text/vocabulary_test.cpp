@@ -1,6 +1,6 @@
 // Hostile and unusual vocabularies: one clear error each, or defined behaviour; never a crash
 // (threats.md, T-10, T-33).
-#include "engine/text/vocabulary.h"
+#include "engine/text/vocabulary/vocabulary.h"
 
 #include <limits>
 

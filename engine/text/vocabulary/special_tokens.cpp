@@ -1,4 +1,4 @@
-#include "engine/text/special_tokens.h"
+#include "engine/text/vocabulary/special_tokens.h"
 
 #include <algorithm>
 #include <string>

@@ -1,4 +1,4 @@
-#include "engine/text/vocabulary.h"
+#include "engine/text/vocabulary/vocabulary.h"
 
 #include <array>
 #include <bit>

@@ -1,2 +1,0 @@
-// Boost.JSON, compiled into the tests that read golden data.
-#include <boost/json/src.hpp>
