@@ -18,7 +18,7 @@ class SpellingMatcher {
  public:
   // Spellings longer than this are not looked for, which bounds the work at each position of a
   // text.
-  static constexpr size_t kMaxSpellingBytes = 1024;
+  static constexpr size_t kMaxSpellingBytes = 256;
 
   struct Match {
     size_t pos = 0;

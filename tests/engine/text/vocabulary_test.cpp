@@ -216,6 +216,18 @@ TEST_CASE("Tokenizer_TakesTheLeftmostLongestOfOverlappingSpecialTokens") {
   CHECK(tokenizer->encode("<|", {}) == Ids{'<', '|'});
 }
 
+TEST_CASE("Tokenizer_LooksForSpellingsOfBoundedLengthOnly") {
+  VocabularyFile file = small_bpe();
+  const int32_t longest = file.add(std::string(256, 'x'), TokenKind::kUserDefined);
+  file.add(std::string(257, 'y'), TokenKind::kUserDefined);
+  for (size_t n = 1; n < 255; ++n) file.add(std::string(n, 'z') + "!", TokenKind::kUserDefined);
+  const auto tokenizer = file.open();
+  CHECK(tokenizer->encode(std::string(256, 'x'), {}) == Ids{longest});
+  CHECK(tokenizer->encode(std::string(257, 'y'), {}).size() == 257);
+  CHECK(tokenizer->encode(std::string(100'000, 'z'), {}).size() ==
+        100'000);  // near misses at every place
+}
+
 TEST_CASE("Tokenizer_KnowsTheEndOfGeneration") {
   VocabularyFile file = small_bpe();
   const int32_t eos = file.add("<end>", TokenKind::kControl);
