@@ -21,29 +21,45 @@ class DecodedHead {
       : kv_(kv),
         capacity_(capacity),
         row_(static_cast<size_t>(kv.head_dim)),
+        decoded_(static_cast<size_t>(kv.head_dim)),
         keys_(static_cast<size_t>(kv.head_dim * capacity)),
-        values_(static_cast<size_t>(kv.head_dim * capacity)) {}
+        values_(static_cast<size_t>(kv.head_dim * capacity)),
+        wide_k_(kv.dtype == DType::kF32 ? static_cast<const float*>(kv.k) : nullptr),
+        wide_v_(kv.dtype == DType::kF32 ? static_cast<const float*>(kv.v) : nullptr) {}
 
   void require(int64_t kv_head, int64_t sequence, int64_t n_positions) {
     if (kv_head != kv_head_ || sequence != sequence_) n_decoded_ = 0;
     kv_head_ = kv_head;
     sequence_ = sequence;
     for (; n_decoded_ < n_positions; ++n_decoded_) {
-      gguf::dequantize_row(kv_.dtype, kv_row(kv_, kv_.k, sequence, n_decoded_, kv_head), row_.data(), kv_.head_dim);
-      for (int64_t d = 0; d < kv_.head_dim; ++d) keys_[d * capacity_ + n_decoded_] = row_[d];
-      gguf::dequantize_row(kv_.dtype, kv_row(kv_, kv_.v, sequence, n_decoded_, kv_head), row_.data(), kv_.head_dim);
-      std::copy(row_.begin(), row_.end(), values_.begin() + n_decoded_ * kv_.head_dim);
+      decode(kv_.k, wide_k_);
+      for (int64_t d = 0; d < kv_.head_dim; ++d) keys_[d * capacity_ + n_decoded_] = decoded_[d];
+      decode(kv_.v, wide_v_);
+      std::copy(decoded_.begin(), decoded_.end(), values_.begin() + n_decoded_ * kv_.head_dim);
     }
   }
   const double* keys(int64_t d) const { return keys_.data() + d * capacity_; }       // [positions]
   const double* value(int64_t p) const { return values_.data() + p * kv_.head_dim; }  // [head_dim]
 
  private:
+  // The row of position n_decoded_; `wide` is of the whole plane, for an f32 cache.
+  void decode(void* plane, const WideValues& wide) {
+    const std::byte* row = kv_row(kv_, plane, sequence_, n_decoded_, kv_head_);
+    if (kv_.dtype != DType::kF32) {
+      gguf::dequantize_row(kv_.dtype, row, row_.data(), kv_.head_dim);
+      std::copy(row_.begin(), row_.end(), decoded_.begin());
+      return;
+    }
+    const int64_t first = (row - static_cast<const std::byte*>(plane)) / static_cast<int64_t>(sizeof(float));
+    for (int64_t d = 0; d < kv_.head_dim; ++d) decoded_[d] = wide[first + d];
+  }
   const KvView& kv_;
   int64_t capacity_;
   int64_t kv_head_ = -1, sequence_ = -1, n_decoded_ = 0;
   std::vector<float> row_;
+  std::vector<double> decoded_;
   std::vector<double> keys_, values_;
+  WideValues wide_k_, wide_v_;
 };
 
 struct Head {
@@ -52,13 +68,13 @@ struct Head {
 };
 
 // Fills head.scores with exp(score - max) and returns their sum, the sink included.
-double weigh(const AttentionArgs& args, int64_t head_index, const float* q, const DecodedHead& cache, int64_t from,
-             int64_t to, bool wants_magnitude, Head& head) {
+double weigh(const AttentionArgs& args, int64_t head_index, const WideValues& q, int64_t q_first,
+             const DecodedHead& cache, int64_t from, int64_t to, bool wants_magnitude, Head& head) {
   const int64_t n = to - from;
   head.scores.assign(static_cast<size_t>(n), 0.0);
   std::vector<double> magnitudes(wants_magnitude ? static_cast<size_t>(n) : 0);
   for (int64_t d = 0; d < args.kv.head_dim; ++d) {
-    const double q_d = q[d];
+    const double q_d = q[q_first + d];
     const double* keys = cache.keys(d) + from;
     for (int64_t p = 0; p < n; ++p) head.scores[p] += q_d * keys[p];
     if (wants_magnitude)
@@ -90,6 +106,7 @@ void attention(const AttentionArgs& args, RowRange range, Sink& sink) {
   for (int64_t token = 0; token < n_tokens; ++token)
     capacity = std::max<int64_t>(capacity, args.tokens[token].position + 1);
   DecodedHead cache(args.kv, capacity);
+  const WideValues q(args.q.data);
   std::vector<double> y(static_cast<size_t>(head_dim));
   Head head;
   for (int64_t unit = range.from; unit < range.to; ++unit) {
@@ -103,8 +120,8 @@ void attention(const AttentionArgs& args, RowRange range, Sink& sink) {
         for (int64_t d = 0; d < head_dim; ++d) largest_value = std::max(largest_value, std::abs(cache.value(p)[d]));
 
     for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
-      const float* q = args.q.row(token) + h * head_dim;
-      const double sum = weigh(args, h, q, cache, from, to, Sink::kWantsBound, head);
+      const int64_t q_first = token * args.q.row_stride_elems + h * head_dim;
+      const double sum = weigh(args, h, q, q_first, cache, from, to, Sink::kWantsBound, head);
       std::fill(y.begin(), y.end(), 0.0);
       for (int64_t p = from; p < to; ++p) {
         const double weight = head.scores[p - from] / sum;
@@ -132,16 +149,21 @@ Expected evaluate(const AttentionArgs& args) {
 
 void kv_store_reference(const KvStoreArgs& args, RowRange range) {
   const KvView& kv = args.kv;
-  for (int64_t token = range.from; token < range.to; ++token) {
-    const TokenSlot slot = args.tokens[token];
-    for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
-      const int64_t col = head * kv.head_dim;
-      gguf::quantize_row(kv.dtype, args.k.row(token) + col, kv_row(kv, kv.k, slot.sequence, slot.position, head),
-                         kv.head_dim);
-      gguf::quantize_row(kv.dtype, args.v.row(token) + col, kv_row(kv, kv.v, slot.sequence, slot.position, head),
-                         kv.head_dim);
+  const auto store = [&](const MatrixView& x, void* plane) {
+    const WideMatrix wide(x);
+    for (int64_t token = range.from; token < range.to; ++token) {
+      const TokenSlot slot = args.tokens[token];
+      for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
+        const int64_t col = head * kv.head_dim;
+        std::byte* row = kv_row(kv, plane, slot.sequence, slot.position, head);
+        gguf::quantize_row(kv.dtype, x.row(token) + col, row, kv.head_dim);
+        double* behind = kv.dtype == DType::kF32 ? find_wide(row) : nullptr;
+        for (int64_t d = 0; behind != nullptr && d < kv.head_dim; ++d) behind[d] = wide.at(token, col + d);
+      }
     }
-  }
+  };
+  store(args.k, kv.k);
+  store(args.v, kv.v);
 }
 
 Expected evaluate(const KvStoreArgs& args) {

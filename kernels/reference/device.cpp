@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/backend_rows.h"
+#include "kernels/reference/wide.h"
 
 namespace olx::kernels::reference {
 namespace {
@@ -18,8 +19,15 @@ class HostBuffer final : public Buffer {
       : data_(std::aligned_alloc(kAlignBytes, rounded(size_bytes))), size_bytes_(size_bytes) {
     if (data_ == nullptr) throw DeviceError("reference: cannot allocate " + std::to_string(size_bytes) + " bytes");
     std::memset(data_, 0, rounded(size_bytes));
+    // Large zeroed memory costs nothing until it is touched, and only values between ops touch theirs.
+    wide_ = static_cast<double*>(std::calloc(rounded(size_bytes) / sizeof(float), sizeof(double)));
+    if (wide_ != nullptr) add_wide_memory(data_, size_bytes, wide_);
   }
-  ~HostBuffer() override { std::free(data_); }
+  ~HostBuffer() override {
+    remove_wide_memory(data_);
+    std::free(wide_);
+    std::free(data_);
+  }
   HostBuffer(const HostBuffer&) = delete;
   HostBuffer& operator=(const HostBuffer&) = delete;
   void* data() override { return data_; }
@@ -33,6 +41,7 @@ class HostBuffer final : public Buffer {
     return n_lines * kAlignBytes;
   }
   void* data_;
+  double* wide_ = nullptr;
   size_t size_bytes_;
 };
 

@@ -20,14 +20,13 @@ std::vector<double> panels_of(const ActivationView& x) {
   const int64_t n_panels = (x.n_tokens + kPanelTokens - 1) / kPanelTokens;
   std::vector<double> panels(static_cast<size_t>(n_panels * x.n_cols * kPanelTokens));
   std::vector<float> decoded(static_cast<size_t>(x.n_cols));
+  const bool is_encoded = x.format->decode != nullptr;
+  const WideValues values(is_encoded ? nullptr : static_cast<const float*>(x.data));
   for (int64_t token = 0; token < x.n_tokens; ++token) {
-    const float* row = static_cast<const float*>(x.data) + token * x.row_stride_elems;
-    if (x.format->decode != nullptr) {
-      x.format->decode(x.data, x.n_tokens, x.n_cols, token, decoded.data());
-      row = decoded.data();
-    }
     double* panel = panels.data() + token / kPanelTokens * x.n_cols * kPanelTokens + token % kPanelTokens;
-    for (int64_t col = 0; col < x.n_cols; ++col) panel[col * kPanelTokens] = row[col];
+    if (is_encoded) x.format->decode(x.data, x.n_tokens, x.n_cols, token, decoded.data());
+    for (int64_t col = 0; col < x.n_cols; ++col)
+      panel[col * kPanelTokens] = is_encoded ? decoded[static_cast<size_t>(col)] : values[token * x.row_stride_elems + col];
   }
   return panels;
 }
@@ -56,6 +55,7 @@ void matmul(const MatmulArgs& args, RowRange range, Sink& sink) {
   const int64_t n_tokens = args.y.n_rows;
   const int64_t row_bytes = gguf::row_size_bytes(weight.dtype, n_cols);
   const std::vector<double> panels = panels_of(args.x);
+  const WideValues residuals(args.residual);
   std::vector<double> magnitudes;
   if (Sink::kWantsBound) {
     magnitudes.resize(panels.size());
@@ -82,7 +82,7 @@ void matmul(const MatmulArgs& args, RowRange range, Sink& sink) {
       for (int64_t t = 0; t < std::min(kPanelTokens, n_tokens - token); ++t) {
         const double bias = args.bias != nullptr ? args.bias[row] : 0.0;
         const double residual =
-            args.residual != nullptr ? args.residual[(token + t) * args.y.row_stride_elems + row] : 0.0;
+            args.residual != nullptr ? residuals[(token + t) * args.y.row_stride_elems + row] : 0.0;
         const double y = sums[t] + bias + residual;
         const double magnitude = bounds[t] + std::abs(bias) + std::abs(residual);
         sink(token + t, row, y, static_cast<double>(n_cols + 8) * kHalfUlp * magnitude);

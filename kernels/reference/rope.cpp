@@ -61,21 +61,20 @@ void rope_table(const RopeTableArgs& args, RowRange range, Sink& sink) {
 template <typename Sink>
 void rope(const RopeArgs& args, RowRange range, Sink& sink) {
   const int64_t n_pairs = args.table.n_cols / 2;
+  const WideMatrix x(args.x), table(args.table);
   for (int64_t token = range.from; token < range.to; ++token) {
-    const float* x = args.x.row(token);
-    const float* table = args.table.row(token);
     for (int64_t head = 0; head < args.n_heads; ++head) {
       const int64_t start = head * args.head_dim;
       for (int64_t pair = 0; pair < n_pairs; ++pair) {
         const int64_t first = start + (args.is_neox ? pair : 2 * pair);
         const int64_t second = args.is_neox ? first + n_pairs : first + 1;
-        const double a = x[first], b = x[second];
-        const double cosine = table[2 * pair], sine = table[2 * pair + 1];
+        const double a = x.at(token, first), b = x.at(token, second);
+        const double cosine = table.at(token, 2 * pair), sine = table.at(token, 2 * pair + 1);
         const double bound = 0x1p-22 * (std::abs(a) + std::abs(b));
         sink(token, first, a * cosine - b * sine, bound);
         sink(token, second, a * sine + b * cosine, bound);
       }
-      for (int64_t i = 2 * n_pairs; i < args.head_dim; ++i) sink(token, start + i, x[start + i], 0);
+      for (int64_t i = 2 * n_pairs; i < args.head_dim; ++i) sink(token, start + i, x.at(token, start + i), 0);
     }
   }
 }

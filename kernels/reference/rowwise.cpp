@@ -13,7 +13,11 @@
 namespace olx::kernels::reference {
 namespace {
 
-std::vector<double> as_double(const float* values, int64_t n) { return {values, values + n}; }
+std::vector<double> as_double(const WideMatrix& x, int64_t row, int64_t n_cols) {
+  std::vector<double> values(static_cast<size_t>(n_cols));
+  for (int64_t col = 0; col < n_cols; ++col) values[static_cast<size_t>(col)] = x.at(row, col);
+  return values;
+}
 
 template <typename Sink>
 void embed(const EmbedArgs& args, RowRange range, Sink& sink) {
@@ -21,6 +25,9 @@ void embed(const EmbedArgs& args, RowRange range, Sink& sink) {
   const int64_t row_bytes = gguf::row_size_bytes(args.table.dtype, n_cols);
   std::vector<float> decoded(static_cast<size_t>(n_cols));
   std::vector<std::byte> native(static_cast<size_t>(row_bytes));
+  // A table of f32 rows may be a value of the network (a gather).
+  const bool is_f32 = args.table.dtype == DType::kF32 && args.table.layout == nullptr;
+  const WideValues values(is_f32 ? static_cast<const float*>(args.table.data) : nullptr);
   for (int64_t token = range.from; token < range.to; ++token) {
     const WeightView& table = args.table;
     const void* row = static_cast<const std::byte*>(table.data) + args.ids[token] * row_bytes;
@@ -30,7 +37,8 @@ void embed(const EmbedArgs& args, RowRange range, Sink& sink) {
     }
     gguf::dequantize_row(table.dtype, row, decoded.data(), n_cols);
     for (int64_t col = 0; col < n_cols; ++col) {
-      const double y = static_cast<double>(decoded[static_cast<size_t>(col)]) * args.scale;
+      const double x = is_f32 ? values[args.ids[token] * n_cols + col] : decoded[static_cast<size_t>(col)];
+      const double y = x * args.scale;
       sink(token, col, y, 2 * kHalfUlp * std::abs(y));
     }
   }
@@ -39,8 +47,9 @@ void embed(const EmbedArgs& args, RowRange range, Sink& sink) {
 template <typename Sink>
 void rms_norm(const RmsNormArgs& args, RowRange range, Sink& sink) {
   const int64_t group_cols = args.group_cols;
+  const WideMatrix input(args.x);
   for (int64_t token = range.from; token < range.to; ++token) {
-    const std::vector<double> x = as_double(args.x.row(token), args.x.n_cols);
+    const std::vector<double> x = as_double(input, token, args.x.n_cols);
     for (int64_t group = 0; group < args.x.n_cols; group += group_cols) {
       double sum = 0;
       for (int64_t i = 0; i < group_cols; ++i) sum += x[group + i] * x[group + i];
@@ -67,10 +76,11 @@ double activate(Activation activation, double x) {
 
 template <typename Sink>
 void gated_activation(const GatedActivationArgs& args, RowRange range, Sink& sink) {
+  const WideMatrix gates(args.gate), ups(args.up);
   for (int64_t token = range.from; token < range.to; ++token) {
     for (int64_t col = 0; col < args.y.n_cols; ++col) {
-      const double up = args.up.row(token)[col];
-      const double y = activate(args.activation, args.gate.row(token)[col]) * up;
+      const double up = ups.at(token, col);
+      const double y = activate(args.activation, gates.at(token, col)) * up;
       sink(token, col, y, 0x1p-20 * (std::abs(y) + std::abs(up)));
     }
   }
@@ -91,36 +101,34 @@ double one_rounding(double y) { return kHalfUlp * std::abs(y); }
 
 template <typename Sink>
 void add(const AddArgs& args, RowRange range, Sink& sink) {
+  const WideMatrix a(args.a), b(args.b);
   map_elements(
-      args, range, sink,
-      [&](int64_t token, int64_t col) {
-        return static_cast<double>(args.a.row(token)[col]) + args.b.row(token)[col];
-      },
-      one_rounding);
+      args, range, sink, [&](int64_t token, int64_t col) { return a.at(token, col) + b.at(token, col); }, one_rounding);
 }
 
 template <typename Sink>
 void scale(const ScaleArgs& args, RowRange range, Sink& sink) {
+  const WideMatrix x(args.x);
   map_elements(
-      args, range, sink,
-      [&](int64_t token, int64_t col) { return static_cast<double>(args.x.row(token)[col]) * args.scale; },
-      one_rounding);
+      args, range, sink, [&](int64_t token, int64_t col) { return x.at(token, col) * args.scale; }, one_rounding);
 }
 
 template <typename Sink>
 void softcap(const SoftcapArgs& args, RowRange range, Sink& sink) {
   const double cap = args.cap;
+  const WideMatrix x(args.x);
   map_elements(
       args, range, sink,
-      [&](int64_t token, int64_t col) { return cap * std::tanh(args.x.row(token)[col] / cap); },
+      [&](int64_t token, int64_t col) { return cap * std::tanh(x.at(token, col) / cap); },
       [&](double) { return 0x1p-20 * cap; });
 }
 
 template <typename Sink>
 void softmax(const SoftmaxArgs& args, RowRange range, Sink& sink) {
   const int64_t n_cols = args.x.n_cols;
+  const WideMatrix input(args.x);
   for (int64_t token = range.from; token < range.to; ++token) {
-    std::vector<double> x = as_double(args.x.row(token), n_cols);
+    std::vector<double> x = as_double(input, token, n_cols);
     const double largest = *std::max_element(x.begin(), x.end());
     double sum = 0;
     for (double& value : x) {

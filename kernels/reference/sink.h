@@ -1,8 +1,10 @@
 #pragma once
 // Where a reference op puts an element. Each op is one template over a sink, so that the runnable kernel and the
-// oracle are the same arithmetic: StoreF32 rounds once into the output, Record keeps the double and its bound.
+// oracle are the same arithmetic: StoreF32 rounds once into the output (and leaves the double behind it, see wide.h),
+// Record keeps the double and its bound.
 
 #include "kernels/reference/oracle.h"
+#include "kernels/reference/wide.h"
 
 namespace olx::kernels::reference {
 
@@ -12,8 +14,11 @@ inline constexpr double kHalfUlp = 0x1p-24;
 struct StoreF32 {
   static constexpr bool kWantsBound = false;
   MatrixView y;
+  double* wide;
+  explicit StoreF32(const MatrixView& view) : y(view), wide(find_wide(view.data)) {}
   void operator()(int64_t row, int64_t col, double value, double) const {
     y.row(row)[col] = static_cast<float>(value);
+    if (wide != nullptr) wide[row * y.row_stride_elems + col] = value;
   }
 };
 
