@@ -91,10 +91,12 @@ TEST_CASE("Architecture_RunsAlikeOnEveryDevice") {
   struct Case {
     DType dtype;
     int64_t scale;
-    double tolerance;  // f32 kernels differ by rounding, int8 activations by about 1/254 of each block's largest
+    // f32 kernels differ by rounding. int8 activations: about 0.7 % a matmul of noise, which a random network adds up
+    // over twenty of them; a wrong order, scale or mask gives 0.5 and more.
+    double tolerance;
   };
   const auto [dtype, scale, tolerance] = GENERATE(Case{DType::kF32, 1, 2e-4}, Case{DType::kF16, 1, 2e-3},
-                                                  Case{DType::kQ8_0, 1, 3e-2}, Case{DType::kQ4_K, 8, 3e-2});
+                                                  Case{DType::kQ8_0, 1, 8e-2}, Case{DType::kQ4_K, 8, 8e-2});
   for (const auto& row : olx::engine::architectures()) {
     const std::string path = folder.file("tiny.gguf");
     olx::tests::write_tiny_model(row.name, {.seed = 11, .dtype = dtype, .scale = scale}, path);
