@@ -6,7 +6,7 @@
 
 #include "kernels/api/registry.h"
 #include "kernels/reference/oracle.h"
-#include "kernels/reference/precise.h"
+#include "kernels/reference/wide.h"
 #include "tests/support/catch.h"
 
 namespace olx::kernels::reference {
@@ -114,14 +114,14 @@ TEST_CASE("Reference_DeviceKeepsWhatF32Loses") {
   const AddArgs sum{row(3), row(0), row(1)}, difference{row(4), row(3), row(2)};
   run(Op::kAdd, &sum);
   CHECK(memory[24] == 1);
-  // Someone else writes the second element: its lost part is no longer believed.
+  // Someone else writes the second element: the double behind it is out of date.
   memory[25] = 0x1p-40f;
   run(Op::kAdd, &difference);
   CHECK(memory[32] == 0x1p-30f);
   CHECK(memory[33] == 0x1p-40f);
-  CHECK(lost_part(memory + 63) == lost_part(memory) + 63);
+  CHECK(find_wide(memory + 63) == find_wide(memory) + 63);
   float outside = 0;
-  CHECK(lost_part(&outside) == nullptr);
+  CHECK(find_wide(&outside) == nullptr);
 }
 
 }  // namespace olx::kernels::reference
