@@ -20,7 +20,7 @@ struct SamplingOptions {
   float min_p = 0.0f;
   float typical_p = 1.0f;
   int repeat_last_n = 64;      // 0: off, -1: num_ctx
-  float repeat_penalty = 1.1f;
+  float repeat_penalty = 1.0f;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   int mirostat = 0;            // 0, 1, 2
@@ -85,7 +85,8 @@ class TokenStream {
   TokenEvent next();
   // Takes an event if one is there.
   std::optional<TokenEvent> poll();
-  // Called from the engine's thread whenever an event has become available (once per event, and at once if some are waiting).
+  // Called from the engine's thread whenever an event has become available (once per event, and at once if some are
+  // waiting). It must only hand over (post to another thread): the stream is locked against destruction meanwhile.
   void on_ready(std::function<void()> callback);
   void cancel();
 

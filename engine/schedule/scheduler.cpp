@@ -1,0 +1,264 @@
+#include "engine/schedule/scheduler.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "engine/error.h"
+#include "gguf/check.h"
+
+namespace olx::engine {
+
+struct Scheduler::Sequence {
+  Sequence(GenerateRequest r, std::shared_ptr<TokenStream::State> c, const Tokenizer& tokenizer, int64_t n_ctx)
+      : request(std::move(r)), channel(std::move(c)), sampler(request.sampling, n_ctx),
+        detokenizer(tokenizer, request.stop, false), tokens(request.prompt_tokens) {
+    for (int32_t token : tokens) sampler.accept(token);
+  }
+  GenerateRequest request;
+  std::shared_ptr<TokenStream::State> channel;
+  Sampler sampler;
+  Detokenizer detokenizer;
+  std::vector<int32_t> tokens;        // all that must be in the cache before the next is drawn
+  bool is_generating = false;         // the prompt is through
+  GenerateStats stats;
+  int64_t added_ns = 0;
+  int64_t started_ns = 0;
+  int64_t generating_ns = 0;          // when the first token was drawn
+  std::vector<int32_t> unsent;        // ids whose text is still held back
+  std::vector<TokenLogprob> unsent_logprobs;
+};
+
+FittedPrompt fit_prompt(std::vector<int32_t> tokens, int64_t n_ctx, int n_keep, bool may_truncate) {
+  // One position must be left for the first token of the answer.
+  if (static_cast<int64_t>(tokens.size()) < n_ctx) return {std::move(tokens), 0};
+  if (!may_truncate)
+    throw EngineError(ErrorCode::kContextTooLong,
+                      "the prompt is longer than the context length currently available to the model; shorten the prompt, "
+                      "adjust the context length in settings, or use a model with a longer context length");
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
+  const int64_t keep = std::clamp<int64_t>(n_keep < 0 ? n_tokens : n_keep, 0, std::max<int64_t>(n_ctx - 4, 0));
+  const int64_t total = std::max<int64_t>(n_ctx - std::max<int64_t>((n_ctx - keep) / 2, 1), 1);
+  const int64_t tail = std::max<int64_t>(total - keep, 1);
+  FittedPrompt fitted;
+  fitted.tokens.assign(tokens.begin(), tokens.begin() + keep);
+  fitted.tokens.insert(fitted.tokens.end(), tokens.end() - tail, tokens.end());
+  fitted.n_truncated = n_tokens - static_cast<int64_t>(fitted.tokens.size());
+  return fitted;
+}
+
+Scheduler::Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock)
+    : runner_(runner), tokenizer_(tokenizer), clock_(std::move(clock)), slots_(static_cast<size_t>(runner.n_sequences())) {
+  batch_.reserve(static_cast<size_t>(runner.n_batch()));
+}
+
+Scheduler::~Scheduler() { fail_all("the model was unloaded"); }
+
+void Scheduler::add(GenerateRequest request, int64_t n_truncated, std::shared_ptr<TokenStream::State> channel) {
+  OLX_CHECK(!request.prompt_tokens.empty() && static_cast<int64_t>(request.prompt_tokens.size()) < runner_.n_ctx());
+  auto sequence = std::make_unique<Sequence>(std::move(request), std::move(channel), tokenizer_, runner_.n_ctx());
+  sequence->stats.n_truncated_tokens = n_truncated;
+  sequence->stats.n_prompt_tokens = static_cast<int64_t>(sequence->tokens.size());
+  sequence->added_ns = clock_();
+  queue_.push_back(std::move(sequence));
+}
+
+int64_t Scheduler::n_active() const {
+  return std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.sequence != nullptr; });
+}
+
+bool Scheduler::step() {
+  ++n_steps_;
+  drop_cancelled();
+  admit();
+  build_batch();
+  if (batch_.empty()) return n_active() > 0;
+  // With one request in the batch its cancellation may stop the step itself; with several it waits for the step's end.
+  const volatile bool* cancel = nullptr;
+  int n_in_batch = 0;
+  Slot* only = nullptr;
+  for (size_t i = 0; i < batch_.size(); ++i)
+    if (i == 0 || batch_[i].sequence != batch_[i - 1].sequence) {
+      ++n_in_batch;
+      only = &slots_[static_cast<size_t>(batch_[i].sequence)];
+    }
+  static_assert(sizeof(std::atomic<bool>) == sizeof(bool));
+  if (n_in_batch == 1) cancel = reinterpret_cast<const volatile bool*>(&only->sequence->channel->is_cancelled);
+  try {
+    if (!runner_.forward(batch_, cancel)) return true;  // cancelled: the next step drops it; nothing was cached
+    take_results();
+  } catch (const std::exception& error) {
+    // The step is lost for all that were in it, and so is what they had cached; the others go on.
+    for (const BatchToken& token : batch_) {
+      Slot& slot = slots_[static_cast<size_t>(token.sequence)];
+      if (slot.sequence) finish(slot, DoneReason::kError, error.what());
+      runner_.truncate(token.sequence, 0);
+      slot.cached.clear();
+    }
+  }
+  return true;
+}
+
+void Scheduler::drop_cancelled() {
+  for (Slot& slot : slots_)
+    if (slot.sequence && slot.sequence->channel->is_cancelled) finish(slot, DoneReason::kCancelled);
+  std::erase_if(queue_, [](const auto& sequence) { return sequence->channel->is_cancelled.load(); });
+}
+
+// First come, first served. Of the free slots a request gets the one whose cache shares the longest prefix with its
+// prompt; without one worth having, the slot that was not used for longest.
+void Scheduler::admit() {
+  while (!queue_.empty()) {
+    Slot* best = nullptr;
+    size_t best_common = 0;
+    for (Slot& slot : slots_) {
+      if (slot.sequence) continue;
+      const std::vector<int32_t>& tokens = queue_.front()->tokens;
+      const size_t limit = std::min(slot.cached.size(), tokens.size() - 1);  // the last token is always evaluated
+      size_t common = 0;
+      while (common < limit && slot.cached[common] == tokens[common]) ++common;
+      if (best == nullptr || common > best_common || (common == best_common && slot.used_at < best->used_at)) {
+        best = &slot;
+        best_common = common;
+      }
+    }
+    if (best == nullptr) return;
+    best->sequence = std::move(queue_.front());
+    queue_.pop_front();
+    best->cached.resize(best_common);
+    runner_.truncate(static_cast<int32_t>(best - slots_.data()), static_cast<int64_t>(best_common));
+    Sequence& sequence = *best->sequence;
+    sequence.started_ns = clock_();
+    sequence.stats.queue_ns = sequence.started_ns - sequence.added_ns;
+    sequence.stats.n_cached_tokens = static_cast<int64_t>(best_common);
+    if (sequence.request.n_predict == 0) finish(*best, DoneReason::kLength);
+  }
+}
+
+void Scheduler::build_batch() {
+  batch_.clear();
+  wanting_.clear();
+  const auto room = static_cast<size_t>(runner_.n_batch());
+  const auto put = [&](size_t index, size_t n) {
+    Slot& slot = slots_[index];
+    const size_t from = slot.cached.size();
+    if (!runner_.reserve(static_cast<int32_t>(index), static_cast<int64_t>(from + n))) {
+      finish(slot, DoneReason::kError, "the key-value cache has no room left");
+      return;
+    }
+    const std::vector<int32_t>& tokens = slot.sequence->tokens;
+    for (size_t i = from; i < from + n; ++i)
+      batch_.push_back({tokens[i], static_cast<int32_t>(index), static_cast<int32_t>(i), i + 1 == tokens.size()});
+    if (from + n == tokens.size()) wanting_.push_back(static_cast<int>(index));
+  };
+  // One token of each answer first ...
+  for (size_t i = 0; i < slots_.size() && batch_.size() < room; ++i) {
+    Slot& slot = slots_[i];
+    if (!slot.sequence || !slot.sequence->is_generating) continue;
+    if (static_cast<int64_t>(slot.sequence->tokens.size()) > runner_.n_ctx() && !shift_or_stop(slot)) continue;
+    if (slot.sequence->tokens.size() - slot.cached.size() == 1) put(i, 1);
+  }
+  // ... then prompts (and tails after a shift) in turn, until the batch is full.
+  const size_t first = next_prompt_;
+  for (size_t k = 0; k < slots_.size() && batch_.size() < room; ++k) {
+    const size_t i = (first + k) % slots_.size();
+    Slot& slot = slots_[i];
+    if (!slot.sequence) continue;
+    const size_t pending = slot.sequence->tokens.size() - slot.cached.size();
+    if (slot.sequence->is_generating && pending <= 1) continue;
+    if (next_prompt_ == first) next_prompt_ = (i + 1) % slots_.size();
+    put(i, std::min(pending, room - batch_.size()));
+  }
+}
+
+// The context is full: keep the first n_keep tokens and the later half of the rest, which is evaluated again.
+bool Scheduler::shift_or_stop(Slot& slot) {
+  Sequence& sequence = *slot.sequence;
+  if (!sequence.request.may_shift) {
+    finish(slot, DoneReason::kLength);
+    return false;
+  }
+  const int64_t n_tokens = static_cast<int64_t>(sequence.tokens.size()), n_ctx = runner_.n_ctx();
+  const int64_t wanted = sequence.request.n_keep < 0 ? sequence.stats.n_prompt_tokens : sequence.request.n_keep;
+  const int64_t keep = std::clamp<int64_t>(wanted, 0, std::max<int64_t>(n_ctx - 4, 0));
+  const int64_t discard = std::max<int64_t>((n_tokens - keep) / 2, 1);
+  sequence.tokens.erase(sequence.tokens.begin() + keep, sequence.tokens.begin() + keep + discard);
+  slot.cached.resize(static_cast<size_t>(keep));
+  runner_.truncate(static_cast<int32_t>(&slot - slots_.data()), keep);
+  return true;
+}
+
+void Scheduler::take_results() {
+  for (const BatchToken& token : batch_) {
+    Slot& slot = slots_[static_cast<size_t>(token.sequence)];
+    slot.cached.push_back(token.id);
+    slot.used_at = n_steps_;
+    if (!slot.sequence->is_generating) ++n_prompt_tokens_;
+  }
+  for (size_t i = 0; i < wanting_.size(); ++i) {
+    Slot& slot = slots_[static_cast<size_t>(wanting_[i])];
+    if (slot.sequence) on_token(slot, runner_.logits(static_cast<int64_t>(i)));
+  }
+}
+
+void Scheduler::on_token(Slot& slot, std::span<float> logits) {
+  Sequence& sequence = *slot.sequence;
+  if (!sequence.is_generating) {
+    sequence.is_generating = true;
+    sequence.generating_ns = clock_();
+    sequence.stats.prompt_ns = sequence.generating_ns - sequence.started_ns;
+  }
+  const std::vector<float> raw = sequence.request.n_logprobs >= 0 ? std::vector<float>(logits.begin(), logits.end())
+                                                                  : std::vector<float>();
+  const int32_t token = sequence.sampler.sample(logits);
+  sequence.sampler.accept(token);
+  ++sequence.stats.n_generated_tokens;
+  ++n_generated_tokens_;
+  if (!sequence.request.ignore_eos && tokenizer_.is_end_of_generation(token)) return finish(slot, DoneReason::kStop);
+  if (sequence.request.n_logprobs >= 0) {
+    const Logprobs logprobs = log_probabilities(raw, token, sequence.request.n_logprobs);
+    TokenLogprob entry{tokenizer_.token_bytes(token), token, logprobs.chosen, {}};
+    for (const auto& [id, logprob] : logprobs.top) entry.top.push_back({tokenizer_.token_bytes(id), id, logprob});
+    sequence.unsent_logprobs.push_back(std::move(entry));
+  }
+  sequence.tokens.push_back(token);
+  sequence.unsent.push_back(token);
+  Detokenizer::Piece piece = sequence.detokenizer.push(token);
+  if (!piece.text.empty()) {
+    TokenEvent event;
+    event.text = std::move(piece.text);
+    event.tokens.swap(sequence.unsent);
+    event.logprobs.swap(sequence.unsent_logprobs);
+    sequence.channel->push(std::move(event));
+  }
+  if (piece.stopped) return finish(slot, DoneReason::kStop);
+  const int n_predict = sequence.request.n_predict;
+  if (n_predict >= 0 && sequence.stats.n_generated_tokens >= n_predict) finish(slot, DoneReason::kLength);
+}
+
+void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) {
+  Sequence& sequence = *slot.sequence;
+  TokenEvent event;
+  if (reason != DoneReason::kCancelled) event.text = sequence.detokenizer.flush();
+  event.tokens = std::move(sequence.unsent);
+  event.logprobs = std::move(sequence.unsent_logprobs);
+  event.done = reason;
+  event.error = error;
+  if (sequence.is_generating) sequence.stats.generate_ns = clock_() - sequence.generating_ns;
+  event.stats = sequence.stats;
+  sequence.channel->push(std::move(event));
+  slot.sequence.reset();
+}
+
+void Scheduler::fail_all(const std::string& error) {
+  for (Slot& slot : slots_)
+    if (slot.sequence) finish(slot, DoneReason::kError, error);
+  for (auto& sequence : queue_) {
+    TokenEvent event;
+    event.done = DoneReason::kError;
+    event.error = error;
+    sequence->channel->push(std::move(event));
+  }
+  queue_.clear();
+}
+
+}  // namespace olx::engine

@@ -1,0 +1,76 @@
+#pragma once
+// Scheduler: which tokens of which requests go through the network next. Continuous batching: every step takes the one
+// next token of each answer being generated and fills the rest of the batch with a chunk of one prompt. Prompts take
+// turns, so a long one does not hold up a short one. Driven by one thread (the engine's loop or a test): step().
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/request.h"
+#include "engine/sample/sampler.h"
+#include "engine/schedule/runner.h"
+#include "engine/text/detokenizer.h"
+#include "engine/text/tokenizer.h"
+#include "engine/token_channel.h"
+
+namespace olx::engine {
+
+// A prompt that fits: unchanged, or cut in the middle after the first n_keep tokens. n_truncated counts what was left
+// out. Throws EngineError(kContextTooLong) when it does not fit and may not be cut.
+struct FittedPrompt {
+  std::vector<int32_t> tokens;
+  int64_t n_truncated = 0;
+};
+FittedPrompt fit_prompt(std::vector<int32_t> tokens, int64_t n_ctx, int n_keep, bool may_truncate);
+
+class Scheduler {
+ public:
+  using Clock = std::function<int64_t()>;  // nanoseconds, monotonic
+  Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock);
+  ~Scheduler();
+
+  // The prompt must have been fitted and not be empty.
+  void add(GenerateRequest request, int64_t n_truncated, std::shared_ptr<TokenStream::State> channel);
+  // Runs one step. False when there was nothing to do.
+  bool step();
+  // Ends everything that is queued or running with an error event.
+  void fail_all(const std::string& error);
+
+  int64_t n_active() const;
+  int64_t n_queued() const { return static_cast<int64_t>(queue_.size()); }
+  int64_t n_prompt_tokens() const { return n_prompt_tokens_; }        // evaluated so far, in all
+  int64_t n_generated_tokens() const { return n_generated_tokens_; }
+
+ private:
+  struct Sequence;
+  struct Slot {
+    std::vector<int32_t> cached;          // tokens whose keys and values the runner holds for this slot
+    std::unique_ptr<Sequence> sequence;   // nullptr: free
+    int64_t used_at = 0;
+  };
+
+  void drop_cancelled();
+  void admit();
+  void build_batch();
+  bool shift_or_stop(Slot& slot);
+  void take_results();
+  void on_token(Slot& slot, std::span<float> logits);
+  void finish(Slot& slot, DoneReason reason, const std::string& error = "");
+
+  Runner& runner_;
+  const Tokenizer& tokenizer_;
+  Clock clock_;
+  std::deque<std::unique_ptr<Sequence>> queue_;
+  std::vector<Slot> slots_;
+  std::vector<BatchToken> batch_;
+  std::vector<int> wanting_;      // slots whose logits the batch asks for, in order
+  size_t next_prompt_ = 0;        // slot whose prompt is served first
+  int64_t n_steps_ = 0;
+  int64_t n_prompt_tokens_ = 0;
+  int64_t n_generated_tokens_ = 0;
+};
+
+}  // namespace olx::engine

@@ -1,0 +1,35 @@
+#pragma once
+// The sending end of a TokenStream. The engine's loop holds one per sequence; the receiver may be gone already.
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "engine/request.h"
+
+namespace olx::engine {
+
+struct TokenStream::State {
+  std::mutex mutex;
+  std::condition_variable has_event;
+  std::deque<TokenEvent> events;
+  std::atomic<bool> is_cancelled{false};
+  // Its own lock: the callback runs without `mutex`, and a stream that goes away waits for one that is running.
+  std::mutex callback_mutex;
+  std::function<void()> on_ready;
+
+  void push(TokenEvent event) {
+    {
+      const std::lock_guard lock(mutex);
+      events.push_back(std::move(event));
+    }
+    has_event.notify_one();
+    const std::lock_guard lock(callback_mutex);
+    if (on_ready) on_ready();
+  }
+};
+
+}  // namespace olx::engine
