@@ -39,6 +39,9 @@ class Scheduler {
   // Ends everything that is queued or running with an error event.
   void fail_all(const std::string& error);
 
+  // The runner's content of a free slot was changed behind the scheduler's back.
+  void forget_cached(int32_t sequence) { slots_[static_cast<size_t>(sequence)].cached.clear(); }
+
   int64_t n_active() const;
   int64_t n_queued() const { return static_cast<int64_t>(queue_.size()); }
   int64_t n_prompt_tokens() const { return n_prompt_tokens_; }        // evaluated so far, in all

@@ -1,0 +1,312 @@
+#include "engine/engine.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "engine/file_type.h"
+#include "engine/model/model_runner.h"
+#include "engine/schedule/scheduler.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer.h"
+#include "engine/token_channel.h"
+#include "gguf/reader.h"
+
+namespace olx::engine {
+namespace {
+
+constexpr size_t kMaxQueuedCommands = 100'000;  // far above any server's own limit; a guard, not a policy
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class ModelRunnerAdapter final : public Runner {
+ public:
+  explicit ModelRunnerAdapter(ModelRunner& runner) : runner_(runner) {}
+  int64_t n_ctx() const override { return runner_.options().n_ctx; }
+  int n_sequences() const override { return runner_.options().n_sequences; }
+  int n_batch() const override { return runner_.options().n_batch; }
+  bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel) override { return runner_.forward(tokens, cancel); }
+  std::span<float> logits(int64_t i) override { return runner_.logits(i); }
+  int64_t n_positions(int32_t sequence) const override { return runner_.n_positions(sequence); }
+  bool reserve(int32_t sequence, int64_t n_positions) override { return runner_.reserve(sequence, n_positions); }
+  void truncate(int32_t sequence, int64_t n_positions) override { runner_.truncate(sequence, n_positions); }
+
+ private:
+  ModelRunner& runner_;
+};
+
+gguf::DType kv_dtype(const std::string& name) {
+  const gguf::DTypeInfo* info = gguf::find_dtype(name);
+  if (info != nullptr)
+    for (gguf::DType dtype : {gguf::DType::kF32, gguf::DType::kF16, gguf::DType::kQ8_0})
+      if (info->dtype == dtype) return dtype;
+  throw EngineError(ErrorCode::kInvalidRequest, "key-value cache type: expected f32, f16 or q8_0, got '" + name + "'");
+}
+
+std::string text_or(const gguf::GgufFile& file, std::string_view key, const std::string& otherwise) {
+  const gguf::Value* value = file.find(key);
+  return value == nullptr ? otherwise : std::string(value->as_string(key));
+}
+
+// llama.cpp's and so Ollama's choice for chats with a GGUF that has no template at all.
+constexpr const char* kChatMlTemplate =
+    "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{%- endfor -%}{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}";
+
+}  // namespace
+
+struct Engine::Impl {
+  EngineOptions options;
+  ModelInfo info;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat_template;
+  std::unique_ptr<ModelRunner> runner;
+  std::unique_ptr<ModelRunnerAdapter> adapter;
+  std::unique_ptr<Scheduler> scheduler;
+
+  // What other threads ask of the engine's thread.
+  std::mutex mutex;
+  std::condition_variable has_work;
+  std::condition_variable has_answer;
+  struct Submission {
+    GenerateRequest request;
+    int64_t n_truncated;
+    std::shared_ptr<TokenStream::State> channel;
+  };
+  std::deque<Submission> submissions;
+  std::deque<std::function<void()>> exclusive;  // run when no sequence is active
+  bool is_stopping = false;
+  std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0};
+  std::jthread thread;
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      is_stopping = true;
+    }
+    has_work.notify_all();
+    if (thread.joinable()) thread.join();
+  }
+
+  void loop();
+  void publish_stats() {
+    n_active = scheduler->n_active();
+    n_queued = scheduler->n_queued();
+    n_prompt_tokens = scheduler->n_prompt_tokens();
+    n_generated_tokens = scheduler->n_generated_tokens();
+  }
+};
+
+// One of the three places that catch errors: the scheduler ends the sequences concerned, this loop goes on.
+void Engine::Impl::loop() {
+  bool is_idle = true;
+  while (true) {
+    std::function<void()> call;
+    {
+      std::unique_lock lock(mutex);
+      if (is_idle) has_work.wait(lock, [&] { return is_stopping || !submissions.empty() || !exclusive.empty(); });
+      if (is_stopping) break;
+      while (!submissions.empty()) {
+        Submission& next = submissions.front();
+        scheduler->add(std::move(next.request), next.n_truncated, std::move(next.channel));
+        submissions.pop_front();
+      }
+      if (!exclusive.empty() && scheduler->n_active() == 0) {
+        call = std::move(exclusive.front());
+        exclusive.pop_front();
+      }
+    }
+    if (call) call();
+    const bool has_stepped = scheduler->step();
+    publish_stats();
+    is_idle = !has_stepped && !call;
+  }
+  scheduler->fail_all("the model was unloaded");
+  publish_stats();
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+const ModelInfo& Engine::info() const { return impl_->info; }
+
+namespace {
+
+// The Go template of a TEMPLATE layer, else the file's own Jinja template, else ChatML.
+std::unique_ptr<ChatTemplate> open_template(const gguf::GgufFile& file, const Tokenizer& tokenizer, const std::string& go_template) {
+  if (!go_template.empty()) return make_go_chat_template(go_template);
+  const auto spelling = [&](std::optional<int32_t> id) { return id ? std::string(tokenizer.text(*id)) : std::string(); };
+  const std::string bos = spelling(tokenizer.bos()), eos = spelling(tokenizer.eos());
+  const std::string jinja = text_or(file, "tokenizer.chat_template", "");
+  return make_jinja_chat_template(jinja.empty() ? kChatMlTemplate : jinja, bos, eos);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  if (options.n_ctx < 4) throw EngineError(ErrorCode::kInvalidRequest, "num_ctx: expected at least 4, got " + std::to_string(options.n_ctx));
+  if (options.n_parallel < 1 || options.n_parallel > 256)
+    throw EngineError(ErrorCode::kInvalidRequest, "parallel sequences: expected 1 to 256, got " + std::to_string(options.n_parallel));
+  if (!options.adapter_paths.empty()) throw EngineError(ErrorCode::kUnsupported, "adapters are not supported yet");
+  const gguf::GgufFile file = gguf::GgufFile::open(options.model_path);
+
+  // Reading weights and building the tokenizer take about as long: side by side they hide one another.
+  std::exception_ptr text_error;
+  std::jthread text_thread([&] {
+    try {
+      impl->tokenizer = make_tokenizer(file);
+      impl->chat_template = open_template(file, *impl->tokenizer, options.template_text);
+    } catch (...) {
+      text_error = std::current_exception();
+    }
+  });
+  RunnerOptions runner_options;
+  runner_options.device = options.device;
+  runner_options.cpu_isa = options.cpu_isa;
+  runner_options.n_threads = options.n_threads;
+  const ModelConfig config = read_model_config(file);
+  runner_options.n_ctx = static_cast<int>(config.n_ctx_train > 0 ? std::min<int64_t>(options.n_ctx, config.n_ctx_train) : options.n_ctx);
+  runner_options.n_sequences = options.n_parallel;
+  runner_options.n_batch = std::max(options.n_batch, options.n_parallel);
+  runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
+  runner_options.on_progress = options.on_progress;
+  impl->runner = ModelRunner::open(file, runner_options);
+  text_thread.join();
+  if (text_error) std::rethrow_exception(text_error);
+  if (impl->tokenizer->vocab_size() > impl->runner->config().vocab_size)
+    throw EngineError(ErrorCode::kModelLoad, file.path() + ": the tokenizer has " + std::to_string(impl->tokenizer->vocab_size()) +
+                                                 " tokens, the network " + std::to_string(impl->runner->config().vocab_size));
+
+  ModelInfo& info = impl->info;
+  info.architecture = config.architecture;
+  info.name = config.name;
+  info.n_parameters = impl->runner->n_parameters();
+  info.parameter_size = parameter_size_text(info.n_parameters);
+  info.quantization = file_type_text(file);
+  info.n_ctx_train = config.n_ctx_train;
+  info.n_ctx = impl->runner->options().n_ctx;
+  info.n_embd = config.d_model;
+  info.vocab_size = impl->runner->config().vocab_size;
+  info.weight_bytes = impl->runner->weight_bytes();
+  info.kv_bytes = impl->runner->kv_bytes();
+  info.device = impl->runner->device_name();
+  info.has_chat_template = !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
+  info.has_tools = impl->chat_template->uses_tools();
+  info.has_thinking = impl->chat_template->uses_thinking();
+  info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
+
+  impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);
+  impl->scheduler = std::make_unique<Scheduler>(*impl->adapter, *impl->tokenizer, now_ns);
+  impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+std::string Engine::render_chat(const ChatRequest& request) const {
+  if (!request.template_text.empty()) return make_go_chat_template(request.template_text)->render(request);
+  return impl_->chat_template->render(request);
+}
+
+std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_bos, bool parse_special) const {
+  std::vector<int32_t> tokens = impl_->tokenizer->encode(text, {.add_special = add_bos, .parse_special = parse_special});
+  // A template that prints the BOS token itself must not get a second one.
+  const std::optional<int32_t> bos = impl_->tokenizer->bos();
+  if (add_bos && bos && impl_->tokenizer->adds_bos() && tokens.size() >= 2 && tokens[0] == *bos && tokens[1] == *bos)
+    tokens.erase(tokens.begin());
+  return tokens;
+}
+
+std::string Engine::detokenize(std::span<const int32_t> tokens) const { return impl_->tokenizer->decode(tokens); }
+
+TokenStream Engine::submit(GenerateRequest request) {
+  const int64_t vocab_size = impl_->info.vocab_size;
+  if (request.prompt_tokens.empty()) {
+    // Nothing to continue: begin as the model begins every text.
+    request.prompt_tokens = impl_->tokenizer->encode("", {.add_special = true, .parse_special = false});
+    if (request.prompt_tokens.empty()) throw EngineError(ErrorCode::kInvalidRequest, "the prompt is empty");
+  }
+  for (int32_t token : request.prompt_tokens)
+    if (token < 0 || token >= vocab_size)
+      throw EngineError(ErrorCode::kInvalidRequest, "token id: expected 0 to " + std::to_string(vocab_size - 1) + ", got " + std::to_string(token));
+  const bool adds_bos = impl_->tokenizer->adds_bos() && request.n_keep >= 0;
+  FittedPrompt fitted = fit_prompt(std::move(request.prompt_tokens), impl_->info.n_ctx, request.n_keep + (adds_bos ? 1 : 0),
+                                   request.may_truncate);
+  request.prompt_tokens = std::move(fitted.tokens);
+  // Without an end of its own an answer ends after ten contexts, as Ollama's does.
+  const int64_t longest = 10ll * impl_->info.n_ctx;
+  if (request.n_predict < 0 || request.n_predict > longest) request.n_predict = static_cast<int>(std::min<int64_t>(longest, INT32_MAX));
+  auto channel = std::make_shared<TokenStream::State>();
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->submissions.size() >= kMaxQueuedCommands) throw EngineError(ErrorCode::kInternal, "too many requests are waiting");
+    impl_->submissions.push_back({std::move(request), fitted.n_truncated, channel});
+  }
+  impl_->has_work.notify_one();
+  return TokenStream(std::move(channel));
+}
+
+std::vector<PositionLogits> Engine::logits(std::span<const int32_t> tokens, int n_top) {
+  if (tokens.empty() || static_cast<int64_t>(tokens.size()) > impl_->info.n_ctx)
+    throw EngineError(ErrorCode::kInvalidRequest, "tokens: expected 1 to " + std::to_string(impl_->info.n_ctx) + ", got " + std::to_string(tokens.size()));
+  for (int32_t token : tokens)
+    if (token < 0 || token >= impl_->info.vocab_size)
+      throw EngineError(ErrorCode::kInvalidRequest, "token id: expected 0 to " + std::to_string(impl_->info.vocab_size - 1) + ", got " + std::to_string(token));
+  std::vector<PositionLogits> positions;
+  std::exception_ptr error;
+  bool is_done = false;
+  const auto compute = [&] {
+    ModelRunner& runner = *impl_->runner;
+    impl_->scheduler->forget_cached(0);  // sequence 0 is borrowed
+    runner.truncate(0, 0);
+    if (!runner.reserve(0, static_cast<int64_t>(tokens.size()))) throw EngineError(ErrorCode::kOutOfMemory, "the key-value cache has no room left");
+    const auto step = static_cast<size_t>(std::min(runner.options().n_logits_max, runner.options().n_batch));
+    std::vector<BatchToken> batch;
+    for (size_t from = 0; from < tokens.size(); from += batch.size()) {
+      batch.clear();
+      for (size_t i = from; i < std::min(tokens.size(), from + step); ++i) batch.push_back({tokens[i], 0, static_cast<int32_t>(i), true});
+      runner.forward(batch);
+      for (size_t i = 0; i < batch.size(); ++i) {
+        const std::span<const float> logits = runner.logits(static_cast<int64_t>(i));
+        PositionLogits position;
+        position.logsumexp = log_sum_exp(logits);
+        std::vector<Candidate> candidates;
+        take_top_k(logits, n_top, candidates);
+        for (const Candidate& candidate : candidates)
+          position.top.emplace_back(candidate.id, static_cast<double>(candidate.logit) - position.logsumexp);
+        positions.push_back(std::move(position));
+      }
+    }
+    runner.truncate(0, 0);
+  };
+  std::unique_lock lock(impl_->mutex);
+  impl_->exclusive.push_back([&] {
+    try {
+      compute();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    {
+      const std::lock_guard done_lock(impl_->mutex);
+      is_done = true;
+    }
+    impl_->has_answer.notify_all();
+  });
+  impl_->has_work.notify_one();
+  impl_->has_answer.wait(lock, [&] { return is_done; });
+  lock.unlock();
+  if (error) std::rethrow_exception(error);
+  return positions;
+}
+
+EngineStats Engine::stats() const {
+  return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens};
+}
+
+}  // namespace olx::engine
