@@ -1,0 +1,94 @@
+#include "server/store/model_name.h"
+
+#include <algorithm>
+
+namespace olx::server {
+namespace {
+
+constexpr std::string_view kDefaultHost = "registry.ollama.ai";
+constexpr std::string_view kDefaultNamespace = "library";
+constexpr std::string_view kDefaultTag = "latest";
+
+enum class Part { kHost, kNamespace, kModel, kTag };
+
+bool is_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+bool is_valid(Part part, std::string_view text) {
+  const size_t max_size = part == Part::kHost ? 350 : 80;
+  if (text.empty() || text.size() > max_size || !is_word(text[0])) return false;
+  return std::all_of(text.begin(), text.end(), [&](char c) {
+    if (c == '.') return part != Part::kNamespace;
+    if (c == ':') return part == Part::kHost;
+    return is_word(c) || c == '-';
+  });
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool same(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// Cuts the part after the last `separator` off; false when there is none.
+bool cut_last(std::string_view& text, char separator, std::string_view& after) {
+  const size_t at = text.rfind(separator);
+  if (at == std::string_view::npos) return false;
+  after = text.substr(at + 1);
+  text = text.substr(0, at);
+  return true;
+}
+
+}  // namespace
+
+std::optional<ModelName> ModelName::parse(std::string_view text) {
+  text = trim(text);
+  if (const size_t at = text.find("://"); at != std::string_view::npos) text = text.substr(at + 3);
+  std::string_view host = kDefaultHost, name_space = kDefaultNamespace, model, tag = kDefaultTag;
+  const size_t colon = text.rfind(':');
+  const size_t slash = text.rfind('/');
+  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash))
+    cut_last(text, ':', tag);
+  if (!cut_last(text, '/', model)) {
+    model = text;
+  } else if (!cut_last(text, '/', name_space)) {
+    name_space = text;
+  } else {
+    host = text;
+  }
+  if (!is_valid(Part::kHost, host) || !is_valid(Part::kNamespace, name_space) || !is_valid(Part::kModel, model) ||
+      !is_valid(Part::kTag, tag))
+    return std::nullopt;
+  ModelName name;
+  name.host_ = host;
+  name.namespace_ = name_space;
+  name.model_ = model;
+  name.tag_ = tag;
+  return name;
+}
+
+std::string ModelName::full() const { return host_ + "/" + namespace_ + "/" + model_ + ":" + tag_; }
+
+std::string ModelName::shortest() const {
+  std::string text;
+  const bool is_default_host = same(host_, kDefaultHost);
+  if (!is_default_host) text += host_ + "/";
+  if (!is_default_host || !same(namespace_, kDefaultNamespace)) text += namespace_ + "/";
+  return text + model_ + ":" + tag_;
+}
+
+std::string ModelName::path() const { return host_ + "/" + namespace_ + "/" + model_ + "/" + tag_; }
+
+bool ModelName::same_ignoring_case(const ModelName& other) const {
+  return same(host_, other.host_) && same(namespace_, other.namespace_) && same(model_, other.model_) &&
+         same(tag_, other.tag_);
+}
+
+}  // namespace olx::server

@@ -1,0 +1,34 @@
+#pragma once
+// ModelName: "[scheme://][host/][namespace/]model[:tag]" with every part checked. Only parse() makes one, so a path
+// built from its parts stays inside the manifest folder. The rules: reference of Ollama's types/model.
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace olx::server {
+
+class ModelName {
+ public:
+  // nullopt when any part breaks the rules. Surrounding spaces are ignored; a scheme is dropped.
+  static std::optional<ModelName> parse(std::string_view text);
+
+  const std::string& host() const { return host_; }
+  const std::string& name_space() const { return namespace_; }
+  const std::string& model() const { return model_; }
+  const std::string& tag() const { return tag_; }
+
+  std::string full() const;      // registry.ollama.ai/library/x:latest
+  std::string shortest() const;  // x:latest
+  std::string path() const;      // host/namespace/model/tag
+  bool same_ignoring_case(const ModelName& other) const;
+
+  bool operator==(const ModelName&) const = default;
+  auto operator<=>(const ModelName&) const = default;
+
+ private:
+  ModelName() = default;
+  std::string host_, namespace_, model_, tag_;
+};
+
+}  // namespace olx::server

@@ -1,0 +1,160 @@
+#include "server/store/store.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <random>
+
+#include "tests/support/catch.h"
+#include "tests/support/test_paths.h"
+
+using namespace olx::server;
+namespace fs = std::filesystem;
+
+namespace {
+
+ModelName name(std::string_view text) { return *ModelName::parse(text); }
+
+Manifest add_model(Store& store, const std::string& model_name, const std::string& weights) {
+  Manifest manifest{store.add_layer(media_type::kConfig, "{\"of\":\"" + weights + "\"}"),
+                    {store.add_layer(media_type::kModel, weights), store.add_layer(media_type::kSystem, "shared")}};
+  store.write_manifest(name(model_name), manifest);
+  return manifest;
+}
+
+size_t n_files(const fs::path& folder) {
+  return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+// Every manifest parses, every blob it names is whole, nothing else is in blobs/ under a name that is not its digest.
+void require_sound(const Store& store) {
+  for (const auto& entry : fs::directory_iterator(store.folder() / "blobs")) {
+    const auto digest = Digest::parse(entry.path().filename().string());
+    REQUIRE(digest);
+    REQUIRE(sha256_of_file(entry.path()) == *digest);
+  }
+  for (const StoredModel& model : store.list())
+    for (const Layer& layer : model.manifest.layers) REQUIRE(store.has_blob(layer.digest));
+}
+
+}  // namespace
+
+TEST_CASE("Store_KeepsModelsWhereOllamaDoes") {
+  olx::tests::TempDir temp;
+  Store store(temp.path() / "models");
+  const Manifest manifest = add_model(store, "tiny", "weights");
+  CHECK(fs::is_regular_file(temp.path() / "models/manifests/registry.ollama.ai/library/tiny/latest"));
+  CHECK(fs::is_regular_file(temp.path() / "models/blobs" / manifest.layers[0].digest.file_name()));
+  const auto found = store.find(name("TINY:Latest"));
+  REQUIRE(found);
+  CHECK(found->name.shortest() == "tiny:latest");
+  CHECK(found->manifest.layers.size() == 2);
+  CHECK(store.read_blob(manifest.layers[0].digest, 100) == "weights");
+  CHECK(store.list().size() == 1);
+  CHECK(n_files(store.folder() / ".ollamax/tmp") == 0);
+}
+
+TEST_CASE("Store_RemovesOnlyWhatNoOtherModelUses") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const Manifest first = add_model(store, "first", "one");
+  const Manifest second = add_model(store, "second", "two");
+  CHECK(store.copy(name("first"), name("copy:v1")));
+  CHECK_FALSE(store.copy(name("absent"), name("x")));
+  CHECK(store.remove(name("first")));
+  CHECK(store.has_blob(first.layers[0].digest));  // the copy uses it
+  CHECK(store.remove(name("copy:v1")));
+  CHECK_FALSE(store.has_blob(first.layers[0].digest));
+  CHECK(store.has_blob(first.layers[1].digest));  // shared with the second
+  CHECK_FALSE(store.remove(name("first")));
+  CHECK_FALSE(fs::exists(temp.path() / "manifests/registry.ollama.ai/library/first"));
+  require_sound(store);
+}
+
+TEST_CASE("Store_DeletesNoBlobWhileAManifestIsUnreadable") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const Manifest first = add_model(store, "first", "one");
+  const fs::path other = temp.path() / "manifests/registry.ollama.ai/library/other";
+  fs::create_directories(other);
+  const std::string digest = "\"digest\":\"" + first.layers[0].digest.text() + "\"";
+  for (const std::string& damage :
+       {std::string(), std::string("{"), std::string("null"), std::string("{\"config\":{}}"), std::string("\0\0", 2),
+        "{\"config\":{\"mediaType\":\"x\"," + digest + ",\"size\":-1}}",
+        "{\"config\":{\"mediaType\":\"x\"," + digest + ",\"size\":1},\"layers\":{}}",
+        std::string("{\"config\":{\"mediaType\":\"x\",\"digest\":\"sha256:../../x\",\"size\":1}}")}) {
+    std::ofstream(other / "latest", std::ios::trunc) << damage;
+    CHECK(store.list().size() == 1);
+    CHECK(store.prune(std::chrono::seconds(-1)) == 0);
+  }
+  CHECK(store.remove(name("first")));
+  CHECK(store.has_blob(first.layers[0].digest));
+  fs::remove(other / "latest");
+  CHECK(store.prune(std::chrono::seconds(-1)) == 3);
+}
+
+TEST_CASE("Store_PruneLeavesYoungAndUsedFiles") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  add_model(store, "first", "one");
+  const Layer orphan = store.add_layer(media_type::kModel, "orphan");
+  std::ofstream(temp.path() / "blobs/sha256-partial") << "x";
+  CHECK(store.prune(std::chrono::hours(1)) == 0);
+  {
+    const FileLock held = store.hold();  // a create is running
+    CHECK(store.prune(std::chrono::seconds(-1)) == 0);
+  }
+  CHECK(store.prune(std::chrono::seconds(-1)) == 2);
+  CHECK_FALSE(store.has_blob(orphan.digest));
+  require_sound(store);
+}
+
+TEST_CASE("Store_DropsABlobWithAnotherDigest") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const Digest expected = sha256_of("expected");
+  {
+    BlobWriter blob = store.new_blob();
+    blob.write("something else");
+    CHECK(blob.commit(expected) != expected);
+  }
+  { store.new_blob().write("abandoned"); }
+  CHECK(n_files(temp.path() / "blobs") == 0);
+  CHECK(n_files(temp.path() / ".ollamax/tmp") == 0);
+}
+
+TEST_CASE("Store_DoesNotFollowLinks") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const Digest digest = sha256_of("x");
+  fs::create_symlink("/etc/hostname", store.blob_path(digest));
+  CHECK_FALSE(store.has_blob(digest));
+  CHECK_THROWS(store.read_blob(digest, 1000));
+}
+
+TEST_CASE("Store_IsSoundWhereverACreateIsKilled") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const Manifest before = add_model(store, "kept", "old weights");
+  std::mt19937 random(7);
+  for (int round = 0; round < 40; ++round) {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      for (int i = 0;; ++i) {
+        const std::string weights(1 << 16, static_cast<char>('a' + (round + i) % 26));
+        add_model(store, i % 2 == 0 ? "kept" : "other", weights + std::to_string(round) + "-" + std::to_string(i));
+      }
+    }
+    ::usleep(random() % 12'000);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    require_sound(store);
+    REQUIRE(store.find(name("kept")));
+  }
+  store.prune(std::chrono::seconds(-1));
+  require_sound(store);
+  CHECK(n_files(temp.path() / ".ollamax/tmp") == 0);
+}
