@@ -119,6 +119,7 @@ const KernelRow* KernelRegistry::select(const Query& query, const DeviceInfo& de
   const auto answers = [&](const KernelRow& row) {
     return row.op == query.op && row.dtype == query.dtype && device.backend == row.backend &&
            (query.activation == nullptr || row.activation == query.activation) &&
+           (query.op != Op::kMatmul || row.activation->step <= query.max_step) &&
            (query.op != Op::kEmbed || row.layout == nullptr || row.layout == query.layout);
   };
   const std::lock_guard lock(mutex_);

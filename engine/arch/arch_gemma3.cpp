@@ -104,7 +104,7 @@ class Gemma3 final : public Architecture {
       h = b.matmul(b.gated(gate, b.matmul(h, "ffn_up.weight")), "ffn_down.weight");
       x = b.add(x, b.rms_norm(h, "post_ffw_norm.weight"));
     }
-    x = b.matmul(b.rms_norm(x, "output_norm.weight"), "output.weight");
+    x = b.logits_matmul(b.rms_norm(x, "output_norm.weight"), "output.weight");
     b.set_logits(config.logit_softcap > 0 ? b.softcap(x, config.logit_softcap) : x);
   }
 };

@@ -62,7 +62,7 @@ class Granite final : public Architecture {
       h = b.matmul(b.gated(gate, b.matmul(h, "ffn_up.weight")), "ffn_down.weight");
       x = b.add(x, b.scale(h, config.residual_scale));
     }
-    x = b.matmul(b.rms_norm(x, "output_norm.weight"), "output.weight");
+    x = b.logits_matmul(b.rms_norm(x, "output_norm.weight"), "output.weight");
     b.set_logits(b.scale(x, config.logit_scale));
   }
 };

@@ -66,7 +66,7 @@ class Llama final : public Architecture {
       const Tensor up = b.matmul(h, "ffn_up.weight", {.bias = "ffn_up.bias"});
       x = b.matmul(b.gated(gate, up), "ffn_down.weight", {.bias = "ffn_down.bias", .residual = x});
     }
-    b.set_logits(b.matmul(b.rms_norm(x, "output_norm.weight"), "output.weight"));
+    b.set_logits(b.logits_matmul(b.rms_norm(x, "output_norm.weight"), "output.weight"));
   }
 };
 

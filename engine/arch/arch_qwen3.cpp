@@ -52,7 +52,7 @@ class Qwen3 final : public Architecture {
       const Tensor gate = b.matmul(h, "ffn_gate.weight");
       x = b.matmul(b.gated(gate, b.matmul(h, "ffn_up.weight")), "ffn_down.weight", {.residual = x});
     }
-    b.set_logits(b.matmul(b.rms_norm(x, "output_norm.weight"), "output.weight"));
+    b.set_logits(b.logits_matmul(b.rms_norm(x, "output_norm.weight"), "output.weight"));
   }
 };
 

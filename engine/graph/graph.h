@@ -50,6 +50,7 @@ struct GraphNode {
   int weight = kNoWeight;
   int bias = kNoWeight;
   int64_t layer = -1;
+  bool is_last_matmul = false;  // its errors are errors of the logits: activations are kept finer
 
   kernels::Op op() const { return static_cast<kernels::Op>(args.index()); }
 };

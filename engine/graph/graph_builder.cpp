@@ -63,6 +63,12 @@ Tensor GraphBuilder::matmul(Tensor x, std::string_view weight, const MatmulExtra
   return y;
 }
 
+Tensor GraphBuilder::logits_matmul(Tensor x, std::string_view weight) {
+  const Tensor y = matmul(x, weight);
+  graph_.nodes.back().is_last_matmul = true;
+  return y;
+}
+
 Tensor GraphBuilder::rms_norm(Tensor x, std::string_view weight) {
   const int64_t n_cols = value(x).n_cols;
   const Tensor y = add_value(n_cols, value(x).rows);

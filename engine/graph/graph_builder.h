@@ -36,6 +36,9 @@ class GraphBuilder {
   Tensor matmul(Tensor x, std::string_view weight, const MatmulExtras& extras);
   Tensor matmul(Tensor x, std::string_view weight) { return matmul(x, weight, MatmulExtras{}); }
 
+  // The matmul that makes the logits, with finer activations than the others.
+  Tensor logits_matmul(Tensor x, std::string_view weight);
+
   Tensor rms_norm(Tensor x, std::string_view weight);
   // Each head on its own (q and k norms).
   Tensor head_norm(Tensor x, std::string_view weight);

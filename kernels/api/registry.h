@@ -45,6 +45,7 @@ class KernelRegistry {
     const ActivationFormat* activation = nullptr;  // kQuantize: must match; nullptr: any
     const WeightLayout* layout = nullptr;          // kEmbed: of the table; ignored for kMatmul
     const void* args = nullptr;                    // for accepts(); may be nullptr
+    double max_step = 1.0;                         // kMatmul: the coarsest ActivationFormat::step that will do
   };
   // The best row the device can run, honouring overrides; nullptr when there is none.
   const KernelRow* select(const Query& query, const DeviceInfo& device) const;

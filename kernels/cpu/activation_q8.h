@@ -26,6 +26,9 @@ constexpr int64_t kQ8BytesPerTokenBlock = 32 + 4 * 4;
 static constexpr int64_t q8_group_offset(int64_t group, int64_t n_cols) {
   return group * kQ8GroupTokens * (n_cols / kQ8BlockCols) * kQ8BytesPerTokenBlock;
 }
+static constexpr int64_t q8_matrix_bytes(int64_t n_tokens, int64_t n_cols) {
+  return n_tokens * (n_cols / kQ8BlockCols) * kQ8BytesPerTokenBlock;
+}
 static constexpr int64_t q8_group_size(int64_t group, int64_t n_tokens) {
   return n_tokens - group * kQ8GroupTokens < kQ8GroupTokens ? n_tokens - group * kQ8GroupTokens : kQ8GroupTokens;
 }
@@ -34,4 +37,6 @@ static constexpr int64_t q8_group_size(int64_t group, int64_t n_tokens) {
 
 namespace olx::kernels {
 extern const ActivationFormat kActivationQ8;
+// "q8_fine": x in q8, and behind it what that leaves over, in q8 again: 14 bits for twice the arithmetic.
+extern const ActivationFormat kActivationQ8Fine;
 }

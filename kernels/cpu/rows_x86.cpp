@@ -20,6 +20,7 @@ constexpr const char* kBackendName = "cpu";
 #include "kernels/cpu/avx2/matmul.inc"
 #include "kernels/cpu/avx2/rowwise.inc"
 #include "kernels/cpu/avx512/matmul.inc"
+#include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
 #undef OLX_KERNEL
 
@@ -31,6 +32,7 @@ std::span<const KernelRow> rows() {
 #include "kernels/cpu/avx2/matmul.inc"
 #include "kernels/cpu/avx2/rowwise.inc"
 #include "kernels/cpu/avx512/matmul.inc"
+#include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
   };
 #undef OLX_KERNEL

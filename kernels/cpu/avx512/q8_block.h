@@ -1,0 +1,47 @@
+// One block of one token in the "q8" format (activation_q8.h). Included by the quantizers of this folder.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/cpu/activation_q8.h"
+
+namespace olx::kernels::cpu {
+namespace {
+
+struct Columns32 {
+  __m512 low, high;
+};
+
+// Sum of 16 lanes; integers, so the order does not matter.
+inline int32_t sum16(__m512i x) { return _mm512_reduce_add_epi32(x); }
+
+// Writes 16 codes as four dwords, `stride` bytes apart.
+inline void scatter_codes(__m512i codes, int8_t* to, int64_t stride) {
+  alignas(16) int32_t dwords[4];
+  _mm_store_si128(reinterpret_cast<__m128i*>(dwords), _mm512_cvtepi32_epi8(codes));
+  for (int i = 0; i < 4; ++i) *reinterpret_cast<int32_t*>(to + i * stride) = dwords[i];
+}
+
+// block: of the token's group of n tokens; column: the token's place in it. Returns what the codes leave over.
+inline Columns32 store_q8_block(Columns32 x, int8_t* block, int64_t n, int64_t column) {
+  const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x.low), _mm512_abs_ps(x.high)));
+  const float d = largest / 127.0f;
+  // A block of subnormals would give an infinite inverse; it is treated as zero.
+  const float inverse = largest > 1e-35f ? 127.0f / largest : 0.0f;
+  const __m512i q_low = _mm512_cvtps_epi32(_mm512_mul_ps(x.low, _mm512_set1_ps(inverse)));
+  const __m512i q_high = _mm512_cvtps_epi32(_mm512_mul_ps(x.high, _mm512_set1_ps(inverse)));
+  scatter_codes(q_low, block + 4 * column, 4 * n);
+  scatter_codes(q_high, block + 16 * n + 4 * column, 4 * n);
+  auto* scales = reinterpret_cast<float*>(block + 32 * n) + column;
+  const int32_t sum_low = sum16(q_low), sum_high = sum16(q_high);
+  scales[0] = d;
+  scales[n] = d * static_cast<float>(sum_low);
+  scales[2 * n] = d * static_cast<float>(sum_high);
+  scales[3 * n] = d * static_cast<float>(sum_low + sum_high);
+  return {_mm512_fnmadd_ps(_mm512_cvtepi32_ps(q_low), _mm512_set1_ps(d), x.low),
+          _mm512_fnmadd_ps(_mm512_cvtepi32_ps(q_high), _mm512_set1_ps(d), x.high)};
+}
+
+}  // namespace
+}  // namespace olx::kernels::cpu
