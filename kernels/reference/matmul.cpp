@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "gguf/blocks.h"
 #include "gguf/quantize.h"
 #include "kernels/reference/sink.h"
 
@@ -48,6 +49,14 @@ void largest_of_groups(const std::vector<double>& w, std::vector<double>& larges
   }
 }
 
+// Kernels may read Q8_0 codes with an offset of 128: a block of small codes still costs the rounding of large ones.
+void allow_for_offset(const WeightView& weight, const void* bytes, std::vector<double>& largest) {
+  if (weight.dtype != DType::kQ8_0) return;
+  const auto* blocks = static_cast<const gguf::BlockQ8_0*>(bytes);
+  for (size_t col = 0; col < largest.size(); ++col)
+    largest[col] = std::max(largest[col], std::abs(128.0 * gguf::f16_to_f32(blocks[col / 32].d)));
+}
+
 template <typename Sink>
 void matmul(const MatmulArgs& args, RowRange range, Sink& sink) {
   const WeightView& weight = args.w;
@@ -73,7 +82,10 @@ void matmul(const MatmulArgs& args, RowRange range, Sink& sink) {
     }
     gguf::dequantize_row(weight.dtype, bytes, decoded.data(), n_cols);
     std::copy(decoded.begin(), decoded.end(), w.begin());
-    if (Sink::kWantsBound) largest_of_groups(w, largest);
+    if (Sink::kWantsBound) {
+      largest_of_groups(w, largest);
+      allow_for_offset(weight, bytes, largest);
+    }
 
     for (int64_t token = 0; token < n_tokens; token += kPanelTokens) {
       double sums[kPanelTokens], bounds[kPanelTokens] = {};
