@@ -22,8 +22,8 @@ inline __m512i or_masked(__m512i a, __m512i b, char mask) {
 
 // d sc, dmin mn of Q4_K and Q5_K: planes d, dmin, sc[8], mn[8].
 inline void k_scales(const uint8_t* s, int sub, __m512& w, __m512& m) {
-  w = _mm512_mul_ps(half_scales(s), u8_scales(s + 64 + 16 * sub));
-  m = _mm512_mul_ps(half_scales(s + 32), u8_scales(s + 64 + 128 + 16 * sub));
+  w = _mm512_mul_ps(half_scales(s), u8_scales(s + 4 * kRows + kRows * sub));
+  m = _mm512_mul_ps(half_scales(s + 2 * kRows), u8_scales(s + 4 * kRows + 8 * kRows + kRows * sub));
 }
 
 struct Q4_K {
@@ -54,7 +54,7 @@ struct Q6_K {
     return or_masked(j < 2 ? low_nibbles(low) : high_nibbles(low), move_bits(load_unit(q, 32 + 8 * h + g), 2 * j, 4), 48);
   }
   static void scales(const uint8_t* s, int sub, int half, __m512& w, __m512& m) {
-    w = _mm512_mul_ps(half_scales(s), i8_scales(s + 32 + 16 * (2 * sub + half)));
+    w = _mm512_mul_ps(half_scales(s), i8_scales(s + 2 * kRows + kRows * (2 * sub + half)));
     m = _mm512_mul_ps(w, _mm512_set1_ps(32));
   }
 };
@@ -69,7 +69,7 @@ struct Q3_K {
     return or_masked(low, move_bits(load_unit(q, 16 + g), sub, 2), 4);
   }
   static void scales(const uint8_t* s, int sub, int half, __m512& w, __m512& m) {
-    const __m512 sc = _mm512_sub_ps(u8_scales(s + 32 + 16 * (2 * sub + half)), _mm512_set1_ps(32));
+    const __m512 sc = _mm512_sub_ps(u8_scales(s + 2 * kRows + kRows * (2 * sub + half)), _mm512_set1_ps(32));
     w = _mm512_mul_ps(half_scales(s), sc);
     m = _mm512_mul_ps(w, _mm512_set1_ps(4));
   }
@@ -83,9 +83,9 @@ struct Q2_K {
     return _mm512_and_si512(move_bits(load_unit(q, 8 * (sub / 4) + g), 2 * (sub % 4), 0), _mm512_set1_epi8(3));
   }
   static void scales(const uint8_t* s, int sub, int half, __m512& w, __m512& m) {
-    const __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s + 64 + 16 * (2 * sub + half))));
+    const __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s + 4 * kRows + kRows * (2 * sub + half))));
     w = _mm512_mul_ps(half_scales(s), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
-    m = _mm512_mul_ps(half_scales(s + 32), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
+    m = _mm512_mul_ps(half_scales(s + 2 * kRows), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
   }
 };
 
@@ -97,10 +97,10 @@ struct IQ4_XS {
     const __m128i table = _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129), static_cast<char>(141),
                                         static_cast<char>(153), static_cast<char>(166), static_cast<char>(181),
                                         static_cast<char>(197), static_cast<char>(217), static_cast<char>(241));
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), split_nibbles(q + 256 * sub, g));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), split_nibbles(q + 16 * kRows * sub, g));
   }
   static void scales(const uint8_t* s, int sub, int, __m512& w, __m512& m) {
-    w = _mm512_mul_ps(half_scales(s), _mm512_sub_ps(u8_scales(s + 32 + 16 * sub), _mm512_set1_ps(32)));
+    w = _mm512_mul_ps(half_scales(s), _mm512_sub_ps(u8_scales(s + 2 * kRows + kRows * sub), _mm512_set1_ps(32)));
     m = _mm512_mul_ps(w, _mm512_set1_ps(128));
   }
 };

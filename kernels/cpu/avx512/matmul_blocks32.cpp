@@ -21,7 +21,7 @@ using Q4_0 = OffsetNibbles<DType::kQ4_0, 8>;
 // x = d n + m: the minimum is added, so it is subtracted with the other sign.
 inline void scale_and_minimum(const uint8_t* s, __m512& w, __m512& m) {
   w = half_scales(s);
-  m = _mm512_sub_ps(_mm512_setzero_ps(), half_scales(s + 32));
+  m = _mm512_sub_ps(_mm512_setzero_ps(), half_scales(s + 2 * kRows));
 }
 
 struct Q4_1 {

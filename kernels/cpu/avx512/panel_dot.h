@@ -20,6 +20,8 @@
 namespace olx::kernels::cpu {
 namespace {
 
+constexpr int kRows = 16;
+
 inline __m512 half_scales(const uint8_t* s) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(s)));
 }
@@ -85,8 +87,8 @@ inline void multiply_panel(const uint8_t* panel, const uint8_t* x, int64_t n_blo
       add_sub_block<Format, kTokens>(scales, codes, x, sub, sums);
       x += kQ8BytesPerTokenBlock * kTokens;
     }
-    scales += kShape.scale_bytes * 16;
-    codes += kShape.code_bytes * 16;
+    scales += kShape.scale_bytes * kRows;
+    codes += kShape.code_bytes * kRows;
   }
 }
 
