@@ -1,3 +1,4 @@
+#pragma once
 // One block of one token in the "q8" format (activation_q8.h). Included by the quantizers of this folder.
 
 #include <immintrin.h>

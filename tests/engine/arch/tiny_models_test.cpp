@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -76,12 +78,21 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
   return std::sqrt(difference / power);
 }
 
-std::vector<std::string> available_devices() {
-  std::vector<std::string> names;
+struct Place {
+  std::string device;
+  const char* isa = "";
+};
+
+// Every backend but the reference, and every instruction set of the CPU.
+std::vector<Place> places() {
+  std::vector<Place> all;
   for (const auto& backend : olx::kernels::backends()) {
-    if (backend.unavailable_reason == nullptr) names.push_back(backend.name);
+    if (backend.unavailable_reason == nullptr && std::string(backend.name) != "reference") {
+      all.push_back({backend.name, ""});
+    }
   }
-  return names;
+  for (const char* isa : {"portable", "avx2", "avx512", "neon"}) all.push_back({"cpu", isa});
+  return all;
 }
 
 }  // namespace
@@ -103,22 +114,55 @@ TEST_CASE("Architecture_RunsAlikeOnEveryDevice") {
     const std::vector<int32_t> ids = random_ids(scale == 1 ? 40 : 6, 5);
     const auto reference = open_runner(path, small_options("reference"));
     const std::vector<float> expected = run_chunks(*reference, 0, ids, 32);
-    for (const std::string& device : available_devices()) {
-      if (device == "reference") continue;
-      INFO(row.name << " on " << device << " with " << olx::gguf::dtype_info(dtype).name);
+    for (const Place& place : places()) {
+      INFO(row.name << " on " << place.device << " " << place.isa << " with "
+                    << olx::gguf::dtype_info(dtype).name);
+      RunnerOptions options = small_options(place.device);
+      options.cpu_isa = place.isa;
       std::unique_ptr<ModelRunner> runner;
       try {
-        runner = open_runner(path, small_options(device));
+        runner = open_runner(path, options);
       } catch (const olx::engine::EngineError& error) {
-        // A backend may be built in where its device is absent, and may lack an op.
-        std::printf("SKIPPED: %s on %s: %s\n", row.name, device.c_str(), error.what());
+        // A backend may be built in where its device is absent, a processor lack an instruction set, a device an op.
+        std::printf("SKIPPED: %s on %s %s: %s\n", row.name, place.device.c_str(), place.isa, error.what());
         CHECK(error.code() == olx::engine::ErrorCode::kUnsupported);
+        CHECK_FALSE((place.device == "cpu" && std::string(place.isa).empty()));  // that one runs everywhere
         continue;
       }
       const double error = relative_error(run_chunks(*runner, 0, ids, 32), expected);
       INFO(runner->describe_plan());
       CHECK(error < tolerance);
     }
+  }
+}
+
+TEST_CASE("Architecture_RunsWithEveryTypeOfCache") {
+  const olx::tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  olx::tests::write_tiny_model("gemma3", {.seed = 12}, path);
+  const std::vector<int32_t> ids = random_ids(70, 4);
+  const std::vector<float> expected = run_chunks(*open_runner(path, small_options("reference")), 0, ids, 32);
+  for (const char* device : {"reference", "cpu"}) {
+    for (const auto& [dtype, tolerance] : {std::pair{DType::kF16, 5e-3}, std::pair{DType::kQ8_0, 5e-2}}) {
+      INFO(device << " " << olx::gguf::dtype_info(dtype).name);
+      const auto runner = open_runner(path, small_options(device, dtype));
+      CHECK(relative_error(run_chunks(*runner, 0, ids, 32), expected) < tolerance);
+    }
+  }
+}
+
+TEST_CASE("Architecture_GivesTheSameBitsWithAnyNumberOfThreads") {
+  const olx::tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  olx::tests::write_tiny_model("qwen3", {.seed = 12, .dtype = DType::kQ8_0}, path);
+  const std::vector<int32_t> ids = random_ids(40, 4);
+  std::vector<float> expected;
+  for (const int n_threads : {1, 2, 3, 7}) {
+    RunnerOptions options = small_options("cpu", DType::kF16);
+    options.n_threads = n_threads;
+    const std::vector<float> got = run_chunks(*open_runner(path, options), 0, ids, 32);
+    if (expected.empty()) expected = got;
+    CHECK(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0);
   }
 }
 
