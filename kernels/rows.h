@@ -11,6 +11,8 @@
 // `bool f(const <op>Args&)`. The rows file expands the same lines twice: OLX_DECLARE_KERNEL, then OLX_KERNEL_ROW.
 // It must be compiled with baseline flags: the templates below would be weak symbols in an instruction set's object.
 
+#include <type_traits>
+
 #include "kernels/api/registry.h"
 
 namespace olx::kernels {
@@ -20,9 +22,10 @@ void run_erased(const void* args, RowRange range) {
   function(*static_cast<const Args*>(args), range);
 }
 
-template <typename Args, bool (*accepts)(const Args&)>
+// By type: a comparison of addresses is no constant expression under GCC's UBSan.
+template <typename Args, auto accepts>
 constexpr AcceptsFn erase_accepts() {
-  if constexpr (accepts == nullptr) {
+  if constexpr (std::is_null_pointer_v<decltype(accepts)>) {
     return nullptr;
   } else {
     return [](const void* args) { return accepts(*static_cast<const Args*>(args)); };
