@@ -1,3 +1,4 @@
+#pragma once
 // Simd of AVX2 with FMA and F16C: what the templates of cpu/rowwise/ are written in (the list is in cpu/portable/simd.h).
 
 #include <immintrin.h>

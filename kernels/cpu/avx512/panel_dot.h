@@ -1,3 +1,4 @@
+#pragma once
 // The integer matmul of AVX-512 VNNI: one panel of 16 rows times a group of up to 8 tokens. Included by the matmul
 // files of this folder, each of which adds the formats of its family. Everything has internal linkage.
 //

@@ -1,3 +1,4 @@
+#pragma once
 // Simd of AVX-512: what the templates of cpu/rowwise/ are written in (the list is in cpu/portable/simd.h).
 
 #include <immintrin.h>

@@ -1,3 +1,4 @@
+#pragma once
 // The integer matmul of NEON with dot product: one panel of 4 rows times up to 4 tokens of a group. Included by the
 // matmul files of this folder. Everything has internal linkage.
 //

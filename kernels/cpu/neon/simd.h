@@ -1,3 +1,4 @@
+#pragma once
 // Simd of NEON (armv8.2-a): what the templates of cpu/rowwise/ are written in (the list is in cpu/portable/simd.h).
 
 #include <arm_neon.h>

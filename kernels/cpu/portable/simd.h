@@ -1,3 +1,4 @@
+#pragma once
 // Simd of plain C++: one lane. The list of what the templates of cpu/rowwise/ need; each folder of an instruction set
 // has its own simd.h with the same names.
 

@@ -1,3 +1,4 @@
+#pragma once
 // Attention over cache pages, written once over Simd (include simd.h and elementwise.h before). Internal linkage.
 //
 // Two ways, chosen per token by how its batch looks (never by the RowRange, so that a split changes no bit):

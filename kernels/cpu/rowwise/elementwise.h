@@ -1,3 +1,4 @@
+#pragma once
 // The row operations, written once over Simd (each folder's simd.h, which must be included before). Internal linkage.
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+#pragma once
 // Keys and values of a step into the cache, written once over Simd. Internal linkage. q8_0 is in portable/ only: its
 // encoder is gguf/quantize.h, so that a cache row and a file row are the same bytes.
 
