@@ -18,6 +18,7 @@ constexpr const char* kBackendName = "cpu";
 #include "kernels/cpu/portable/matmul.inc"
 #include "kernels/cpu/portable/rowwise.inc"
 #include "kernels/cpu/neon/matmul.inc"
+#include "kernels/cpu/neon/matmul_fine.inc"
 #include "kernels/cpu/neon/rowwise.inc"
 #undef OLX_KERNEL
 
@@ -27,6 +28,7 @@ std::span<const KernelRow> rows() {
 #include "kernels/cpu/portable/matmul.inc"
 #include "kernels/cpu/portable/rowwise.inc"
 #include "kernels/cpu/neon/matmul.inc"
+#include "kernels/cpu/neon/matmul_fine.inc"
 #include "kernels/cpu/neon/rowwise.inc"
   };
 #undef OLX_KERNEL
