@@ -1,0 +1,105 @@
+#include "server/api/app.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+
+namespace olx::server {
+namespace {
+
+enum class Body { kNoBody, kSmallBody, kLargeBody, kUpload };
+
+struct RouteRow {
+  std::string_view method, path;
+  Body body;
+  void (*handler)(App&, Exchange&);
+};
+
+#define GET "GET"
+#define POST "POST"
+#define DELETE "DELETE"
+constexpr RouteRow kRoutes[] = {
+#define OLX_ROUTE(method, path, body, handler) {method, path, Body::body, handler},
+#include "server/api/routes.inc"
+#undef OLX_ROUTE
+};
+#undef GET
+#undef POST
+#undef DELETE
+
+constexpr uint64_t kBodyBytes[] = {1 << 20, 1 << 20, 64 << 20, 1ull << 40};
+
+bool matches(std::string_view pattern, std::string_view path) {
+  const size_t colon = pattern.find(':');
+  if (colon == std::string_view::npos) return pattern == path;
+  return path.size() > colon && path.starts_with(pattern.substr(0, colon)) &&
+         path.find('/', colon) == std::string_view::npos;
+}
+
+// Nanoseconds without trailing zeros: ".12", or "" for none.
+std::string fraction(std::chrono::system_clock::time_point time) {
+  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count() % 1'000'000'000;
+  if (ns <= 0) return "";
+  std::string text = fmt::format(".{:09}", ns);
+  text.erase(text.find_last_not_of('0') + 1);
+  return text;
+}
+
+}  // namespace
+
+Route find_route(App& app, std::string_view method, std::string_view path) {
+  bool is_known = false;
+  for (const RouteRow& row : kRoutes) {
+    if (!matches(row.path, path)) continue;
+    is_known = true;
+    if (row.method != method && !(method == "HEAD" && row.method == "GET")) continue;
+    return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload,
+            [&app, handler = row.handler](Exchange& exchange) { handler(app, exchange); }};
+  }
+  if (is_known) return {405, "405 method not allowed", 0, false, {}};
+  if (path.size() > 1 && path.ends_with('/')) {
+    const Route without = find_route(app, method, path.substr(0, path.size() - 1));
+    if (without.status == 200) return {method == "GET" ? 301 : 307, std::string(path.substr(0, path.size() - 1)), 0, false, {}};
+  }
+  return {404, "404 page not found", 0, false, {}};
+}
+
+boost::json::value parse_body(const Exchange& exchange) {
+  const std::string& body = exchange.request().body;
+  if (body.empty()) throw ApiError(400, "missing request body");
+  boost::json::value value = parse_json(body);
+  if (value.is_null()) return boost::json::object();
+  if (!value.is_object()) throw ApiError(400, "json: cannot unmarshal a value that is not an object into a request");
+  return value;
+}
+
+void reply(Exchange& exchange, const boost::json::value& body, int status) {
+  exchange.send(status, "application/json; charset=utf-8", go_json(body));
+}
+
+std::string utc_now() {
+  const auto now = std::chrono::system_clock::now();
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}{}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(now)), fraction(now));
+}
+
+std::string local_time(std::chrono::system_clock::time_point time) {
+  const std::tm parts = fmt::localtime(std::chrono::system_clock::to_time_t(time));
+  const long minutes = parts.tm_gmtoff / 60;
+  const std::string offset = minutes == 0 ? "Z"
+                                          : fmt::format("{}{:02}:{:02}", minutes < 0 ? '-' : '+', std::abs(minutes) / 60,
+                                                        std::abs(minutes) % 60);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}{}{}", parts, fraction(time), offset);
+}
+
+void handle_root(App&, Exchange& exchange) { exchange.send(200, "text/plain; charset=utf-8", "Ollama is running"); }
+
+void handle_version(App& app, Exchange& exchange) {
+  reply(exchange, boost::json::object{{"version", app.options.version}});
+}
+
+void handle_not_implemented(App&, Exchange& exchange) {
+  throw ApiError(501, exchange.request().path + " is not implemented yet");
+}
+
+}  // namespace olx::server

@@ -1,0 +1,106 @@
+#include "server/http/guard.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+namespace olx::server {
+namespace {
+
+std::string lowered(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// "host:port", "[v6]:port" or "host" to host; false when malformed.
+bool split_host(std::string_view header, std::string& host) {
+  host = lowered(header);
+  if (host.starts_with('[')) {
+    const size_t close = host.find(']');
+    if (close == std::string::npos) return false;
+    const std::string rest = host.substr(close + 1);
+    host = host.substr(1, close - 1);
+    return rest.empty() || (rest[0] == ':' && is_digits(rest.substr(1)));
+  }
+  if (const size_t colon = host.find(':'); colon != std::string::npos) {
+    if (!is_digits(std::string_view(host).substr(colon + 1))) return false;
+    host.resize(colon);
+  }
+  return std::all_of(host.begin(), host.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+  });
+}
+
+bool is_local_address(const std::string& host, bool& is_address) {
+  in_addr v4;
+  in6_addr v6;
+  is_address = true;
+  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    const uint32_t address = ntohl(v4.s_addr);
+    return address >> 24 == 127 || address >> 24 == 10 || address >> 20 == 0xac1 || address >> 16 == 0xc0a8 || address == 0;
+  }
+  if (::inet_pton(AF_INET6, host.c_str(), &v6) == 1)
+    return IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) || (v6.s6_addr[0] & 0xfe) == 0xfc;
+  is_address = false;
+  return false;
+}
+
+}  // namespace
+
+bool is_host_malformed(std::string_view header) {
+  std::string host;
+  return !split_host(header, host);
+}
+
+bool is_host_allowed(std::string_view header, std::string_view hostname) {
+  std::string host;
+  if (!split_host(header, host)) return false;
+  bool is_address = false;
+  const bool is_local = is_local_address(host, is_address);
+  if (is_address) return is_local;
+  if (host.empty() || host == "localhost" || (!hostname.empty() && host == lowered(hostname))) return true;
+  return host.ends_with(".localhost") || host.ends_with(".local") || host.ends_with(".internal");
+}
+
+OriginPolicy::OriginPolicy(std::string_view configured) {
+  while (!configured.empty()) {
+    const size_t comma = std::min(configured.find(','), configured.size());
+    std::string entry = lowered(configured.substr(0, comma));
+    configured.remove_prefix(std::min(comma + 1, configured.size()));
+    std::erase(entry, ' ');
+    if (entry == "*") allows_any_ = true;
+    else if (!entry.empty()) patterns_.push_back(entry);
+  }
+  for (const char* scheme : {"http://", "https://"})
+    for (const char* host : {"localhost", "127.0.0.1", "0.0.0.0"}) {
+      patterns_.push_back(std::string(scheme) + host);
+      patterns_.push_back(std::string(scheme) + host + ":*");
+    }
+  for (const char* scheme : {"app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"})
+    patterns_.push_back(scheme);
+}
+
+OriginPolicy::Verdict OriginPolicy::judge(std::string_view origin_header, std::string_view host_header) const {
+  const std::string origin = lowered(origin_header), host = lowered(host_header);
+  if (origin == "http://" + host || origin == "https://" + host) return Verdict::kSameOrigin;
+  if (allows_any_) return Verdict::kAllowedAny;
+  const bool is_listed = std::any_of(patterns_.begin(), patterns_.end(), [&](std::string_view pattern) {
+    const size_t star = pattern.find('*');
+    if (star == std::string_view::npos) return origin == pattern;
+    const std::string_view before = pattern.substr(0, star), after = pattern.substr(star + 1);
+    if (origin.size() < before.size() + after.size() || !origin.starts_with(before) || !origin.ends_with(after)) return false;
+    const std::string_view middle =
+        std::string_view(origin).substr(before.size(), origin.size() - before.size() - after.size());
+    // A star for a port stands for digits only: "http://localhost:*" is not "http://localhost:1.evil.example".
+    return before.ends_with(':') ? is_digits(middle) : middle.find_first_of(" \r\n") == std::string_view::npos;
+  });
+  return is_listed ? Verdict::kAllowed : Verdict::kDenied;
+}
+
+}  // namespace olx::server

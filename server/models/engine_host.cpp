@@ -1,0 +1,169 @@
+#include "server/models/engine_host.h"
+
+#include <algorithm>
+
+#include "server/http/api_error.h"
+
+namespace olx::server {
+
+struct EngineHost::Entry {
+  std::string name, digest;
+  engine::EngineOptions options;
+  std::unique_ptr<engine::Engine> engine;  // null while loading
+  int64_t keep_alive_ns = 0;
+  int n_users = 0;
+  HostClock::time_point expires;  // while idle
+
+  bool is_forever() const { return keep_alive_ns < 0; }
+};
+
+namespace {
+
+bool same_load(const engine::EngineOptions& a, const engine::EngineOptions& b) {
+  return a.model_path == b.model_path && a.template_text == b.template_text && a.adapter_paths == b.adapter_paths &&
+         a.device == b.device && a.n_threads == b.n_threads && a.n_ctx == b.n_ctx && a.n_parallel == b.n_parallel &&
+         a.n_batch == b.n_batch && a.kv_cache_type == b.kv_cache_type;
+}
+
+}  // namespace
+
+EngineHost::Lease::~Lease() {
+  if (entry_ != nullptr) host_->release(entry_);
+}
+engine::Engine& EngineHost::Lease::engine() const { return *entry_->engine; }
+
+EngineHost::EngineHost(int max_loaded, int64_t keep_alive_ns)
+    : max_loaded_(max_loaded), keep_alive_ns_(keep_alive_ns), timer_([this] { expire_until_stopped(); }) {}
+
+EngineHost::~EngineHost() {
+  std::unique_lock lock(mutex_);
+  is_stopping_ = true;
+  changed_.notify_all();
+  changed_.wait(lock, [&] {
+    return std::all_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->n_users == 0; });
+  });
+}
+
+EngineHost::Lease EngineHost::acquire(const Request& request) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (is_stopping_ || (request.is_gone && request.is_gone())) throw ApiError(499, "request canceled");
+    const auto found = entries_.find(request.options.model_path);
+    if (found != entries_.end() && found->second->engine != nullptr && same_load(found->second->options, request.options)) {
+      Entry* entry = found->second.get();
+      ++entry->n_users;
+      if (request.keep_alive_ns) entry->keep_alive_ns = *request.keep_alive_ns;
+      return Lease(this, entry);
+    }
+    if (!is_loading_) {
+      if (found != entries_.end() && found->second->n_users == 0) {
+        entries_.erase(found);  // the same model with other options
+        continue;
+      }
+      if (found == entries_.end() && make_room(lock)) break;
+    }
+    changed_.wait_for(lock, std::chrono::milliseconds(100));
+  }
+  auto owned = std::make_unique<Entry>();
+  Entry* entry = owned.get();
+  entry->name = request.name;
+  entry->digest = request.digest;
+  entry->options = request.options;
+  entry->options.on_progress = nullptr;
+  entry->keep_alive_ns = request.keep_alive_ns.value_or(keep_alive_ns_);
+  entry->n_users = 1;
+  entries_[request.options.model_path] = std::move(owned);
+  is_loading_ = true;
+  lock.unlock();
+  std::unique_ptr<engine::Engine> engine;
+  std::exception_ptr failure;
+  try {
+    engine::EngineOptions options = request.options;
+    options.on_progress = [&](float) { return !(request.is_gone && request.is_gone()); };
+    engine = engine::Engine::open(options);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  is_loading_ = false;
+  changed_.notify_all();
+  if (failure) {
+    entries_.erase(request.options.model_path);
+    std::rethrow_exception(failure);
+  }
+  entry->engine = std::move(engine);
+  return Lease(this, entry);
+}
+
+// Unloads the idle model with the shortest stay when the limit is reached. False: all are busy.
+bool EngineHost::make_room(std::unique_lock<std::mutex>&) {
+  while (static_cast<int>(entries_.size()) >= max_loaded_) {
+    auto victim = entries_.end();
+    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+      if (it->second->n_users > 0) continue;
+      const auto stay = [](const Entry& e) { return e.is_forever() ? HostClock::time_point::max() : e.expires; };
+      if (victim == entries_.end() || stay(*it->second) < stay(*victim->second)) victim = it;
+    }
+    if (victim == entries_.end()) return false;
+    entries_.erase(victim);
+  }
+  return true;
+}
+
+void EngineHost::release(Entry* entry) {
+  const std::lock_guard lock(mutex_);
+  --entry->n_users;
+  // Far values would overflow the clock; a hundred years are for ever enough.
+  constexpr int64_t kCentury = 100ll * 365 * 24 * 3600 * 1'000'000'000;
+  entry->expires = HostClock::now() + std::chrono::nanoseconds(std::min(entry->keep_alive_ns, kCentury));
+  changed_.notify_all();
+}
+
+void EngineHost::unload(const std::string& model_path) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(model_path);
+  if (found == entries_.end()) return;
+  found->second->keep_alive_ns = 0;
+  found->second->expires = HostClock::now();
+  changed_.notify_all();
+}
+
+std::vector<LoadedModel> EngineHost::loaded() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<LoadedModel> models;
+  const auto now = HostClock::now();
+  for (const auto& [path, entry] : entries_) {
+    if (entry->engine == nullptr) continue;
+    const auto stay = std::chrono::nanoseconds(std::max<int64_t>(entry->keep_alive_ns, 0));
+    models.push_back({entry->name, entry->digest, entry->engine->info(),
+                      entry->n_users > 0 ? stay : entry->expires - now, entry->is_forever()});
+  }
+  std::sort(models.begin(), models.end(), [](const LoadedModel& a, const LoadedModel& b) {
+    return a.is_forever != b.is_forever ? a.is_forever : a.time_left > b.time_left;
+  });
+  return models;
+}
+
+void EngineHost::expire_until_stopped() {
+  std::unique_lock lock(mutex_);
+  while (!is_stopping_) {
+    const auto now = HostClock::now();
+    auto next = now + std::chrono::hours(1);
+    bool has_unloaded = false;
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      const Entry& entry = *it->second;
+      const bool is_idle = entry.n_users == 0 && !entry.is_forever();
+      if (is_idle && entry.expires <= now) {
+        it = entries_.erase(it);
+        has_unloaded = true;
+        continue;
+      }
+      if (is_idle) next = std::min(next, entry.expires);
+      ++it;
+    }
+    if (has_unloaded) changed_.notify_all();
+    changed_.wait_until(lock, next);
+  }
+}
+
+}  // namespace olx::server

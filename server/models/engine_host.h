@@ -1,0 +1,79 @@
+#pragma once
+// EngineHost: which models are loaded, how long they stay, and which goes when another must come. One per server.
+// Any thread may call it. What a model's layers mean is not known here: model_reader.h makes the EngineOptions.
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace olx::server {
+
+using HostClock = std::chrono::steady_clock;
+
+struct LoadedModel {
+  std::string name;        // the name that loaded it
+  std::string digest;      // of that name's manifest, hex
+  engine::ModelInfo info;
+  HostClock::duration time_left;
+  bool is_forever = false;
+};
+
+class EngineHost {
+  struct Entry;
+
+ public:
+  struct Request {
+    std::string name, digest;
+    engine::EngineOptions options;              // model_path is the identity
+    std::optional<int64_t> keep_alive_ns;       // < 0: for ever; 0: unload when idle
+    std::function<bool()> is_gone;              // the client has left: stop waiting
+  };
+
+  // A use of a loaded engine. The engine stays while it lives.
+  class Lease {
+   public:
+    Lease(Lease&& other) noexcept : host_(other.host_), entry_(std::exchange(other.entry_, nullptr)) {}
+    ~Lease();
+    engine::Engine& engine() const;
+
+   private:
+    friend class EngineHost;
+    Lease(EngineHost* host, Entry* entry) : host_(host), entry_(entry) {}
+    EngineHost* host_;
+    Entry* entry_;
+  };
+
+  EngineHost(int max_loaded, int64_t keep_alive_ns);
+  ~EngineHost();  // waits for every lease
+
+  // Loads the model unless it is loaded with these options; waits for room. Throws what Engine::open throws, and
+  // ApiError 499 when is_gone() says so meanwhile.
+  Lease acquire(const Request& request);
+  // Goes as soon as it is idle. Nothing when it is not loaded.
+  void unload(const std::string& model_path);
+  std::vector<LoadedModel> loaded() const;  // the one that stays longest first
+
+ private:
+  void release(Entry* entry);
+  void expire_until_stopped();
+  bool make_room(std::unique_lock<std::mutex>& lock);
+
+  const int max_loaded_;
+  const int64_t keep_alive_ns_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, std::unique_ptr<Entry>> entries_;  // by model_path
+  bool is_loading_ = false, is_stopping_ = false;
+  std::jthread timer_;
+};
+
+}  // namespace olx::server

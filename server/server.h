@@ -1,0 +1,46 @@
+#pragma once
+// Server: the whole service behind one object. Used by the CLI's serve command and by tests. No HTTP library type appears here.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace olx::server {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";  // "": all interfaces
+  uint16_t port = 11434;           // 0: a free one
+  std::string models_dir;
+  std::string origins;             // OLLAMA_ORIGINS
+  std::string version = "0.0.0";   // what /api/version says
+  int64_t keep_alive_ns = 300'000'000'000;  // < 0: for ever
+  int n_ctx = 4096;                // context of a request that names none
+  int n_parallel = 1;
+  int max_loaded_models = 3;
+  int max_queue = 512;
+  std::string kv_cache_type = "f16";
+  bool prunes = true;
+
+  // From OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_ORIGINS, OLLAMA_KEEP_ALIVE, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL,
+  // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults.
+  static ServerOptions from_environment();
+};
+
+class Server {
+ public:
+  explicit Server(ServerOptions options);
+  ~Server();  // stops
+
+  // Opens the store and listens. Throws std::runtime_error when the address or the folder cannot be used.
+  void start();
+  uint16_t port() const;
+  void stop();
+  // Waits for SIGINT or SIGTERM, then stops. Call it on the main thread.
+  void run_until_signal();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace olx::server
