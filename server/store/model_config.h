@@ -23,10 +23,11 @@ struct ModelConfig {
 
 // Missing members stay empty. Throws gguf::FormatError.
 ModelConfig parse_config(std::string_view json);
-// digests: of the layers, for the rootfs member other tools look at.
-std::string config_json(const ModelConfig& config, const std::vector<std::string>& layer_digests);
+std::string config_json(const ModelConfig& config);
 
 // "134.52M", "8.0B": a count as Ollama prints it.
 std::string parameter_count_text(uint64_t n_parameters);
+// The name of a value of general.file_type: "Q4_K_M"; "unknown" for 0 and what has no name.
+std::string_view file_type_name(uint64_t file_type);
 
 }  // namespace olx::server

@@ -86,9 +86,21 @@ std::string ModelName::shortest() const {
 
 std::string ModelName::path() const { return host_ + "/" + namespace_ + "/" + model_ + "/" + tag_; }
 
-bool ModelName::same_ignoring_case(const ModelName& other) const {
-  return same(host_, other.host_) && same(namespace_, other.namespace_) && same(model_, other.model_) &&
-         same(tag_, other.tag_);
+int ModelName::n_shared_parts(const ModelName& other) const {
+  if (!same(host_, other.host_)) return 0;
+  if (!same(namespace_, other.namespace_)) return 1;
+  if (!same(model_, other.model_)) return 2;
+  return same(tag_, other.tag_) ? 4 : 3;
+}
+
+ModelName ModelName::spelled_like(const ModelName& other) const {
+  const int n_shared = n_shared_parts(other);
+  ModelName name = *this;
+  if (n_shared > 0) name.host_ = other.host_;
+  if (n_shared > 1) name.namespace_ = other.namespace_;
+  if (n_shared > 2) name.model_ = other.model_;
+  if (n_shared > 3) name.tag_ = other.tag_;
+  return name;
 }
 
 }  // namespace olx::server

@@ -21,7 +21,11 @@ class ModelName {
   std::string full() const;      // registry.ollama.ai/library/x:latest
   std::string shortest() const;  // x:latest
   std::string path() const;      // host/namespace/model/tag
-  bool same_ignoring_case(const ModelName& other) const;
+  bool same_ignoring_case(const ModelName& other) const { return n_shared_parts(other) == 4; }
+  // How many parts, from the host on, are equal but for the case of letters.
+  int n_shared_parts(const ModelName& other) const;
+  // This name with its shared parts spelled as in `other`: so a name finds the folders that are there.
+  ModelName spelled_like(const ModelName& other) const;
 
   bool operator==(const ModelName&) const = default;
   auto operator<=>(const ModelName&) const = default;

@@ -58,7 +58,9 @@ BlobWriter Store::new_blob() { return BlobWriter(blobs_, temporary_ / unique_nam
 
 Layer Store::add_layer(std::string_view media_type, std::string_view bytes) {
   const Digest digest = sha256_of(bytes);
-  if (has_blob(digest)) {
+  std::error_code unreadable;
+  // A blob of another length was cut short by whoever wrote it: it is written again.
+  if (has_blob(digest) && fs::file_size(blob_path(digest), unreadable) == bytes.size()) {
     std::error_code ignored;  // young again, so that no prune takes it meanwhile
     fs::last_write_time(blob_path(digest), fs::file_time_type::clock::now(), ignored);
   } else {
@@ -73,21 +75,46 @@ FileLock Store::hold() const { return FileLock::shared(lock_); }
 
 fs::path Store::manifest_path(const ModelName& name) const { return manifests_ / name.path(); }
 
+namespace {
+
+// What a folder holds. A folder that has just gone holds nothing: another process may remove a model at any time.
+std::vector<fs::directory_entry> entries(const fs::path& folder) {
+  std::vector<fs::directory_entry> found;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) found.push_back(*at);
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    throw std::system_error(error, "read folder " + folder.filename().string());
+  return found;
+}
+
+bool is_folder(const fs::directory_entry& entry) {
+  std::error_code gone;
+  return entry.is_directory(gone);
+}
+
+}  // namespace
+
 template <class F>
 bool Store::each_manifest(F f) const {
   bool is_clean = true;
-  for (const auto& host : fs::directory_iterator(manifests_)) {
-    if (!host.is_directory()) continue;
-    for (const auto& name_space : fs::directory_iterator(host.path())) {
-      if (!name_space.is_directory()) continue;
-      for (const auto& model : fs::directory_iterator(name_space.path())) {
-        if (!model.is_directory()) continue;
-        for (const auto& tag : fs::directory_iterator(model.path())) {
-          if (tag.is_directory()) continue;
-          const auto part = [](const auto& entry) { return entry.path().filename().string(); };
+  const auto part = [](const auto& entry) { return entry.path().filename().string(); };
+  for (const auto& host : entries(manifests_)) {
+    if (!is_folder(host)) continue;
+    for (const auto& name_space : entries(host.path())) {
+      if (!is_folder(name_space)) continue;
+      for (const auto& model : entries(name_space.path())) {
+        if (!is_folder(model)) continue;
+        for (const auto& tag : entries(model.path())) {
+          if (is_folder(tag)) continue;
           const auto name = ModelName::parse(part(host) + "/" + part(name_space) + "/" + part(model) + ":" + part(tag));
-          if (name && is_plain_file(tag.path())) f(*name, tag.path());
-          else is_clean = false;
+          std::error_code error;
+          const bool is_gone = !fs::exists(fs::symlink_status(tag.path(), error));
+          if (name && name->path() == tag.path().lexically_relative(manifests_).generic_string() &&
+              is_plain_file(tag.path())) {
+            f(*name, tag.path());
+          } else if (!is_gone) {
+            is_clean = false;
+          }
         }
       }
     }
@@ -98,8 +125,13 @@ bool Store::each_manifest(F f) const {
 ModelName Store::on_disk(const ModelName& name) const {
   if (is_plain_file(manifest_path(name))) return name;
   ModelName found = name;
+  int n_shared = 0;
   each_manifest([&](const ModelName& other, const fs::path&) {
-    if (other.same_ignoring_case(name)) found = other;
+    const int n = other.n_shared_parts(name);
+    const ModelName spelled = name.spelled_like(other);
+    if (n < n_shared || (n == n_shared && spelled != name)) return;
+    found = spelled;
+    n_shared = n;
   });
   return found;
 }
@@ -108,8 +140,10 @@ std::optional<StoredModel> Store::find(const ModelName& name) const {
   const ModelName spelled = on_disk(name);
   const fs::path path = manifest_path(spelled);
   const std::optional<std::string> text = read_small_file(path, kMaxManifestBytes);
-  if (!text) return std::nullopt;
-  return StoredModel{spelled, parse_manifest(*text), sha256_of(*text), fs::last_write_time(path)};
+  std::error_code gone;
+  const auto modified = fs::last_write_time(path, gone);
+  if (!text || gone) return std::nullopt;
+  return StoredModel{spelled, parse_manifest(*text), sha256_of(*text), modified};
 }
 
 std::vector<StoredModel> Store::list() const {
@@ -181,19 +215,19 @@ bool Store::remove(const ModelName& name) {
 
 std::optional<std::set<Digest>> Store::used() const {
   std::set<Digest> digests;
-  bool is_readable = true;
-  const bool is_clean = each_manifest([&](const ModelName&, const fs::path& path) {
-    try {
+  bool is_clean = true;
+  try {
+    is_clean = each_manifest([&](const ModelName&, const fs::path& path) {
       const auto text = read_small_file(path, kMaxManifestBytes);
       if (!text) return;
       const Manifest manifest = parse_manifest(*text);
       digests.insert(manifest.config.digest);
       for (const Layer& layer : manifest.layers) digests.insert(layer.digest);
-    } catch (const std::exception&) {
-      is_readable = false;
-    }
-  });
-  if (!is_clean || !is_readable) return std::nullopt;
+    });
+  } catch (const std::exception&) {  // whatever it names may be in use
+    is_clean = false;
+  }
+  if (!is_clean) return std::nullopt;
   return digests;
 }
 

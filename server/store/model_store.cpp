@@ -1,0 +1,120 @@
+#include "server/store/model_store.h"
+
+#include <chrono>
+#include <cstdio>
+
+#include <boost/json.hpp>
+
+#include "server/json/json.h"
+#include "server/store/layer_text.h"
+
+namespace olx::server {
+namespace fs = std::filesystem;
+using Kind = StoreError::Kind;
+namespace {
+
+int64_t unix_ns(fs::file_time_type time) {
+  const auto system_time = std::chrono::file_clock::to_sys(time);
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(system_time.time_since_epoch()).count();
+}
+
+StoreError not_found(const ModelName& name) {
+  return StoreError(Kind::kNotFound, "model '" + name.shortest() + "' not found");
+}
+
+// Runs read; what it finds malformed is reported with the model's name.
+template <class F>
+auto naming_damage(const ModelName& name, F read) {
+  try {
+    return read();
+  } catch (const gguf::FormatError& error) {
+    throw StoreError(Kind::kDamaged, "model '" + name.shortest() + "' is damaged: " + error.what());
+  }
+}
+
+// The path of a layer's blob, which must be there in its full size.
+std::string whole_blob(const Store& store, const Layer& layer) {
+  if (!store.has_blob(layer.digest)) throw gguf::FormatError("blob " + layer.digest.text() + " is missing");
+  const fs::path path = store.blob_path(layer.digest);
+  const uint64_t size_bytes = fs::file_size(path);
+  if (size_bytes != layer.size_bytes)
+    throw gguf::FormatError("blob " + layer.digest.text() + " has " + std::to_string(size_bytes) +
+                            " bytes, its manifest says " + std::to_string(layer.size_bytes));
+  return path.string();
+}
+
+}  // namespace
+
+InstalledModel ModelStore::describe(StoredModel stored) const {
+  InstalledModel model{stored.name, std::move(stored.manifest), stored.digest, 0, unix_ns(stored.modified), {}, {}};
+  model.size_bytes = model.manifest.total_bytes();
+  model.config = parse_config(store_.read_blob(model.manifest.config.digest, kMaxConfigBytes));
+  ModelDetails& details = model.details;
+  if (const Layer* weights = model.manifest.find(media_type::kModel)) details.parent_model = weights->from;
+  details.format = model.config.model_format;
+  details.family = model.config.model_family;
+  details.families = model.config.model_families;
+  details.parameter_size = model.config.model_type;
+  details.quantization_level = model.config.file_type;
+  return model;
+}
+
+std::vector<InstalledModel> ModelStore::list() const {
+  std::vector<InstalledModel> models;
+  for (StoredModel& stored : store_.list()) {
+    const std::string name = stored.name.shortest();
+    try {
+      models.push_back(describe(std::move(stored)));
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "model '%s' is left out: %s\n", name.c_str(), error.what());
+    }
+  }
+  return models;
+}
+
+std::optional<InstalledModel> ModelStore::find(const ModelName& name) const {
+  return naming_damage(name, [&]() -> std::optional<InstalledModel> {
+    std::optional<StoredModel> stored = store_.find(name);
+    if (!stored) return std::nullopt;
+    return describe(std::move(*stored));
+  });
+}
+
+ModelContents ModelStore::contents(const ModelName& name) const {
+  const std::optional<InstalledModel> model = find(name);
+  if (!model) throw not_found(name);
+  return contents(*model);
+}
+
+ModelContents ModelStore::contents(const InstalledModel& model) const {
+  return naming_damage(model.name, [&] {
+    ModelContents contents;
+    contents.config = model.config;
+    for (const Layer& layer : model.manifest.layers) {
+      const std::string& type = layer.media_type;
+      const auto path = [&] { return whole_blob(store_, layer); };
+      const auto text = [&](uint64_t max_bytes) { return whole_blob(store_, layer), store_.read_blob(layer.digest, max_bytes); };
+      if (type == media_type::kModel) contents.gguf_path = path();
+      else if (type == media_type::kProjector) contents.projector_paths.push_back(path());
+      else if (type == media_type::kAdapter) contents.adapter_paths.push_back(path());
+      else if (type == media_type::kTemplate || type == media_type::kPrompt) contents.template_text = text(kMaxTemplateBytes);
+      else if (type == media_type::kSystem) contents.system = text(kMaxSystemBytes);
+      else if (type == media_type::kParams) contents.parameters = parse_parameters(text(kMaxParametersBytes));
+      else if (type == media_type::kMessages) contents.messages = parse_messages(text(kMaxMessagesBytes));
+      else if (type == media_type::kLicense) contents.licenses.push_back(text(kMaxLicenseBytes));
+      // Other kinds of layers belong to other programs, or to releases to come: not ours to refuse.
+    }
+    return contents;
+  });
+}
+
+void ModelStore::copy(const ModelName& source, const ModelName& destination) {
+  const bool is_found = naming_damage(source, [&] { return store_.copy(source, destination); });
+  if (!is_found) throw not_found(source);
+}
+
+void ModelStore::remove(const ModelName& name) {
+  if (!store_.remove(name)) throw not_found(name);
+}
+
+}  // namespace olx::server
