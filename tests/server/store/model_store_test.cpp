@@ -1,0 +1,204 @@
+#include "server/store/model_store.h"
+
+#include "tests/server/store/store_support.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_paths.h"
+
+using namespace olx::server;
+using namespace olx::server::testing;
+using olx::engine::Value;
+using olx::engine::ValueList;
+using olx::engine::ValueMap;
+namespace fs = std::filesystem;
+
+TEST_CASE("ModelStore_MakesAModelFromAGgufBlob") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path() / "models");
+  const Digest weights = upload(store, tiny_gguf(temp, 1));
+  CreateRequest request = from_file("Tiny", weights);
+  request.template_text = "{{ .Prompt }}";
+  request.system = "Be brief.";
+  request.parameters = {{"temperature", Value(0.5)}, {"num_ctx", Value(2048)}, {"stop", Value(ValueList{"<a>", "<b>"})}};
+  request.messages = {Value(ValueMap{{"content", "hi"}, {"role", "user"}})};
+  request.licenses = {"MIT", "and more"};
+  const std::vector<std::string> lines = create(store, request);
+
+  REQUIRE(lines.size() == 10);
+  CHECK(lines[0] == "parsing GGUF");
+  CHECK(lines[1] == "using existing layer " + weights.text());
+  for (size_t i = 2; i < 8; ++i) CHECK(lines[i].starts_with("creating new layer sha256:"));
+  CHECK(lines[8] == "writing manifest");
+  CHECK(lines[9] == "success");
+
+  const auto found = store.find(name("tiny"));
+  REQUIRE(found);
+  CHECK(found->name.shortest() == "Tiny:latest");
+  CHECK(found->details.format == "gguf");
+  CHECK(found->details.family == "llama");
+  CHECK(found->details.families == std::vector<std::string>{"llama"});
+  CHECK(found->details.parameter_size == "96");
+  CHECK(found->details.quantization_level == "Q4_1");
+  CHECK(found->details.parent_model == "tiny.gguf");
+  CHECK(found->size_bytes > fs::file_size(store.blob_path(weights)));
+  CHECK(found->digest == sha256_of_file(temp.path() / "models/manifests/registry.ollama.ai/library/Tiny/latest"));
+
+  const ModelContents contents = store.contents(*found);
+  CHECK(contents.gguf_path == store.blob_path(weights));
+  CHECK(contents.template_text == "{{ .Prompt }}");
+  CHECK(contents.system == "Be brief.");
+  CHECK(contents.licenses == std::vector<std::string>{"MIT", "and more"});
+  REQUIRE(contents.parameters.size() == 3);
+  CHECK(contents.parameters[0].first == "num_ctx");  // sorted, as Ollama's layer is
+  CHECK(contents.parameters[1].second == Value(ValueList{"<a>", "<b>"}));
+  CHECK(contents.parameters[2].second == Value(0.5));
+  REQUIRE(contents.messages.size() == 1);
+  CHECK(contents.messages[0] == Value(ValueMap{{"role", "user"}, {"content", "hi"}}));
+
+  // Byte for byte what Ollama writes.
+  const auto blob_of = [&](std::string_view type) {
+    return read_file(store.blob_path(found->manifest.find(type)->digest));
+  };
+  CHECK(blob_of(media_type::kParams) == "{\"num_ctx\":2048,\"stop\":[\"\\u003ca\\u003e\",\"\\u003cb\\u003e\"],\"temperature\":0.5}\n");
+  CHECK(blob_of(media_type::kMessages) == "[{\"role\":\"user\",\"content\":\"hi\"}]\n");
+  CHECK(read_file(store.blob_path(found->manifest.config.digest)) ==
+        "{\"model_format\":\"gguf\",\"model_family\":\"llama\",\"model_families\":[\"llama\"],\"model_type\":\"96\","
+        "\"file_type\":\"Q4_1\",\"architecture\":\"amd64\",\"os\":\"linux\"}\n");
+  const std::string manifest = read_file(temp.file("models/manifests/registry.ollama.ai/library/Tiny/latest"));
+  CHECK(manifest.starts_with(
+      "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifest.v2+json\",\"config\":{\"mediaType\":"
+      "\"application/vnd.docker.container.image.v1+json\",\"digest\":\"sha256:"));
+  CHECK(manifest.ends_with("}]}\n"));
+}
+
+TEST_CASE("ModelStore_AModelFromAnotherInheritsAndOverlays") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  const Digest weights = upload(store, tiny_gguf(temp, 1));
+  CreateRequest base = from_file("base", weights);
+  base.system = "old";
+  base.template_text = "T";
+  base.parameters = {{"top_k", Value(1)}, {"stop", Value(ValueList{"x"})}};
+  base.licenses = {"first"};
+  base.messages = {Value(ValueMap{{"role", "user"}, {"content", "old"}})};
+  create(store, base);
+
+  CreateRequest request{name("ns/child:v2"), name("BASE"), {}, {}, {}, {}, {}, {}, {}};
+  request.system = "new";
+  request.parameters = {{"stop", Value(ValueList{"y"})}, {"seed", Value(7)}};
+  request.licenses = {"second"};
+  const auto lines = create(store, request);
+  CHECK(lines.front() == "using existing layer " + weights.text());
+  ModelContents contents = store.contents(name("ns/child:v2"));
+  CHECK(contents.system == "new");
+  CHECK(contents.template_text == "T");
+  CHECK(contents.messages.size() == 1);
+  CHECK(contents.licenses == std::vector<std::string>{"first", "second"});
+  CHECK(contents.parameters == Parameters{{"seed", Value(7)}, {"stop", Value(ValueList{"y"})}, {"top_k", Value(1)}});
+  CHECK(store.find(name("ns/child:v2"))->details.parent_model == "base:latest");
+  CHECK(store.find(name("ns/child:v2"))->details.quantization_level == "Q4_1");
+  CHECK(store.contents(name("base")).system == "old");
+
+  // The same name again: layers only the old one used are gone, the shared ones stay.
+  const auto old_system = store.find(name("ns/child:v2"))->manifest.find(media_type::kSystem)->digest;
+  request.from = name("ns/child:v2");
+  request.system = "newest";
+  request.licenses = {};
+  create(store, request);
+  CHECK_FALSE(store.has_blob(old_system));
+  CHECK(store.has_blob(weights));
+  store.remove(name("base"));
+  CHECK(store.has_blob(weights));
+  store.remove(name("NS/child:V2"));
+  CHECK_FALSE(store.has_blob(weights));
+  CHECK(store.list().empty());
+  CHECK(fs::is_empty(temp.path() / "blobs"));
+}
+
+TEST_CASE("ModelStore_RefusesBadRequestsAndKeepsTheOldModel") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  const Digest weights = upload(store, tiny_gguf(temp, 1));
+  const Digest text = upload(store, "just text");
+  const Digest cut = upload(store, tiny_gguf(temp, 1).substr(0, 60));
+  const Digest adapter = upload(store, tiny_gguf(temp, 2, "adapter"));
+  create(store, from_file("m", weights));
+  const std::string before = read_file(temp.file("manifests/registry.ollama.ai/library/m/latest"));
+
+  const auto error_of = [&](NamedDigests files, NamedDigests adapters = {}) {
+    CreateRequest request = from_file("m", weights);
+    request.files = std::move(files);
+    request.adapters = std::move(adapters);
+    try {
+      create(store, request);
+    } catch (const StoreError& error) {
+      CHECK(error.kind() == StoreError::Kind::kInvalid);
+      CHECK(std::string(error.what()).find(temp.path().string()) == std::string::npos);
+      CHECK(read_file(temp.file("manifests/registry.ollama.ai/library/m/latest")) == before);
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(error_of({}) == "neither 'from' or 'files' was specified");
+  for (const char* path : {"/etc/passwd", "../x.gguf", "a/../x.gguf", "", "a//b", "./x", "a/", "."})
+    CHECK(error_of({{path, weights.text()}}) == "file path must be relative");
+  for (const char* digest : {"", "sha256:", "sha256:../../../../etc/passwd", "x"})
+    CHECK(error_of({{"x.gguf", digest}}) == "invalid digest format");
+  CHECK(error_of({{"x.gguf", sha256_of("absent").text()}}) == "blob \"" + sha256_of("absent").text() + "\" not found");
+  CHECK(error_of({{"x.bin", text.text()}}) == "unknown type");
+  CHECK(error_of({{"x.gguf", text.text()}}) == "supplied file was not in GGUF format");
+  CHECK(error_of({{"model.safetensors", text.text()}}).find("safetensors") != std::string::npos);
+  CHECK(error_of({{"x.gguf", cut.text()}}).find("x.gguf") != std::string::npos);
+  CHECK(error_of({{"a.gguf", adapter.text()}}) == "the files must hold exactly one model");
+  CHECK(error_of({{"x.gguf", weights.text()}}, {{"a.gguf", adapter.text()}, {"b.gguf", adapter.text()}}) ==
+        "only one adapter is currently supported");
+  CHECK(error_of({{"x.gguf", weights.text()}}, {{"a.gguf", weights.text()}}) == "a.gguf is not an adapter");
+
+  CHECK(error_of({{"no-ending", weights.text()}}).empty());  // known by its first bytes
+  create(store, [&] {
+    CreateRequest request = from_file("m", weights);
+    request.adapters = {{"lora.gguf", adapter.text()}};
+    return request;
+  }());
+  CHECK(store.contents(name("m")).adapter_paths == std::vector<std::string>{store.blob_path(adapter)});
+
+  CreateRequest orphan{name("n"), name("nobody"), {}, {}, {}, {}, {}, {}, {}};
+  CHECK(kind_of([&] { create(store, orphan); }) == StoreError::Kind::kNotFound);
+  CreateRequest too_long = from_file("m", weights);
+  too_long.template_text = std::string((256 << 10) + 1, 'x');
+  CHECK(kind_of([&] { create(store, too_long); }) == StoreError::Kind::kInvalid);
+  too_long.template_text->pop_back();
+  create(store, too_long);
+}
+
+TEST_CASE("ModelStore_AnAbortedCreateChangesNothing") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  CreateRequest request = from_file("m", upload(store, tiny_gguf(temp, 1)));
+  request.system = "one";
+  create(store, request);
+  for (const std::string_view stop_at : {"parsing GGUF", "using existing", "creating new", "writing manifest"}) {
+    request.system = "two, until " + std::string(stop_at);
+    CHECK_THROWS_AS(store.create(request, [&](const std::string& line) {
+      if (line.starts_with(stop_at)) throw std::runtime_error("the client is gone");
+    }), std::runtime_error);
+    CHECK(store.contents(name("m")).system == "one");
+  }
+  create(store, request);
+  CHECK(store.contents(name("m")).system == request.system);
+}
+
+TEST_CASE("ModelStore_CopiesAndRemoves") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  create(store, from_file("a", upload(store, tiny_gguf(temp, 1))));
+  store.copy(name("a"), name("example.com/ns/b:v1"));
+  store.copy(name("A"), name("a"));
+  CHECK(store.find(name("example.com/ns/b:v1"))->digest == store.find(name("a"))->digest);
+  CHECK(store.list().size() == 2);
+  CHECK(kind_of([&] { store.copy(name("absent"), name("x")); }) == StoreError::Kind::kNotFound);
+  CHECK(kind_of([&] { store.remove(name("absent")); }) == StoreError::Kind::kNotFound);
+  CHECK(kind_of([&] { store.contents(name("absent")); }) == StoreError::Kind::kNotFound);
+  // A new tag goes into the folder that is there, whatever the case of its name.
+  store.copy(name("a"), name("EXAMPLE.com/NS/B:v2"));
+  CHECK(fs::exists(temp.path() / "manifests/example.com/ns/b/v2"));
+}
