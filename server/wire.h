@@ -2,5 +2,6 @@
 // What the command line shares with the server besides HTTP: the Modelfile format and file digests.
 // A door of this folder: cli includes this and server/server.h, nothing else of it.
 
-#include "server/modelfile/modelfile.h"  // IWYU pragma: export
-#include "server/store/digest.h"         // IWYU pragma: export
+#include "server/modelfile/create_fields.h"  // IWYU pragma: export
+#include "server/modelfile/modelfile.h"      // IWYU pragma: export
+#include "server/store/digest.h"             // IWYU pragma: export

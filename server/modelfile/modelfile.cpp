@@ -222,12 +222,15 @@ class Parser {
 
   std::string value() {
     std::string raw, unquoted;
+    bool is_changed = true;  // blank lines close nothing: to look again after each would be quadratic
     for (;;) {
       const bool is_line_end = at_end() || peek() == '\n' || peek() == '\r';
-      if (is_line_end && unquote(raw, unquoted)) break;
+      if (is_line_end && is_changed && unquote(raw, unquoted)) break;
       if (at_end()) throw ModelfileError("unexpected EOF");
+      if (is_line_end) is_changed = false;
       const char32_t c = take();
       if (is_kept(c)) append_utf8(raw, c);
+      if (!is_space(c)) is_changed = true;
     }
     if (raw.empty() || trim(raw).empty()) throw ModelfileError("unexpected EOF");
     return unquoted;
@@ -239,8 +242,9 @@ class Parser {
 };
 
 std::string quoted(const std::string& value) {
-  const bool needs_quotes = value.empty() || value.find('\n') != std::string::npos || value.front() == ' ' ||
-                            value.back() == ' ' || value.front() == '"';
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  const bool needs_quotes = value.empty() || value.find_first_of("\r\n") != std::string::npos || is_blank(value.front()) ||
+                            is_blank(value.back()) || value.front() == '"';
   if (!needs_quotes) return value;
   return value.find('"') != std::string::npos ? "\"\"\"" + value + "\"\"\"" : "\"" + value + "\"";
 }
