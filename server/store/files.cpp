@@ -30,7 +30,9 @@ int open_checked(const fs::path& path, int flags, unsigned mode, const char* doi
 File File::open_for_reading(const fs::path& path) { return File(open_checked(path, O_RDONLY, 0, "open"), path); }
 
 File File::create_exclusively(const fs::path& path, unsigned mode) {
-  return File(open_checked(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode, "create"), path);
+  const int fd = open_checked(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode, "create");
+  ::flock(fd, LOCK_EX | LOCK_NB);  // where a file system has no locks, its age protects the file
+  return File(fd, path);
 }
 
 File::~File() {
@@ -133,6 +135,14 @@ void publish(const fs::path& from, const fs::path& to) {
 bool is_plain_file(const fs::path& path) {
   struct stat info;
   return ::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+bool is_being_written(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool is_held = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return is_held;
 }
 
 std::string unique_name(std::string_view suffix) {

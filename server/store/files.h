@@ -15,6 +15,7 @@ namespace olx::server {
 class File {
  public:
   static File open_for_reading(const std::filesystem::path& path);
+  // The new file is locked until it is closed, by whatever end of the process too: see is_being_written().
   static File create_exclusively(const std::filesystem::path& path, unsigned mode);
   ~File();
   File(File&& other) noexcept;
@@ -55,6 +56,8 @@ void create_folders(const std::filesystem::path& folder);
 void publish(const std::filesystem::path& from, const std::filesystem::path& to);
 // Whether the path is a plain file (a symbolic link is not).
 bool is_plain_file(const std::filesystem::path& path);
+// Whether some process holds the File that created it.
+bool is_being_written(const std::filesystem::path& path);
 std::string unique_name(std::string_view suffix);
 
 }  // namespace olx::server

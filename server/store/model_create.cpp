@@ -83,6 +83,12 @@ class Creation {
   }
 
   void publish() {
+    const auto replace = [](std::string& member, const std::string& text) {
+      if (!text.empty()) member = text;
+    };
+    replace(config_.renderer, request_.renderer);
+    replace(config_.parser, request_.parser);
+    replace(config_.required_version, request_.required_version);
     const Layer config = store_.add_layer(media_type::kConfig, config_json(config_));
     for (const std::string& line : layer_lines_) on_status_(line);
     on_status_("writing manifest");

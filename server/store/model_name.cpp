@@ -31,12 +31,6 @@ bool same(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 // Cuts the part after the last `separator` off; false when there is none.
 bool cut_last(std::string_view& text, char separator, std::string_view& after) {
   const size_t at = text.rfind(separator);
@@ -49,7 +43,6 @@ bool cut_last(std::string_view& text, char separator, std::string_view& after) {
 }  // namespace
 
 std::optional<ModelName> ModelName::parse(std::string_view text) {
-  text = trim(text);
   if (const size_t at = text.find("://"); at != std::string_view::npos) text = text.substr(at + 3);
   std::string_view host = kDefaultHost, name_space = kDefaultNamespace, model, tag = kDefaultTag;
   const size_t colon = text.rfind(':');

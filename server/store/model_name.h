@@ -10,7 +10,7 @@ namespace olx::server {
 
 class ModelName {
  public:
-  // nullopt when any part breaks the rules. Surrounding spaces are ignored; a scheme is dropped.
+  // nullopt when any part breaks the rules. A scheme is dropped.
   static std::optional<ModelName> parse(std::string_view text);
 
   const std::string& host() const { return host_; }

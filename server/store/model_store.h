@@ -69,6 +69,7 @@ struct CreateRequest {
   Parameters parameters;                     // laid over the base's
   StoredMessages messages;                   // replaces; empty: no change
   std::vector<std::string> licenses;         // added
+  std::string renderer, parser, required_version;  // of the config; each replaces unless empty
 };
 
 class ModelStore {
@@ -98,7 +99,7 @@ class ModelStore {
   // the model is what it was, whatever happens; what on_status throws ends the work the same way. kInvalid: the request is wrong.
   void create(const CreateRequest& request, const OnStatus& on_status);
 
-  // Removes blobs no manifest names and temporary files no one wrote to in the last hour: the server calls it at its start.
+  // Removes blobs no manifest names and no one touched in the last hour, and what killed writers left. For the server's start.
   // Deletes nothing while a manifest is unreadable. Returns how many files it removed.
   int prune() { return store_.prune(std::chrono::hours(1)); }
 

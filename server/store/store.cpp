@@ -254,19 +254,20 @@ int Store::prune(std::chrono::seconds min_age) {
   if (!exclusive) return 0;
   const auto in_use = used();
   if (!in_use) return 0;
-  const auto oldest_kept = fs::file_time_type::clock::now() - min_age;
   int n_removed = 0;
-  const auto remove_old = [&](const fs::directory_entry& entry) {
+  const auto remove_older = [&](std::chrono::seconds age, const fs::directory_entry& entry) {
     std::error_code error;
     const auto written = entry.last_write_time(error);
-    if (error || written > oldest_kept || !is_plain_file(entry.path())) return;
+    if (error || written > fs::file_time_type::clock::now() - age || !is_plain_file(entry.path())) return;
     if (fs::remove(entry.path(), error)) ++n_removed;
   };
-  for (const auto& entry : fs::directory_iterator(blobs_)) {
+  for (const auto& entry : entries(blobs_)) {
     const auto digest = Digest::parse(entry.path().filename().string());
-    if (!digest || !in_use->contains(*digest)) remove_old(entry);
+    if (!digest || !in_use->contains(*digest)) remove_older(min_age, entry);
   }
-  for (const auto& entry : fs::directory_iterator(temporary_)) remove_old(entry);
+  // What a process left when it was killed: nobody holds it. The minute is for a file that is not locked yet.
+  for (const auto& entry : entries(temporary_))
+    if (!is_being_written(entry.path())) remove_older(std::min(min_age, std::chrono::seconds(60)), entry);
   return n_removed;
 }
 

@@ -70,7 +70,7 @@ class Store {
   bool remove(const ModelName& name);
   // Removes those blobs of `manifest` that no manifest uses any more.
   void drop_unused(const Manifest& manifest);
-  // At start: removes blobs and left-over temporary files older than min_age that nothing uses. Returns how many.
+  // At start: removes blobs older than min_age that nothing uses, and temporary files whose writer is gone. Returns how many.
   int prune(std::chrono::seconds min_age);
 
  private:

@@ -86,6 +86,7 @@ TEST_CASE("ModelStore_AModelFromAnotherInheritsAndOverlays") {
   request.system = "new";
   request.parameters = {{"stop", Value(ValueList{"y"})}, {"seed", Value(7)}};
   request.licenses = {"second"};
+  request.parser = "harmony";
   const auto lines = create(store, request);
   CHECK(lines.front() == "using existing layer " + weights.text());
   ModelContents contents = store.contents(name("ns/child:v2"));
@@ -96,6 +97,7 @@ TEST_CASE("ModelStore_AModelFromAnotherInheritsAndOverlays") {
   CHECK(contents.parameters == Parameters{{"seed", Value(7)}, {"stop", Value(ValueList{"y"})}, {"top_k", Value(1)}});
   CHECK(store.find(name("ns/child:v2"))->details.parent_model == "base:latest");
   CHECK(store.find(name("ns/child:v2"))->details.quantization_level == "Q4_1");
+  CHECK(contents.config.parser == "harmony");
   CHECK(store.contents(name("base")).system == "old");
 
   // The same name again: layers only the old one used are gone, the shared ones stay.

@@ -5,7 +5,7 @@
 using namespace olx::server;
 
 TEST_CASE("ModelName_FillsInTheDefaults") {
-  const auto name = ModelName::parse(" llama3 ");
+  const auto name = ModelName::parse("llama3");
   REQUIRE(name);
   CHECK(name->full() == "registry.ollama.ai/library/llama3:latest");
   CHECK(name->shortest() == "llama3:latest");
@@ -19,7 +19,7 @@ TEST_CASE("ModelName_FillsInTheDefaults") {
 TEST_CASE("ModelName_RefusesHostileNames") {
   const std::string long_part(81, 'a');
   const std::vector<std::string> names = {
-      "", " ", ":", "/", "m:", ":t", "/m", "n/", "h//m", "..", "../m", "m/..", "../../etc/passwd", "a/../b", "a:..",
+      "", " ", " m", "m ", "m: t", "m\n", ":", "/", "m:", ":t", "/m", "n/", "h//m", "..", "../m", "m/..", "../../etc/passwd", "a/../b", "a:..",
       "a:../b", ".hidden", "-m", "m:-t", "n.s/m", "host:80/m", "a b", "a\nb", "a\r\nb", std::string("a\0b", 3), "a\\b",
       "m@sha256:00", "m%2fx", "caf\xc3\xa9", "\xff", long_part, "m:" + long_part, long_part + "/m", "a/b/c/d", "~/m", "m*"};
   for (const std::string& name : names) {

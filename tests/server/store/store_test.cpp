@@ -1,5 +1,6 @@
 #include "server/store/store.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +109,44 @@ TEST_CASE("Store_PruneLeavesYoungAndUsedFiles") {
   }
   CHECK(store.prune(std::chrono::seconds(-1)) == 2);
   CHECK_FALSE(store.has_blob(orphan.digest));
+  require_sound(store);
+}
+
+TEST_CASE("Store_PruneLeavesAFileThatIsBeingWritten") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  std::optional<BlobWriter> blob = store.new_blob();
+  blob->write("slow");
+  const fs::path orphan = temp.path() / ".ollamax/tmp/1-0-0.part";
+  std::ofstream(orphan) << "its process was killed";
+  fs::last_write_time(orphan, fs::file_time_type::clock::now() - std::chrono::minutes(2));
+  CHECK(store.prune(std::chrono::hours(1)) == 1);
+  CHECK_FALSE(fs::exists(orphan));
+  CHECK(store.prune(std::chrono::seconds(-1)) == 0);
+  const Digest digest = blob->commit();
+  CHECK(store.has_blob(digest));
+}
+
+TEST_CASE("Store_AFullDiskPublishesNothing") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const pid_t child = ::fork();  // the limit cannot be raised again
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{1000, 1000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      store.add_layer(media_type::kModel, std::string(1001, 'x'));
+    } catch (const std::system_error&) {
+      ::_exit(n_files(temp.path() / "blobs") + n_files(temp.path() / ".ollamax/tmp") == 0 ? 0 : 2);
+    }
+    ::_exit(1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+  store.add_layer(media_type::kModel, std::string(1001, 'x'));
   require_sound(store);
 }
 
