@@ -204,3 +204,23 @@ TEST_CASE("ModelStore_CopiesAndRemoves") {
   store.copy(name("a"), name("EXAMPLE.com/NS/B:v2"));
   CHECK(fs::exists(temp.path() / "manifests/example.com/ns/b/v2"));
 }
+
+TEST_CASE("ModelStore_DescribesRealModels") {
+  struct Row {
+    const char *file, *family, *parameter_size, *file_type;
+  };
+  for (const Row& row : {Row{"SmolLM2-135M-Instruct.Q4_1.gguf", "llama", "134.52M", "Q4_1"},
+                         Row{"gemma-3-270m-q4_k_m.gguf", "gemma3", "268.10M", "Q4_K_M"}}) {
+    const fs::path path = olx::tests::models_dir() / row.file;
+    if (!olx::tests::have(path)) continue;
+    olx::tests::TempDir temp;
+    ModelStore store(temp.path());
+    const std::string bytes = read_file(path.string());
+    create(store, from_file("real", upload(store, bytes)));
+    const InstalledModel model = *store.find(name("real"));
+    CHECK(model.details.family == row.family);
+    CHECK(model.details.parameter_size == row.parameter_size);
+    CHECK(model.details.quantization_level == row.file_type);
+    CHECK(model.size_bytes > bytes.size());
+  }
+}
