@@ -12,7 +12,7 @@
 namespace olx::server {
 
 struct CreateFields {
-  std::vector<std::string> from;      // every FROM, in order; at least one
+  std::vector<std::string> from;      // every FROM, in order; at least one. One may be empty: the Modelfile's folder
   std::string adapter;                // the last ADAPTER, or empty
   std::string draft;                  // the last DRAFT, or empty
   boost::json::object body;           // template, system, license, parameters, messages, renderer, parser, requires: those given

@@ -188,9 +188,16 @@ class Parser {
   // A command word in lower case, with the blanks after it taken.
   std::string word_of_letters() {
     std::string word;
+    bool is_word = true;
+    if (!is_letter(peek())) {  // whatever comes first begins a word
+      take();
+      is_word = false;
+    }
     while (!at_end() && is_letter(peek())) word += static_cast<char>(take() | 0x20);
     if (at_end()) throw ModelfileError("unexpected EOF");
-    if (peek() != ' ' && peek() != '\t') bad_command();
+    const bool is_ended = peek() == ' ' || peek() == '\t';
+    if (!is_ended) take();  // a line break that is the offence counts already
+    if (!is_ended || !is_word) bad_command();
     skip_blanks();
     return word;
   }
@@ -202,8 +209,8 @@ class Parser {
   std::string argument(bool (*is_allowed)(char32_t)) {
     std::string word;
     while (!at_end() && is_allowed(peek())) word += static_cast<char>(take());
-    if (at_end() || (peek() != ' ' && peek() != '\t'))
-      throw ModelfileError("unexpected EOF" + (word.empty() ? "" : ": " + word));
+    if (at_end()) throw ModelfileError("unexpected EOF");
+    if (peek() != ' ' && peek() != '\t') throw ModelfileError("unexpected EOF: " + word);
     skip_blanks();
     return word;
   }
@@ -232,7 +239,6 @@ class Parser {
       if (is_kept(c)) append_utf8(raw, c);
       if (!is_space(c)) is_changed = true;
     }
-    if (raw.empty() || trim(raw).empty()) throw ModelfileError("unexpected EOF");
     return unquoted;
   }
 

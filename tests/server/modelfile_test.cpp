@@ -52,12 +52,30 @@ TEST_CASE("Modelfile_ErrorsAreOllamas") {
   CHECK(error_of("") == "no FROM line");
   CHECK(error_of("SYSTEM x") == "no FROM line");
   CHECK(error_of("FROM x\nFOO bar") == "(line 2): " + kCommandList);
-  CHECK(error_of("FROM\n") == "(line 1): " + kCommandList);
+  CHECK(error_of("FROM x\nFOO bar\n") == "(line 2): " + kCommandList);
+  CHECK(error_of("FROM\n") == "(line 2): " + kCommandList);  // the line break itself is the offence
+  CHECK(error_of("FROM x\nFOO \nbar") == "(line 2): " + kCommandList);
+  CHECK(error_of("FROM x\n1 y") == "(line 2): " + kCommandList);
+  CHECK(error_of("FROM x\r\n\"\"\" y") == "(line 3): " + kCommandList);
+  CHECK(error_of("FROM x\nSYSTEM2 y") == "(line 2): " + kCommandList);
+  CHECK(error_of("FROM x\n?") == "unexpected EOF");
   CHECK(error_of("FROM") == "unexpected EOF");
-  CHECK(error_of("FROM ") == "unexpected EOF");
+  CHECK(error_of("FROM x\nPARAMETER seed") == "unexpected EOF");
+  CHECK(error_of("FROM x\nPARAMETER seed\n") == "unexpected EOF: seed");
+  CHECK(error_of("FROM x\nMESSAGE user") == "unexpected EOF");
+  CHECK(error_of("FROM x\nMESSAGE user\n") == "unexpected EOF: user");
   CHECK(error_of("FROM x\nSYSTEM \"\"\"open") == "unexpected EOF");
   CHECK(error_of("FROM x\nMESSAGE tool hi") == "(line 2): message role must be one of \"system\", \"user\", or \"assistant\"");
   CHECK(error_of("FROM x\nPARAMETER a-b 1") == "unexpected EOF: a");
+}
+
+TEST_CASE("Modelfile_AValueMayBeEmpty") {
+  CHECK(value_of("SYSTEM ").empty());
+  const Modelfile file = parse_modelfile("FROM x\nSYSTEM \nLICENSE   \t\nTEMPLATE y");
+  REQUIRE(file.size() == 4);
+  CHECK(file[1].value.empty());
+  CHECK(file[2].value.empty());
+  CHECK(file[3].value == "y");
 }
 
 TEST_CASE("Modelfile_HonoursByteOrderMarks") {
