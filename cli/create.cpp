@@ -1,0 +1,163 @@
+// `create`: reads a Modelfile, uploads the files it names, and asks the server to make the model.
+#include <algorithm>
+#include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "server/wire.h"
+
+namespace olx::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr uintmax_t kMaxModelfileBytes = 16u << 20;
+
+std::string read_modelfile(const fs::path& path) {
+  std::error_code failed;
+  const uintmax_t size_bytes = fs::file_size(path, failed);
+  if (failed) throw CommandError(path.string() + ": " + failed.message());
+  if (size_bytes > kMaxModelfileBytes) throw CommandError(path.string() + ": a Modelfile has at most 16 MiB");
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw CommandError(path.string() + ": cannot be read");
+  return std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+}
+
+// Where a FROM or ADAPTER argument points, relative to the Modelfile; empty when it is no path.
+fs::path path_of(const std::string& argument, const fs::path& folder) {
+  fs::path path = argument;
+  if (argument.starts_with("~/"))
+    if (const char* home = std::getenv("HOME")) path = fs::path(home) / argument.substr(2);
+  if (path.is_relative()) path = folder / path;
+  std::error_code ignored;
+  return fs::exists(path, ignored) ? path : fs::path();
+}
+
+std::vector<fs::path> model_files(const fs::path& path) {
+  if (!fs::is_directory(path)) return {path};
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(path))
+    if (entry.is_regular_file() && entry.path().extension() == ".gguf") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  if (files.empty()) throw CommandError(path.string() + ": no Modelfile or GGUF files found");
+  return files;
+}
+
+// The digest of a file the server has afterwards.
+std::string upload(const Client& client, const fs::path& path, ProgressLine& progress) {
+  const auto size_bytes = static_cast<int64_t>(fs::file_size(path));
+  const std::string digest = server::sha256_of_file(path.string(), [&](uint64_t hashed) {
+                               progress.update("hashing " + path.filename().string(), static_cast<int64_t>(hashed), size_bytes);
+                             }).text();
+  if (!client.has_blob(digest))
+    client.upload_blob(digest, path.string(), [&](uint64_t sent) {
+      progress.update("copying file " + digest, static_cast<int64_t>(sent), size_bytes);
+    });
+  return digest;
+}
+
+// A PARAMETER's value as the API wants it; the name decides the type.
+json::value parameter_json(const std::string& name, const std::string& value) {
+  const server::ParameterType* type = server::find_parameter_type(name);
+  if (type == nullptr) throw CommandError("unknown parameter '" + name + "'");
+  switch (*type) {
+    case server::ParameterType::kInt:
+    case server::ParameterType::kFloat: {
+      boost::system::error_code failed;
+      const json::value number = json::parse(value, failed);
+      const bool is_whole = !failed && (number.is_int64() || number.is_uint64());
+      if (*type == server::ParameterType::kInt && !is_whole) throw CommandError("invalid int value [" + value + "]");
+      if (failed || !number.is_number()) throw CommandError("invalid float value [" + value + "]");
+      return number;
+    }
+    case server::ParameterType::kBool:
+      if (value == "true" || value == "1") return true;
+      if (value == "false" || value == "0") return false;
+      throw CommandError("invalid bool value [" + value + "]");
+    case server::ParameterType::kText:
+    case server::ParameterType::kDeprecated: return json::string(value);
+  }
+  return nullptr;
+}
+
+json::object create_request(const Client& client, const server::Modelfile& modelfile, const fs::path& folder, ProgressLine& progress) {
+  json::object request, files, adapters, parameters;
+  json::array messages, licenses;
+  for (const server::ModelfileCommand& command : modelfile) {
+    if (command.name == "from" || command.name == "model") {
+      const fs::path path = path_of(command.value, folder);
+      if (path.empty()) {
+        if (command.value.find(".gguf") != std::string::npos || command.value.starts_with("/") || command.value.starts_with("./"))
+          throw CommandError(command.value + ": no such file");
+        request["from"] = command.value;
+      } else {
+        for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(client, file, progress);
+      }
+    } else if (command.name == "adapter") {
+      const fs::path path = path_of(command.value, folder);
+      if (path.empty()) throw CommandError(command.value + ": no such file");
+      adapters[path.filename().string()] = upload(client, path, progress);
+    } else if (command.name == "parameter") {
+      const json::value value = parameter_json(command.argument, command.value);
+      const server::ParameterType* type = server::find_parameter_type(command.argument);
+      if (*type == server::ParameterType::kDeprecated) {
+        std::fprintf(stderr, "Warning: parameter '%s' is no longer used\n", command.argument.c_str());
+      } else if (command.argument == "stop") {
+        if (!parameters.contains("stop")) parameters["stop"] = json::array();
+        parameters["stop"].as_array().push_back(value);
+      } else {
+        parameters[command.argument] = value;
+      }
+    } else if (command.name == "message") {
+      messages.push_back(json::object{{"role", command.argument}, {"content", command.value}});
+    } else if (command.name == "license") {
+      licenses.push_back(json::string(command.value));
+    } else {
+      request[command.name] = command.value;  // system, template and the like
+    }
+  }
+  if (!files.empty()) request["files"] = files;
+  if (!adapters.empty()) request["adapters"] = adapters;
+  if (!parameters.empty()) request["parameters"] = parameters;
+  if (!messages.empty()) request["messages"] = messages;
+  if (!licenses.empty()) request["license"] = licenses;
+  return request;
+}
+
+}  // namespace
+
+int command_create(const std::vector<std::string>& words) {
+  std::optional<std::string> file, quantize;
+  CommandLine line("create", "MODEL", "Create a model");
+  line.value("-f,--file", file, "Name of the Modelfile (default \"Modelfile\")");
+  line.value("-q,--quantize", quantize, "Quantize model to this level (e.g. q4_K_M)");
+  line.arguments(1, 1);
+  if (!line.parse(words)) return 0;
+  fs::path path = file.value_or("Modelfile");
+  std::error_code ignored;
+  if (!file && !fs::exists(path, ignored)) {
+    // As Ollama: without a Modelfile the model files of this folder are meant.
+    path.clear();
+  }
+  const std::string text = path.empty() ? "FROM .\n" : read_modelfile(path);
+  const fs::path folder = path.empty() ? fs::current_path() : fs::absolute(path).parent_path();
+  const server::Modelfile modelfile = server::parse_modelfile(text);
+
+  const Session session = open_session();
+  json::object request;
+  {
+    ProgressLine progress;
+    progress.update("gathering model components");
+    request = create_request(*session.client, modelfile, folder, progress);
+  }
+  request["model"] = line.args()[0];
+  if (quantize) request["quantize"] = *quantize;
+  create_with_progress(*session.client, request);
+  return 0;
+}
+
+}  // namespace olx::cli
