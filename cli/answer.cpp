@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/format.h"
+#include "server/wire.h"
 
 namespace olx::cli {
 namespace {
@@ -23,7 +24,7 @@ void print_rate(const json::object& record, const char* name, const char* count_
   const int64_t count = number_of(record, count_key), ns = number_of(record, duration_key);
   if (count > 0) std::fprintf(stderr, "%s count:%*s%lld token(s)\n", name, name[0] == 'p' ? 4 : 11, "", static_cast<long long>(count));
   if (ns <= 0) return;
-  std::fprintf(stderr, "%s duration:%*s%s\n", name, name[0] == 'p' ? 1 : 8, "", go_duration(ns).c_str());
+  std::fprintf(stderr, "%s duration:%*s%s\n", name, name[0] == 'p' ? 1 : 8, "", server::go_duration(ns).c_str());
   std::fprintf(stderr, "%s rate:%*s%.2f tokens/s\n", name, name[0] == 'p' ? 5 : 12, "",
                static_cast<double>(count) * 1e9 / static_cast<double>(ns));
 }
@@ -81,9 +82,9 @@ void AnswerPrinter::finish(bool is_verbose) {
   std::fflush(stdout);
   if (!is_verbose) return;
   if (const int64_t ns = number_of(last_, "total_duration"); ns > 0)
-    std::fprintf(stderr, "total duration:       %s\n", go_duration(ns).c_str());
+    std::fprintf(stderr, "total duration:       %s\n", server::go_duration(ns).c_str());
   if (const int64_t ns = number_of(last_, "load_duration"); ns > 0)
-    std::fprintf(stderr, "load duration:        %s\n", go_duration(ns).c_str());
+    std::fprintf(stderr, "load duration:        %s\n", server::go_duration(ns).c_str());
   print_rate(last_, "prompt eval", "prompt_eval_count", "prompt_eval_duration");
   print_rate(last_, "eval", "eval_count", "eval_duration");
 }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 
 namespace olx::cli {
@@ -70,61 +69,6 @@ std::string human_time(std::string_view rfc3339, int64_t now_unix_s) {
   const int64_t delta = now_unix_s - unix_s;
   if (delta < -20ll * 365 * 24 * 3600) return "Forever";
   return delta >= 0 ? human_duration(delta) + " ago" : human_duration(-delta) + " from now";
-}
-
-namespace {
-
-// value / unit with up to `digits` decimals, trailing zeros removed.
-std::string decimal(int64_t value, int64_t unit, int digits) {
-  std::string text = std::to_string(value / unit);
-  std::string fraction = std::to_string(unit + value % unit).substr(1);
-  fraction.resize(static_cast<size_t>(digits), '0');
-  while (!fraction.empty() && fraction.back() == '0') fraction.pop_back();
-  return fraction.empty() ? text : text + "." + fraction;
-}
-
-}  // namespace
-
-std::string go_duration(int64_t nanoseconds) {
-  if (nanoseconds == 0) return "0s";
-  std::string out = nanoseconds < 0 ? "-" : "";
-  const int64_t ns = nanoseconds < 0 ? -nanoseconds : nanoseconds;
-  if (ns < 1'000) return out + std::to_string(ns) + "ns";
-  if (ns < 1'000'000) return out + decimal(ns, 1'000, 3) + "\xc2\xb5s";
-  if (ns < 1'000'000'000) return out + decimal(ns, 1'000'000, 6) + "ms";
-  const int64_t hours = ns / 3'600'000'000'000, minutes = ns / 60'000'000'000 % 60;
-  if (hours > 0) out += std::to_string(hours) + "h";
-  if (hours > 0 || minutes > 0) out += std::to_string(minutes) + "m";
-  return out + decimal(ns % 60'000'000'000, 1'000'000'000, 9) + "s";
-}
-
-bool parse_go_duration(std::string_view text, int64_t& nanoseconds) {
-  const bool is_negative = text.starts_with('-');
-  if (text.starts_with('-') || text.starts_with('+')) text.remove_prefix(1);
-  if (text == "0") return nanoseconds = 0, true;
-  if (text.empty()) return false;
-  double total = 0;
-  while (!text.empty()) {
-    size_t n = 0;
-    int n_dots = 0;
-    while (n < text.size() && ((text[n] >= '0' && text[n] <= '9') || (text[n] == '.' && n_dots++ == 0))) ++n;
-    if (n == 0 || (n == 1 && text[0] == '.')) return false;
-    const double number = std::strtod(std::string(text.substr(0, n)).c_str(), nullptr);
-    text.remove_prefix(n);
-    const struct { std::string_view name; double ns; } kUnits[] = {
-        {"ns", 1}, {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
-    bool found = false;
-    for (const auto& unit : kUnits) {
-      if (!text.starts_with(unit.name)) continue;
-      total += number * unit.ns;
-      text.remove_prefix(unit.name.size());
-      found = true;
-      break;
-    }
-    if (!found || total > 9.2e18) return false;
-  }
-  nanoseconds = static_cast<int64_t>(is_negative ? -total : total);
-  return true;
 }
 
 int display_width(std::string_view utf8) {

@@ -12,9 +12,6 @@ std::string human_bytes(int64_t size_bytes);                // "2.0 GB", base 10
 std::string human_duration(int64_t seconds);                // "3 weeks", "About a minute"
 // RFC 3339 time against `now` (unix seconds): "3 weeks ago", "4 minutes from now", "Never", "Forever".
 std::string human_time(std::string_view rfc3339, int64_t now_unix_s);
-std::string go_duration(int64_t nanoseconds);               // "1.234567s", "1m2.5s", "12.5ms"
-// Nanoseconds of "5m", "1h30m", "1.5s", "-1"; false when it is not a Go duration.
-bool parse_go_duration(std::string_view text, int64_t& nanoseconds);
 // Columns padded to the widest cell, four spaces between; the header line first.
 std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
 int display_width(std::string_view utf8);                   // terminal columns

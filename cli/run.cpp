@@ -9,8 +9,8 @@
 #include "cli/answer.h"
 #include "cli/chat.h"
 #include "cli/commands.h"
-#include "cli/format.h"
 #include "cli/terminal.h"
+#include "server/wire.h"
 
 namespace olx::cli {
 namespace {
@@ -74,7 +74,7 @@ int command_run(const std::vector<std::string>& words) {
   if (think) options.think = think_value(*think);
   if (keep_alive) {
     int64_t nanoseconds = 0;
-    if (!parse_go_duration(*keep_alive, nanoseconds)) throw CommandError("time: invalid duration \"" + *keep_alive + "\"");
+    if (const std::string error = server::parse_go_duration(*keep_alive, nanoseconds); !error.empty()) throw CommandError(error);
     options.keep_alive = json::string(*keep_alive);
   }
   if (format) options.format = *format == "json" ? json::value("json") : json::parse(*format);

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "cli/format.h"
+#include "server/wire.h"
 
 namespace olx::cli {
 namespace {
@@ -62,7 +63,7 @@ void ProgressLine::draw() {
     std::snprintf(percent, sizeof percent, ": %3d%% ", static_cast<int>(fraction * 100));
     std::string right = " " + human_bytes(completed_bytes_) + "/" + human_bytes(total_bytes_);
     if (rate > 0 && fraction < 1)
-      right += "  " + human_bytes(rate) + "/s  " + go_duration((total_bytes_ - completed_bytes_) / rate * 1'000'000'000);
+      right += "  " + human_bytes(rate) + "/s  " + server::go_duration((total_bytes_ - completed_bytes_) / rate * 1'000'000'000);
     const int room = terminal_columns(STDERR_FILENO) - display_width(status_) - 8 - display_width(right) - 3;
     line = status_ + percent + "▕";
     for (int i = 0; i < std::max(room, 0); ++i) line += i < static_cast<int>(fraction * room) ? "█" : " ";

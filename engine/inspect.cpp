@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "engine/engine.h"
+#include "engine/metadata.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
 #include "gguf/reader.h"
@@ -81,39 +82,17 @@ json::string json_text(std::string_view text) {
   return json::string(out);
 }
 
-// limit: elements of an array that are converted.
-json::value metadata_json(std::string_view key, const gguf::Value& value, uint64_t limit) {
-  using gguf::ValueType;
-  const bool is_array = value.type() == ValueType::kArray;
-  json::array list;
-  const uint64_t n = std::min(value.n_elems(), limit);
-  switch (value.element_type()) {
-    case ValueType::kString: {
-      if (!is_array) return json_text(value.as_string(key));
-      const auto strings = value.as_strings(key);
-      for (uint64_t i = 0; i < n; ++i) list.push_back(json_text(strings[i]));
-      return list;
-    }
-    case ValueType::kFloat32:
-    case ValueType::kFloat64: {
-      if (!is_array) return value.as_float(key);
-      const auto floats = value.as_floats(key);
-      for (uint64_t i = 0; i < n; ++i) list.push_back(floats[i]);
-      return list;
-    }
-    case ValueType::kBool:
-      if (!is_array) return value.as_bool(key);
-      [[fallthrough]];
-    default: {
-      if (!is_array) {
-        if (value.type() == ValueType::kUint64) return value.as_uint(key);
-        return value.as_int(key);
-      }
-      const auto integers = value.as_ints(key);
-      for (uint64_t i = 0; i < n; ++i) list.push_back(integers[i]);
-      return list;
-    }
+json::value to_json(const Value& value) {
+  if (const bool* b = value.as_bool()) return *b;
+  if (const int64_t* i = value.as_int()) return *i;
+  if (const double* d = value.as_double()) return *d;
+  if (const std::string* text = value.as_string()) return json_text(*text);
+  if (const ValueList* list = value.as_list()) {
+    json::array out;
+    for (const Value& element : *list) out.push_back(to_json(element));
+    return out;
   }
+  return nullptr;  // metadata has no maps
 }
 
 }  // namespace
@@ -122,7 +101,7 @@ void inspect_gguf(const std::string& path, bool as_json, std::ostream& out) {
   const gguf::GgufFile file = gguf::GgufFile::open(path);
   if (as_json) {
     json::object metadata;
-    for (const auto& entry : file.metadata()) metadata[entry.key] = metadata_json(entry.key, entry.value, UINT64_MAX);
+    for (const auto& entry : file.metadata()) metadata[entry.key] = to_json(metadata_value(entry.key, entry.value, UINT64_MAX));
     json::array tensors;
     for (const auto& tensor : file.tensors()) {
       json::array shape;
@@ -138,7 +117,7 @@ void inspect_gguf(const std::string& path, bool as_json, std::ostream& out) {
   out << path << ": GGUF version " << file.version() << ", " << file.metadata().size() << " keys, " << file.tensors().size()
       << " tensors, " << file.file_size_bytes() << " bytes\n\n";
   for (const auto& entry : file.metadata()) {
-    out << entry.key << " = " << json::serialize(metadata_json(entry.key, entry.value, kShownElements));
+    out << entry.key << " = " << json::serialize(to_json(metadata_value(entry.key, entry.value, kShownElements)));
     if (entry.value.n_elems() > kShownElements) out << " ... (" << entry.value.n_elems() << " in all)";
     out << "\n";
   }

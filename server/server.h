@@ -4,8 +4,19 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace olx::server {
+
+// OLLAMA_HOST in all its forms: "host", "host:port", ":port", "[::1]:port", "http://host/prefix".
+struct HostAddress {
+  std::string scheme = "http";
+  std::string host = "127.0.0.1";  // "": all interfaces
+  uint16_t port = 11434;
+  std::string path_prefix;         // of a client's requests; "" or "/prefix"
+};
+HostAddress parse_host(std::string_view text);
+HostAddress host_from_environment();
 
 struct ServerOptions {
   std::string host = "127.0.0.1";  // "": all interfaces

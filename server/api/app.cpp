@@ -3,7 +3,11 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <boost/json.hpp>
 #include <ctime>
+
+#include "engine/error.h"
+#include "server/store/store_error.h"
 
 namespace olx::server {
 namespace {
@@ -46,6 +50,20 @@ std::string fraction(std::chrono::system_clock::time_point time) {
   return text;
 }
 
+// What the store and the engine throw, as a status and a text.
+void run_handler(void (*handler)(App&, Exchange&), App& app, Exchange& exchange) {
+  try {
+    handler(app, exchange);
+  } catch (const StoreError& error) {
+    using Kind = StoreError::Kind;
+    throw ApiError(error.kind() == Kind::kInvalid ? 400 : error.kind() == Kind::kNotFound ? 404 : 500, error.what());
+  } catch (const engine::EngineError& error) {
+    using Code = engine::ErrorCode;
+    const bool is_callers = error.code() == Code::kInvalidRequest || error.code() == Code::kContextTooLong;
+    throw ApiError(is_callers ? 400 : error.code() == Code::kCancelled ? 499 : 500, error.what());
+  }
+}
+
 }  // namespace
 
 Route find_route(App& app, std::string_view method, std::string_view path) {
@@ -55,7 +73,7 @@ Route find_route(App& app, std::string_view method, std::string_view path) {
     is_known = true;
     if (row.method != method && !(method == "HEAD" && row.method == "GET")) continue;
     return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload,
-            [&app, handler = row.handler](Exchange& exchange) { handler(app, exchange); }};
+            [&app, handler = row.handler](Exchange& exchange) { run_handler(handler, app, exchange); }};
   }
   if (is_known) return {405, "405 method not allowed", 0, false, {}};
   if (path.size() > 1 && path.ends_with('/')) {
@@ -90,6 +108,18 @@ std::string local_time(std::chrono::system_clock::time_point time) {
                                           : fmt::format("{}{:02}:{:02}", minutes < 0 ? '-' : '+', std::abs(minutes) / 60,
                                                         std::abs(minutes) % 60);
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}{}{}", parts, fraction(time), offset);
+}
+
+boost::json::object details_json(const ModelDetails& details) {
+  boost::json::value families = nullptr;
+  if (!details.families.empty()) families = boost::json::array(details.families.begin(), details.families.end());
+  return {{"parent_model", details.parent_model},     {"format", details.format},
+          {"family", details.family},                 {"families", families},
+          {"parameter_size", details.parameter_size}, {"quantization_level", details.quantization_level}};
+}
+
+std::chrono::system_clock::time_point from_unix_ns(int64_t ns) {
+  return std::chrono::system_clock::time_point(std::chrono::nanoseconds(ns));
 }
 
 void handle_root(App&, Exchange& exchange) { exchange.send(200, "text/plain; charset=utf-8", "Ollama is running"); }

@@ -32,6 +32,9 @@ void reply(Exchange& exchange, const boost::json::value& body, int status = 200)
 std::string utc_now();
 std::string local_time(std::chrono::system_clock::time_point time);
 
+std::chrono::system_clock::time_point from_unix_ns(int64_t ns);
+boost::json::object details_json(const ModelDetails& details);
+
 // Handlers, one for each row of routes.inc.
 #define OLX_ROUTE(method, path, body, handler) void handler(App&, Exchange&);
 #include "server/api/routes.inc"

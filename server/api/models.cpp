@@ -10,18 +10,6 @@ namespace {
 
 namespace json = boost::json;
 
-json::object details_json(const ModelDetails& details) {
-  json::value families = nullptr;
-  if (!details.families.empty()) families = json::array(details.families.begin(), details.families.end());
-  return {{"parent_model", details.parent_model},     {"format", details.format},
-          {"family", details.family},                 {"families", families},
-          {"parameter_size", details.parameter_size}, {"quantization_level", details.quantization_level}};
-}
-
-std::chrono::system_clock::time_point from_unix_ns(int64_t ns) {
-  return std::chrono::system_clock::time_point(std::chrono::nanoseconds(ns));
-}
-
 Digest digest_of_path(const Exchange& exchange) {
   const std::string& path = exchange.request().path;
   const auto digest = Digest::parse(std::string_view(path).substr(path.rfind('/') + 1));

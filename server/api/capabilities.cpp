@@ -1,0 +1,29 @@
+#include "server/api/capabilities.h"
+
+#include <algorithm>
+
+namespace olx::server {
+
+std::vector<std::string> capabilities_of(const ModelContents& contents, const gguf::GgufFile& file) {
+  std::vector<std::string> names = contents.config.capabilities;
+  const auto add = [&](const char* name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
+  };
+  const gguf::Value* architecture_value = file.find("general.architecture");
+  const std::string architecture = architecture_value ? std::string(architecture_value->as_string("general.architecture")) : "";
+  add(file.find(architecture + ".pooling_type") ? "embedding" : "completion");
+  if (file.find(architecture + ".vision.block_count") || !contents.projector_paths.empty()) add("vision");
+  const auto has = [](std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; };
+  if (contents.template_text) {
+    if (has(*contents.template_text, ".Tools")) add("tools");
+    if (has(*contents.template_text, ".Suffix")) add("insert");
+    if (has(*contents.template_text, ".Thinking") || has(*contents.template_text, "<think>")) add("thinking");
+  } else if (const gguf::Value* jinja = file.find("tokenizer.chat_template")) {
+    const std::string_view text = jinja->as_string("tokenizer.chat_template");
+    if (has(text, "tools") || has(text, "tool_call")) add("tools");
+    if (has(text, "<think>") && has(text, "</think>")) add("thinking");
+  }
+  return names;
+}
+
+}  // namespace olx::server

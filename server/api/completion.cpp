@@ -1,0 +1,189 @@
+#include "server/api/completion.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#include "server/api/capabilities.h"
+
+namespace olx::server {
+namespace {
+
+namespace json = boost::json;
+
+constexpr auto kLookAtClient = std::chrono::milliseconds(50);  // how soon a client that left is noticed while nothing is generated
+
+json::object logprob_json(const std::string& token, float logprob) {
+  json::array bytes;
+  for (char c : token) bytes.push_back(static_cast<unsigned char>(c));
+  return {{"token", token}, {"logprob", logprob}, {"bytes", bytes}};
+}
+
+json::array logprobs_json(const std::vector<engine::TokenLogprob>& logprobs, bool has_top) {
+  json::array out;
+  for (const engine::TokenLogprob& entry : logprobs) {
+    json::object record = logprob_json(entry.token, entry.logprob);
+    if (has_top) {
+      json::array top;
+      for (const auto& rival : entry.top) top.push_back(logprob_json(rival.token, rival.logprob));
+      record["top_logprobs"] = top;
+    }
+    out.push_back(record);
+  }
+  return out;
+}
+
+void read_think(const Fields& fields, CompletionRequest& request) {
+  const json::value* think = fields.find("think");
+  if (think == nullptr) return;
+  if (think->is_bool()) {
+    request.think = think->get_bool();
+  } else if (think->is_string()) {
+    const std::string level(think->get_string());
+    if (level == "true" || level == "false") {
+      request.think = level == "true";
+    } else if (level == "low" || level == "medium" || level == "high" || level == "max") {
+      request.think = true;
+      request.think_level = level;
+    } else {
+      throw ApiError(400, "invalid think value: \"" + level + "\" (must be \"high\", \"medium\", \"low\", \"max\", true, or false)");
+    }
+  } else {
+    throw ApiError(400, "think must be a boolean or string (\"high\", \"medium\", \"low\", \"max\", true, or false)");
+  }
+}
+
+void refuse_format(const Fields& fields) {
+  const json::value* format = fields.find("format");
+  if (format == nullptr || (format->is_string() && format->get_string().empty())) return;
+  if (!(format->is_string() && format->get_string() == "json") && !format->is_object())
+    throw ApiError(500, "invalid format: " + go_json(*format) + "; expected \"json\" or a valid JSON Schema object");
+  throw ApiError(400, "constrained output (\"format\") is not supported yet");
+}
+
+}  // namespace
+
+int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+CompletionRequest read_completion(const Fields& fields) {
+  CompletionRequest request;
+  request.model = fields.text("model").value_or("");
+  request.is_streaming = fields.boolean("stream").value_or(true);
+  request.keep_alive_ns = parse_keep_alive(fields.find("keep_alive"));
+  read_think(fields, request);
+  request.may_truncate = fields.boolean("truncate").value_or(true);
+  request.may_shift = fields.boolean("shift").value_or(true);
+  const int64_t top = fields.integer("top_logprobs").value_or(0);
+  if (top < 0 || top > 20) throw ApiError(400, "top_logprobs must be between 0 and 20");
+  if (fields.boolean("logprobs").value_or(false)) request.n_logprobs = static_cast<int>(top);
+  request.is_render_only = fields.boolean("_debug_render_only").value_or(false);
+  request.options = fields.object("options");
+  refuse_format(fields);
+  request.name = ModelName::parse(request.model);
+  return request;
+}
+
+InstalledModel find_model(const App& app, const CompletionRequest& request) {
+  if (!request.name) throw ApiError(400, "invalid model name");
+  auto found = app.store.find(*request.name);
+  if (!found) throw ApiError(404, "model '" + request.model + "' not found");
+  return std::move(*found);
+}
+
+bool Completion::can(std::string_view capability) const {
+  return std::find(capabilities.begin(), capabilities.end(), capability) != capabilities.end();
+}
+
+Completion start_completion(App& app, Exchange& exchange, const CompletionRequest& request) {
+  const int64_t started_ns = steady_ns();
+  InstalledModel installed = find_model(app, request);
+  ModelContents contents = app.store.contents(installed);
+  if (contents.gguf_path.empty()) throw ApiError(500, "model '" + request.model + "' has no weights");
+  std::vector<std::string> capabilities = capabilities_of(contents, gguf::GgufFile::open(contents.gguf_path));
+  RequestOptions options = merge_options(app.options, contents.parameters, request.options);
+
+  EngineHost::Request load;
+  load.name = installed.name.shortest();
+  load.digest = installed.digest.hex();
+  load.options.model_path = contents.gguf_path;
+  load.options.adapter_paths = contents.adapter_paths;
+  load.options.n_ctx = options.num_ctx;
+  load.options.n_batch = options.num_batch;
+  load.options.n_threads = options.num_thread;
+  load.options.n_parallel = app.options.n_parallel;
+  load.options.kv_cache_type = app.options.kv_cache_type;
+  load.keep_alive_ns = request.keep_alive_ns;
+  load.is_gone = [&exchange] { return exchange.is_gone(); };
+  EngineHost::Lease lease = app.host.acquire(load);
+  Completion completion{std::move(installed), std::move(contents), std::move(capabilities), std::move(options), std::move(lease)};
+  completion.started_ns = started_ns;
+  completion.load_ns = steady_ns() - started_ns;
+  return completion;
+}
+
+engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, const CompletionRequest& request,
+                                  std::vector<int32_t> prompt_tokens, const OnText& on_text) {
+  engine::GenerateRequest generate;
+  generate.prompt_tokens = std::move(prompt_tokens);
+  generate.sampling = completion.options.sampling;
+  generate.stop = completion.options.stop;
+  generate.n_predict = completion.options.num_predict;
+  generate.n_keep = completion.options.num_keep;
+  generate.may_truncate = request.may_truncate;
+  generate.may_shift = request.may_shift;
+  generate.n_logprobs = request.n_logprobs;
+  // Declared before the stream: its callback may still run until the stream is gone.
+  std::mutex mutex;
+  std::condition_variable has_event;
+  int64_t n_ready = 0;
+  engine::TokenStream stream = completion.lease.engine().submit(std::move(generate));
+  stream.on_ready([&] {
+    {
+      const std::lock_guard lock(mutex);
+      ++n_ready;
+    }
+    has_event.notify_one();
+  });
+  while (true) {
+    std::optional<engine::TokenEvent> event = stream.poll();
+    if (!event) {
+      if (exchange.is_gone()) throw ApiError(499, "request canceled");
+      std::unique_lock lock(mutex);
+      has_event.wait_for(lock, kLookAtClient, [&] { return n_ready > 0; });
+      n_ready = 0;
+      continue;
+    }
+    if (!event->text.empty() || !event->logprobs.empty())
+      on_text(event->text, logprobs_json(event->logprobs, request.n_logprobs > 0));
+    if (event->done == engine::DoneReason::kNone) continue;
+    if (event->done == engine::DoneReason::kError)
+      throw ApiError(500, "an error was encountered while running the model: " + event->error);
+    return std::move(*event);
+  }
+}
+
+const char* done_reason(const engine::TokenEvent& last) { return last.done == engine::DoneReason::kLength ? "length" : "stop"; }
+
+void add_metrics(json::object& record, const Completion& completion, const engine::TokenEvent& last) {
+  const auto add = [&](const char* name, int64_t value) {
+    if (value != 0) record[name] = value;
+  };
+  add("total_duration", steady_ns() - completion.started_ns);
+  add("load_duration", completion.load_ns);
+  add("prompt_eval_count", last.stats.n_prompt_tokens);
+  add("prompt_eval_duration", last.stats.prompt_ns);
+  add("eval_count", last.stats.n_generated_tokens);
+  add("eval_duration", last.stats.generate_ns);
+}
+
+void RecordWriter::write(const json::object& record) {
+  if (!is_streaming_) return reply(exchange_, record);
+  if (!exchange_.has_begun()) exchange_.begin_stream("application/x-ndjson");
+  if (!exchange_.write(go_json(record) + "\n")) throw ApiError(499, "request canceled");
+}
+
+}  // namespace olx::server

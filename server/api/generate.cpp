@@ -1,0 +1,123 @@
+// POST /api/generate: a completion of one prompt.
+#include <boost/json.hpp>
+
+#include "server/api/completion.h"
+
+namespace olx::server {
+namespace {
+
+namespace json = boost::json;
+
+json::object record_head(const CompletionRequest& request) { return {{"model", request.model}, {"created_at", utc_now()}}; }
+
+// Answers of a request without a prompt: plain JSON, whatever `stream` says.
+void reply_without_prompt(Exchange& exchange, const CompletionRequest& request, const char* reason) {
+  json::object record = record_head(request);
+  record["response"] = "";
+  record["done"] = true;
+  record["done_reason"] = reason;
+  reply(exchange, record);
+}
+
+engine::ChatRequest chat_of(const Fields& fields, const Completion& completion, const CompletionRequest& request,
+                            const std::string& prompt, bool has_context) {
+  engine::ChatRequest chat;
+  chat.think = request.think;
+  chat.think_level = request.think_level;
+  chat.template_text = fields.text("template").value_or("");
+  if (chat.template_text.empty()) chat.template_text = completion.contents.template_text.value_or("");
+  const std::string system = fields.text("system").value_or(completion.contents.system);
+  if (!system.empty()) chat.messages.push_back({.role = "system", .content = system});
+  if (!has_context)
+    for (const engine::Value& stored : completion.contents.messages) {
+      const auto text = [&](const char* key) {
+        const engine::Value* value = stored.find(key);
+        return value && value->as_string() ? *value->as_string() : std::string();
+      };
+      chat.messages.push_back({.role = text("role"), .content = text("content")});
+    }
+  chat.messages.push_back({.role = "user", .content = prompt});
+  return chat;
+}
+
+}  // namespace
+
+void handle_generate(App& app, Exchange& exchange) {
+  const json::value body = parse_body(exchange);
+  const Fields fields(body.as_object(), "GenerateRequest");
+  CompletionRequest request = read_completion(fields);
+  if (request.model.empty()) throw ApiError(404, "model '' not found");
+  const std::string prompt = fields.text("prompt").value_or("");
+  const InstalledModel installed = find_model(app, request);
+  const json::array* images = fields.array("images");
+  if (prompt.empty() && request.keep_alive_ns == 0 && (images == nullptr || images->empty())) {
+    app.host.unload(app.store.contents(installed).gguf_path);
+    return reply_without_prompt(exchange, request, "unload");
+  }
+  const bool is_raw = fields.boolean("raw").value_or(false);
+  const json::array* context = fields.array("context");
+  if (is_raw && (!fields.text("template").value_or("").empty() || !fields.text("system").value_or("").empty() ||
+                 (context != nullptr && !context->empty())))
+    throw ApiError(400, "raw mode does not support template, system, or context");
+
+  Completion completion = start_completion(app, exchange, request);
+  if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support generate");
+  if (request.think.value_or(false) && !completion.can("thinking"))
+    throw ApiError(400, "\"" + request.model + "\" does not support thinking");
+  if (images != nullptr && !images->empty()) throw ApiError(400, completion.installed.name.full() + " does not support vision");
+  if (!fields.text("suffix").value_or("").empty()) throw ApiError(400, completion.installed.name.full() + " does not support insert");
+  if (prompt.empty()) return reply_without_prompt(exchange, request, "load");
+
+  engine::Engine& engine = completion.lease.engine();
+  const bool has_template = !fields.text("template").value_or("").empty() || completion.contents.template_text || engine.info().has_chat_template;
+  const bool has_context = context != nullptr && !context->empty();
+  const std::string rendered = is_raw || !has_template ? prompt : engine.render_chat(chat_of(fields, completion, request, prompt, has_context));
+  if (request.is_render_only) {
+    json::object record = record_head(request);
+    record["response"] = "";
+    record["done"] = false;
+    record["_debug_info"] = json::object{{"rendered_template", rendered}};
+    return reply(exchange, record);
+  }
+  std::vector<int32_t> tokens;
+  if (has_context)
+    for (const json::value& id : *context) {
+      if (!id.is_int64()) throw ApiError(400, "json: cannot unmarshal a context that is not an array of integers");
+      tokens.push_back(static_cast<int32_t>(std::clamp<int64_t>(id.get_int64(), -1, INT32_MAX)));
+    }
+  const std::vector<int32_t> prompt_tokens = engine.tokenize(rendered, !has_context, true);
+  tokens.insert(tokens.end(), prompt_tokens.begin(), prompt_tokens.end());
+
+  RecordWriter writer(exchange, request.is_streaming);
+  std::string text;
+  json::array all_logprobs;
+  const engine::TokenEvent last = run_completion(exchange, completion, request, tokens, [&](const std::string& piece, const json::array& logprobs) {
+    text += piece;
+    if (!writer.is_streaming()) {
+      all_logprobs.insert(all_logprobs.end(), logprobs.begin(), logprobs.end());
+      return;
+    }
+    json::object record = record_head(request);
+    record["response"] = piece;
+    record["done"] = false;
+    if (!logprobs.empty()) record["logprobs"] = logprobs;
+    writer.write(record);
+  });
+  json::object record = record_head(request);
+  record["response"] = writer.is_streaming() ? "" : text;
+  record["done"] = true;
+  record["done_reason"] = done_reason(last);
+  if (!is_raw) {
+    // The conversation so far, without the BOS token: what the client sends back next time.
+    json::array ids;
+    if (has_context)
+      for (const json::value& id : *context) ids.push_back(id);
+    for (int32_t id : engine.tokenize(rendered + text, false, true)) ids.push_back(id);
+    record["context"] = ids;
+  }
+  add_metrics(record, completion, last);
+  if (!all_logprobs.empty()) record["logprobs"] = all_logprobs;
+  writer.write(record);
+}
+
+}  // namespace olx::server

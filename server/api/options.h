@@ -1,0 +1,32 @@
+#pragma once
+// The `options` of a request over the model's parameters over the defaults: one table of names, types and places.
+// Used by generate and chat; what the values do is the engine's.
+
+#include <boost/json/object.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+#include "server/server.h"
+#include "server/store/model_store.h"
+
+namespace olx::server {
+
+struct RequestOptions {
+  engine::SamplingOptions sampling;
+  std::vector<std::string> stop;
+  int num_predict = -1;
+  int num_keep = 4;
+  // Changing one of these loads the model again.
+  int num_ctx = 0;     // 0: the server's default
+  int num_batch = 512;
+  int num_thread = 0;
+};
+
+// given may be nullptr. Unknown names are ignored; a value of a wrong type is ApiError 500 in Ollama's words.
+RequestOptions merge_options(const ServerOptions& server, const Parameters& model, const boost::json::object* given);
+
+// "keep_alive": seconds (may be fractional) or a Go duration; < 0 is for ever. nullopt: not given. ApiError 400.
+std::optional<int64_t> parse_keep_alive(const boost::json::value* value);
+
+}  // namespace olx::server

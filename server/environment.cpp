@@ -1,0 +1,112 @@
+// ServerOptions from OLLAMA_* variables, read as Ollama reads them: spaces and quotes trimmed, a bad value means the default.
+#include <cstdlib>
+#include <iostream>
+#include <optional>
+
+#include "server/json/duration.h"
+#include "server/server.h"
+
+namespace olx::server {
+namespace {
+
+std::string variable(const char* name) {
+  const char* set = std::getenv(name);
+  std::string text = set == nullptr ? "" : set;
+  for (const char* outer : {" \t\r\n", "\"'"}) {
+    text.erase(0, text.find_first_not_of(outer));
+    text.erase(text.find_last_not_of(outer) + 1);
+  }
+  return text;
+}
+
+int number(const char* name, int otherwise, int lowest, int highest) {
+  const std::string text = variable(name);
+  if (text.empty()) return otherwise;
+  const bool is_number = text.size() <= 9 && text.find_first_not_of("0123456789") == std::string::npos;
+  const int value = is_number ? std::stoi(text) : -1;
+  if (is_number && value == 0) return otherwise;  // 0 means "you choose"
+  if (is_number && value >= lowest && value <= highest) return value;
+  std::cerr << "warning: " << name << ": expected a number from " << lowest << " to " << highest << ", got '" << text << "'; using "
+            << otherwise << "\n";
+  return otherwise;
+}
+
+// Go's ParseBool; other text that is not empty counts as true.
+bool flag(const char* name) {
+  const std::string text = variable(name);
+  for (const char* no : {"", "0", "f", "F", "false", "FALSE", "False"})
+    if (text == no) return false;
+  return true;
+}
+
+// Seconds or a Go duration; negative is for ever.
+int64_t keep_alive(const char* name, int64_t otherwise) {
+  const std::string text = variable(name);
+  if (text.empty()) return otherwise;
+  char* end = nullptr;
+  const long long seconds = std::strtoll(text.c_str(), &end, 10);
+  if (*end == '\0') return seconds < 0 ? -1 : std::min<int64_t>(seconds, INT64_MAX / 1'000'000'000) * 1'000'000'000;
+  int64_t nanoseconds = 0;
+  if (!parse_go_duration(text, nanoseconds).empty()) return otherwise;
+  return nanoseconds < 0 ? -1 : nanoseconds;
+}
+
+}  // namespace
+
+HostAddress parse_host(std::string_view given) {
+  HostAddress address;
+  std::string text(given);
+  if (const size_t scheme_end = text.find("://"); scheme_end != std::string::npos) {
+    address.scheme = text.substr(0, scheme_end);
+    if (address.scheme == "http") address.port = 80;
+    if (address.scheme == "https") address.port = 443;
+    text.erase(0, scheme_end + 3);
+  }
+  if (const size_t slash = text.find('/'); slash != std::string::npos) {
+    address.path_prefix = text.substr(slash);
+    while (address.path_prefix.ends_with('/')) address.path_prefix.pop_back();
+    text.erase(slash);
+  }
+  // "[v6]:port", "[v6]", "host:port", "host", ":port"; more than one colon without brackets is a bare IPv6 address.
+  std::string port;
+  bool is_empty_host = false;
+  if (text.starts_with('[')) {
+    const size_t end = text.find(']');
+    if (end != std::string::npos && end + 1 < text.size() && text[end + 1] == ':') port = text.substr(end + 2);
+    text = text.substr(1, end == std::string::npos ? end : end - 1);
+  } else if (const size_t colon = text.find(':'); colon != std::string::npos && text.find(':', colon + 1) == std::string::npos) {
+    port = text.substr(colon + 1);
+    text.erase(colon);
+    is_empty_host = text.empty();
+  }
+  if (!text.empty()) address.host = text;
+  if (is_empty_host) address.host = "";
+  const bool is_number = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
+  if (is_number && std::stoi(port) <= 65'535) address.port = static_cast<uint16_t>(std::stoi(port));
+  return address;
+}
+
+HostAddress host_from_environment() { return parse_host(variable("OLLAMA_HOST")); }
+
+ServerOptions ServerOptions::from_environment() {
+  ServerOptions options;
+  const HostAddress address = host_from_environment();
+  options.host = address.host;
+  options.port = address.port;
+  options.models_dir = variable("OLLAMA_MODELS");
+  if (options.models_dir.empty()) {
+    const char* home = std::getenv("HOME");
+    options.models_dir = std::string(home == nullptr ? "/root" : home) + "/.ollama/models";
+  }
+  options.origins = variable("OLLAMA_ORIGINS");
+  options.keep_alive_ns = keep_alive("OLLAMA_KEEP_ALIVE", options.keep_alive_ns);
+  options.n_ctx = number("OLLAMA_CONTEXT_LENGTH", options.n_ctx, 4, 1 << 24);
+  options.n_parallel = number("OLLAMA_NUM_PARALLEL", options.n_parallel, 1, 256);
+  options.max_loaded_models = number("OLLAMA_MAX_LOADED_MODELS", options.max_loaded_models, 1, 1000);
+  options.max_queue = number("OLLAMA_MAX_QUEUE", options.max_queue, 1, 1'000'000);
+  if (const std::string type = variable("OLLAMA_KV_CACHE_TYPE"); !type.empty()) options.kv_cache_type = type;
+  options.prunes = !flag("OLLAMA_NOPRUNE");
+  return options;
+}
+
+}  // namespace olx::server
