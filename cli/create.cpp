@@ -60,71 +60,27 @@ std::string upload(const Client& client, const fs::path& path, ProgressLine& pro
   return digest;
 }
 
-// A PARAMETER's value as the API wants it; the name decides the type.
-json::value parameter_json(const std::string& name, const std::string& value) {
-  const server::ParameterType* type = server::find_parameter_type(name);
-  if (type == nullptr) throw CommandError("unknown parameter '" + name + "'");
-  switch (*type) {
-    case server::ParameterType::kInt:
-    case server::ParameterType::kFloat: {
-      boost::system::error_code failed;
-      const json::value number = json::parse(value, failed);
-      const bool is_whole = !failed && (number.is_int64() || number.is_uint64());
-      if (*type == server::ParameterType::kInt && !is_whole) throw CommandError("invalid int value [" + value + "]");
-      if (failed || !number.is_number()) throw CommandError("invalid float value [" + value + "]");
-      return number;
-    }
-    case server::ParameterType::kBool:
-      if (value == "true" || value == "1") return true;
-      if (value == "false" || value == "0") return false;
-      throw CommandError("invalid bool value [" + value + "]");
-    case server::ParameterType::kText:
-    case server::ParameterType::kDeprecated: return json::string(value);
-  }
-  return nullptr;
-}
-
 json::object create_request(const Client& client, const server::Modelfile& modelfile, const fs::path& folder, ProgressLine& progress) {
-  json::object request, files, adapters, parameters;
-  json::array messages, licenses;
-  for (const server::ModelfileCommand& command : modelfile) {
-    if (command.name == "from" || command.name == "model") {
-      const fs::path path = path_of(command.value, folder);
-      if (path.empty()) {
-        if (command.value.find(".gguf") != std::string::npos || command.value.starts_with("/") || command.value.starts_with("./"))
-          throw CommandError(command.value + ": no such file");
-        request["from"] = command.value;
-      } else {
-        for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(client, file, progress);
-      }
-    } else if (command.name == "adapter") {
-      const fs::path path = path_of(command.value, folder);
-      if (path.empty()) throw CommandError(command.value + ": no such file");
-      adapters[path.filename().string()] = upload(client, path, progress);
-    } else if (command.name == "parameter") {
-      const json::value value = parameter_json(command.argument, command.value);
-      const server::ParameterType* type = server::find_parameter_type(command.argument);
-      if (*type == server::ParameterType::kDeprecated) {
-        std::fprintf(stderr, "Warning: parameter '%s' is no longer used\n", command.argument.c_str());
-      } else if (command.argument == "stop") {
-        if (!parameters.contains("stop")) parameters["stop"] = json::array();
-        parameters["stop"].as_array().push_back(value);
-      } else {
-        parameters[command.argument] = value;
-      }
-    } else if (command.name == "message") {
-      messages.push_back(json::object{{"role", command.argument}, {"content", command.value}});
-    } else if (command.name == "license") {
-      licenses.push_back(json::string(command.value));
+  server::CreateFields fields = server::create_fields(modelfile);
+  for (const std::string& warning : fields.warnings) std::fprintf(stderr, "%s\n", warning.c_str());
+  json::object request = std::move(fields.body);
+  json::object files, adapters;
+  for (const std::string& from : fields.from) {
+    const fs::path path = path_of(from, folder);
+    if (path.empty()) {
+      if (from.ends_with(".gguf") || from.starts_with("/") || from.starts_with("./")) throw CommandError(from + ": no such file");
+      request["from"] = from;
     } else {
-      request[command.name] = command.value;  // system, template and the like
+      for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(client, file, progress);
     }
+  }
+  if (!fields.adapter.empty()) {
+    const fs::path path = path_of(fields.adapter, folder);
+    if (path.empty()) throw CommandError(fields.adapter + ": no such file");
+    adapters[path.filename().string()] = upload(client, path, progress);
   }
   if (!files.empty()) request["files"] = files;
   if (!adapters.empty()) request["adapters"] = adapters;
-  if (!parameters.empty()) request["parameters"] = parameters;
-  if (!messages.empty()) request["messages"] = messages;
-  if (!licenses.empty()) request["license"] = licenses;
   return request;
 }
 

@@ -58,6 +58,9 @@ void handle_create(App& app, Exchange& exchange) {
   }
   request.system = fields.text("system");
   request.licenses = one_or_many(fields, "license");
+  request.renderer = fields.text("renderer").value_or("");
+  request.parser = fields.text("parser").value_or("");
+  request.required_version = fields.text("requires").value_or("");
   if (const json::object* parameters = fields.object("parameters"))
     for (const auto& member : *parameters) request.parameters.emplace_back(std::string(member.key()), to_value(member.value()));
   if (const json::array* messages = fields.array("messages"))
