@@ -206,8 +206,10 @@ void Client::upload_blob(const std::string& digest, const std::string& file_path
     std::string chunk(1 << 20, '\0');
     uint64_t sent = 0;
     while (sent < size_bytes) {
-      const size_t n = file.read(chunk.data(), chunk.size(), failed);
-      if (failed || n == 0) throw std::runtime_error(file_path + ": it became shorter while it was read");
+      boost::system::error_code read_failed;  // read() does not clear what a write left behind
+      const size_t n = file.read(chunk.data(), chunk.size(), read_failed);
+      if (read_failed) throw std::runtime_error(file_path + ": " + read_failed.message());
+      if (n == 0) throw std::runtime_error(file_path + ": it became shorter while it was read");
       request.body().data = chunk.data();
       request.body().size = n;
       request.body().more = sent + n < size_bytes;

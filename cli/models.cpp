@@ -23,7 +23,8 @@ bool has_prefix_ignoring_case(std::string_view text, std::string_view prefix) {
 std::vector<json::object> matching_models(const Client& client, const std::string& path,
                                           const std::vector<std::string>& args) {
   std::vector<json::object> models;
-  for (const json::value& model : client.get(path).at("models").as_array())
+  const json::value answer = client.get(path);
+  for (const json::value& model : answer.at("models").as_array())
     if (args.empty() || has_prefix_ignoring_case(text_of(model.as_object(), "name"), args[0]))
       models.push_back(model.as_object());
   return models;

@@ -197,7 +197,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.vocab_size = impl->runner->config().vocab_size;
   info.weight_bytes = impl->runner->weight_bytes();
   info.kv_bytes = impl->runner->kv_bytes();
-  info.device = impl->runner->device_name();
+  info.device = options.device;
   info.has_chat_template = !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
   info.has_tools = impl->chat_template->uses_tools();
   info.has_thinking = impl->chat_template->uses_thinking();

@@ -42,7 +42,7 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   uint64_t weight_bytes = 0;       // resident
   uint64_t kv_bytes = 0;
-  std::string device;
+  std::string device;              // the backend it runs on: "cpu"
   bool has_chat_template = false;
   bool has_tools = false;          // the template uses tools
   bool has_thinking = false;
