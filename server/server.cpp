@@ -32,7 +32,7 @@ Server::~Server() = default;
 
 void Server::start() {
   const ServerOptions& options = impl_->options;
-  impl_->store.emplace(options.models_dir);
+  impl_->store.emplace(options.models_dir, options.prunes);
   if (options.prunes) impl_->store->prune();
   impl_->host.emplace(options.max_loaded_models, options.keep_alive_ns);
   impl_->app.emplace(App{options, *impl_->store, *impl_->host});

@@ -198,7 +198,7 @@ void ModelStore::create(const CreateRequest& request, const OnStatus& on_status)
     }
     creation.publish();
   }
-  if (replaced) store_.drop_unused(*replaced);
+  if (replaced && drops_replaced_) store_.drop_unused(*replaced);
   on_status("success");
 }
 

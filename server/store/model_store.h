@@ -75,7 +75,9 @@ struct CreateRequest {
 class ModelStore {
  public:
   // Makes the folders where they are missing. `folder` is OLLAMA_MODELS.
-  explicit ModelStore(std::filesystem::path folder) : store_(std::move(folder)) {}
+  // Without drops_replaced (OLLAMA_NOPRUNE) create() leaves the blobs of the model it replaces.
+  explicit ModelStore(std::filesystem::path folder, bool drops_replaced = true)
+      : store_(std::move(folder)), drops_replaced_(drops_replaced) {}
 
   // Newest first. A manifest or config that cannot be read is left out and named on standard error.
   std::vector<InstalledModel> list() const;
@@ -108,6 +110,7 @@ class ModelStore {
  private:
   InstalledModel describe(StoredModel stored) const;
   Store store_;
+  bool drops_replaced_;
 };
 
 }  // namespace olx::server

@@ -224,3 +224,16 @@ TEST_CASE("ModelStore_DescribesRealModels") {
     CHECK(model.size_bytes > bytes.size());
   }
 }
+
+TEST_CASE("ModelStore_LeavesReplacedBlobsWhenToldTo") {
+  olx::tests::TempDir temp;
+  for (const bool drops : {false, true}) {
+    ModelStore store(temp.path(), drops);
+    CreateRequest request = from_file("m", upload(store, tiny_gguf(temp, 1)));
+    request.system = "old";
+    create(store, request);
+    request.system = "new";
+    create(store, request);
+    CHECK(store.has_blob(sha256_of("old")) != drops);
+  }
+}
