@@ -77,7 +77,8 @@ class Device {
   // No allocation, lock or log between nodes. `cancel`, when given, is looked at between nodes; true: returns false.
   virtual bool execute(std::span<const BoundNode> nodes, const volatile bool* cancel = nullptr) = 0;
   virtual void sync() = 0;
-  // Runs fn(part, n_parts) on every thread of the device's pool (CPU: packing at load). Others run it once.
+  // Runs fn(part, n_parts) once for every part, as many as the pool has threads and at the same time (CPU: packing at
+  // load). Others run it once.
   virtual void parallel(void (*fn)(void* context, int part, int n_parts), void* context) = 0;
 };
 

@@ -1,14 +1,18 @@
-// The CPU device: memory on large pages, a team of threads, and plans run node by node with one wake-up.
+// The CPU device: memory on large pages, a team of threads, and plans run group by group with one wake-up.
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <numeric>
 #include <string>
+#include <utility>
 
+#include "gguf/check.h"
+#include "kernels/api/args.h"
 #include "kernels/backend_rows.h"
 #include "kernels/cpu/features.h"
 #include "kernels/cpu/thread_pool.h"
@@ -56,10 +60,104 @@ class MappedBuffer final : public Buffer {
   size_t mapped_bytes_ = 0;
 };
 
-// Where a member's share of n_units begins; shares are multiples of `multiple`, the last takes the rest.
-int64_t share_begin(int64_t n_units, int64_t multiple, int member, int n_members) {
-  const int64_t n_groups = (n_units + multiple - 1) / multiple;
-  return std::min(n_units, n_groups * member / n_members * multiple);
+// Chunks of a node: enough that a member which loses its CPU leaves the others something to do, and each worth more than
+// the claim (about 0.1 us). A multiply-add takes 0.02 to 0.1 ns.
+constexpr int64_t kMaxChunksPerMember = 4;
+constexpr int64_t kMultiplyAddsOfChunk = 1 << 20;
+constexpr int64_t kRowsOfChunk = 16;
+
+// Nodes [begin, end) that are divided alike: a chunk runs the same units of each, in order.
+struct Bundle {
+  size_t begin = 0;
+  size_t end = 0;
+  int64_t n_units = 0;
+  int64_t multiple = 1;  // chunks begin at multiples of it
+  int n_chunks = 0;
+  int first_chunk = 0;  // in the group
+};
+
+// One execute(): its nodes, cut into groups as the team reaches them.
+struct Execution {
+  // Bundles of a group; a longer group is cut in two, which is always allowed.
+  static constexpr size_t kMaxBundles = 16;
+
+  std::span<const BoundNode> nodes;
+  const volatile bool* cancel = nullptr;
+  int n_members = 1;
+  size_t next_node = 0;
+  bool is_cancelled = false;
+  std::array<Bundle, kMaxBundles> bundles;
+  size_t n_bundles = 0;
+
+  int next_group();
+  void run_chunk(int chunk) const;
+
+ private:
+  int add_bundle(size_t end, int first_chunk);
+};
+
+int64_t wanted_chunks(const BoundNode& node, int64_t n_units, int64_t n_members) {
+  const int64_t most = n_members * kMaxChunksPerMember;
+  switch (node.kernel->op) {
+    case Op::kMatmul: {
+      const auto& args = *static_cast<const MatmulArgs*>(node.args);
+      return std::clamp(n_units * args.w.n_cols * args.y.n_rows / kMultiplyAddsOfChunk, n_members, most);
+    }
+    case Op::kAttention: return most;  // its units are long, and later tokens of a prompt cost more
+    default: return std::clamp(n_units / kRowsOfChunk, n_members, most);
+  }
+}
+
+// The nodes from next_node to `end` as one bundle; returns the number of its chunks.
+int Execution::add_bundle(size_t end, int first_chunk) {
+  Bundle bundle{.begin = next_node, .end = end, .first_chunk = first_chunk};
+  int64_t n_wanted = 1;
+  for (const BoundNode& node : nodes.subspan(bundle.begin, end - bundle.begin)) {
+    const KernelRow& kernel = *node.kernel;
+    const int64_t n_units = n_work_units(kernel.op, node.args);
+    OLX_CHECK(bundle.n_units == 0 || bundle.n_units == n_units);  // kUnitByUnit
+    bundle.n_units = n_units;
+    n_wanted = std::max(n_wanted, wanted_chunks(node, n_units, n_members));
+    if (kernel.op == Op::kMatmul && kernel.layout != nullptr)
+      bundle.multiple = std::lcm(bundle.multiple, kernel.layout->row_multiple);
+  }
+  next_node = end;
+  const int64_t n_pieces = (bundle.n_units + bundle.multiple - 1) / bundle.multiple;
+  constexpr int64_t kMost = ThreadPool::kMaxChunks / kMaxBundles;
+  bundle.n_chunks = static_cast<int>(std::min({n_pieces, n_wanted, kMost}));
+  bundles[n_bundles++] = bundle;
+  return bundle.n_chunks;
+}
+
+// A group is the nodes up to the next kAfterAll one (NodeOrder). Returns the number of its chunks, 0 at the end.
+int Execution::next_group() {
+  while (next_node < nodes.size()) {
+    if (cancel != nullptr && *cancel) {
+      is_cancelled = true;
+      return 0;
+    }
+    size_t end = next_node + 1;        // of the group
+    size_t end_alike = next_node + 1;  // behind its last kUnitByUnit node: all up to there are divided alike
+    for (; end < nodes.size() && nodes[end].order != NodeOrder::kAfterAll; ++end)
+      if (nodes[end].order == NodeOrder::kUnitByUnit) end_alike = end + 1;
+    n_bundles = 0;
+    int n_chunks = add_bundle(end_alike, 0);
+    while (next_node < end && n_bundles < kMaxBundles) n_chunks += add_bundle(next_node + 1, n_chunks);
+    if (n_chunks > 0) return n_chunks;
+  }
+  return 0;
+}
+
+void Execution::run_chunk(int chunk) const {
+  size_t i = n_bundles - 1;
+  while (bundles[i].first_chunk > chunk) --i;
+  const Bundle& bundle = bundles[i];
+  const int64_t n_pieces = (bundle.n_units + bundle.multiple - 1) / bundle.multiple;
+  const int64_t index = chunk - bundle.first_chunk;
+  const int64_t from = n_pieces * index / bundle.n_chunks * bundle.multiple;
+  const int64_t to = std::min(bundle.n_units, n_pieces * (index + 1) / bundle.n_chunks * bundle.multiple);
+  for (const BoundNode& node : nodes.subspan(bundle.begin, bundle.end - bundle.begin))
+    node.kernel->run(node.args, {from, to});
 }
 
 class CpuDevice final : public Device {
@@ -81,60 +179,36 @@ class CpuDevice final : public Device {
   void parallel(void (*fn)(void* context, int part, int n_parts), void* context) override;
 
  private:
-  struct Run {
-    CpuDevice* device;
-    std::span<const BoundNode> nodes;
-    const volatile bool* cancel;
-    std::atomic<size_t> last_node = SIZE_MAX;  // the run ends after this node
-  };
-  void execute_share(Run& run, int member);
-
   DeviceInfo info_;
   ThreadPool pool_;
 };
 
 bool CpuDevice::execute(std::span<const BoundNode> nodes, const volatile bool* cancel) {
-  Run run{.device = this, .nodes = nodes, .cancel = cancel};
-  pool_.run([](void* context, int member) {
-    Run& run = *static_cast<Run*>(context);
-    run.device->execute_share(run, member);
-  }, &run);
-  return run.last_node == SIZE_MAX;
+  Execution execution{.nodes = nodes, .cancel = cancel, .n_members = pool_.n_threads()};
+  pool_.run({.next_group = [](void* context) { return static_cast<Execution*>(context)->next_group(); },
+             .run_chunk = [](void* context, int chunk) { static_cast<Execution*>(context)->run_chunk(chunk); },
+             .context = &execution});
+  return !execution.is_cancelled;
 }
 
-// Every member walks the same list and waits where a group of nodes ends (NodeOrder). A node too small to share is run
-// by one while the others wait for it.
-void CpuDevice::execute_share(Run& run, int member) {
-  const int n_members = pool_.n_threads();
-  for (size_t i = 0; i < run.nodes.size(); ++i) {
-    // Only member 0 looks at the flag, and names the node after which all stop: a member that is still behind the
-    // barrier of an earlier node then does not stop too soon.
-    if (member == 0 && run.cancel != nullptr && *run.cancel && run.last_node == SIZE_MAX) run.last_node = i;
-    const BoundNode& node = run.nodes[i];
-    const KernelRow& kernel = *node.kernel;
-    const int64_t n_units = n_work_units(kernel.op, node.args);
-    const int64_t multiple = kernel.op == Op::kMatmul && kernel.layout != nullptr ? kernel.layout->row_multiple : 1;
-    const int64_t from = share_begin(n_units, multiple, member, n_members);
-    const int64_t to = member + 1 == n_members ? n_units : share_begin(n_units, multiple, member + 1, n_members);
-    if (from < to) kernel.run(node.args, {from, to});
-    // Shares of nodes with as many units are the same, which is what kUnitByUnit asks for.
-    const bool ends_group = i + 1 == run.nodes.size() || run.nodes[i + 1].order == NodeOrder::kAfterAll;
-    if (!ends_group) continue;
-    pool_.barrier();
-    if (i >= run.last_node.load(std::memory_order_relaxed)) return;
-  }
-}
-
+// One group with a chunk per thread. Parts that wait for each other are all begun: a thread that waits inside its part
+// claims no second one.
 void CpuDevice::parallel(void (*fn)(void* context, int part, int n_parts), void* context) {
   struct Call {
     void (*fn)(void*, int, int);
     void* context;
     int n_parts;
+    bool is_begun = false;
   } call{fn, context, pool_.n_threads()};
-  pool_.run([](void* data, int member) {
-    const Call& call = *static_cast<Call*>(data);
-    call.fn(call.context, member, call.n_parts);
-  }, &call);
+  pool_.run({.next_group = [](void* data) {
+               Call& call = *static_cast<Call*>(data);
+               return std::exchange(call.is_begun, true) ? 0 : call.n_parts;
+             },
+             .run_chunk = [](void* data, int part) {
+               const Call& call = *static_cast<Call*>(data);
+               call.fn(call.context, part, call.n_parts);
+             },
+             .context = &call});
 }
 
 }  // namespace

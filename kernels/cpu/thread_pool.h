@@ -1,6 +1,7 @@
 #pragma once
-// ThreadPool: a fixed team that runs one function together, with a barrier its members may use in between.
-// The caller is member 0. One run() at a time. Used by the CPU device.
+// ThreadPool: a fixed team that works off groups of chunks. Whoever is running claims the next chunk; a group is over
+// when its chunks are done, not when every member has come by, so a member that has lost its CPU holds nobody up unless
+// it lost it inside a chunk. The caller is member 0. One run() at a time. Used by the CPU device.
 
 #include <atomic>
 #include <cstdint>
@@ -11,29 +12,37 @@ namespace olx::kernels::cpu {
 
 class ThreadPool {
  public:
+  static constexpr int kMaxChunks = 65'535;  // of a group
+
+  struct Work {
+    // Makes the next group current and returns its number of chunks; 0 ends the run. Called by one member at a time,
+    // after every chunk of the group before is done and visible to it.
+    int (*next_group)(void* context) = nullptr;
+    // Does chunk `chunk` of the current group. Any member, in any order, at the same time as the group's others.
+    void (*run_chunk)(void* context, int chunk) = nullptr;
+    void* context = nullptr;
+  };
+
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int n_threads() const { return n_threads_; }
-  // Calls fn(context, member) on every member and returns when all have returned. No allocation.
-  void run(void (*fn)(void* context, int member), void* context);
-  // For use inside run(), by every member: nobody passes before all have arrived.
-  void barrier();
+  // Returns when next_group has returned 0. No allocation and no lock; sleeping members are woken once. Nothing of
+  // `work` is touched afterwards: members that come late find no chunk to claim.
+  void run(const Work& work);
 
  private:
-  void work(int member);
+  void take_part(int member);
+  void open_next_group();
 
   const int n_threads_;
-  void (*fn_)(void*, int) = nullptr;
-  void* context_ = nullptr;
-  alignas(64) std::atomic<uint32_t> generation_{0};  // counts run()s; a member sleeps until it moves
-  alignas(64) std::atomic<int> n_running_{0};
-  alignas(64) std::atomic<int> n_arrived_{0};
-  alignas(64) std::atomic<uint32_t> barrier_phase_{0};
-  bool is_stopping_ = false;  // written before generation_ moves
-  std::vector<std::jthread> threads_;
+  Work work_;  // read only by who holds a chunk, and written only while no chunk is open
+  // The current group as one word: its number in the life of the pool, how many chunks it has, how many are claimed.
+  alignas(64) std::atomic<uint64_t> group_{0};
+  alignas(64) std::atomic<int> n_done_{0};  // chunks of the current group
+  alignas(64) std::vector<std::jthread> threads_;
 };
 
 }  // namespace olx::kernels::cpu
