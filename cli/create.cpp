@@ -93,6 +93,7 @@ int command_create(const std::vector<std::string>& words) {
   line.value("-q,--quantize", quantize, "Quantize model to this level (e.g. q4_K_M)");
   line.arguments(1, 1);
   if (!line.parse(words)) return 0;
+  if (!server::ModelName::parse(line.args()[0])) throw CommandError("invalid model name: " + line.args()[0]);
   fs::path path = file.value_or("Modelfile");
   std::error_code ignored;
   if (!file && !fs::exists(path, ignored)) {

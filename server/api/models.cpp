@@ -21,7 +21,8 @@ Digest digest_of_path(const Exchange& exchange) {
 
 void handle_tags(App& app, Exchange& exchange) {
   json::array models;
-  for (const InstalledModel& model : app.store.list()) {
+  for (InstalledModel& model : app.store.list()) {
+    model.details.parent_model.clear();  // only show names it
     models.push_back(json::object{{"name", model.name.shortest()},
                                   {"model", model.name.shortest()},
                                   {"modified_at", local_time(from_unix_ns(model.modified_ns))},

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""The program as a user runs it: every command, on a real model, with a store of its own.
+
+usage: end_to_end.py OLLAMAX SOURCE_DIR     exit 77: something it needs is missing (said on standard output)
+"""
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+OLLAMAX = sys.argv[1]
+SOURCE = pathlib.Path(sys.argv[2])
+SHARED = pathlib.Path(os.environ.get("OLLAMAX_SHARED", SOURCE.parent / "shared"))
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+MODELS = pathlib.Path(os.environ.get("OLLAMAX_TEST_MODELS", CACHE / "ollamax/models"))
+SMOLLM2 = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
+ESCAPE = "\x1b"
+
+
+class Program(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        root = pathlib.Path(cls.folder.name)
+        cls.env = dict(os.environ, HOME=str(root), OLLAMA_MODELS=str(root / "models"), OLLAMA_HOST="127.0.0.1:1", TERM="xterm")
+        (root / "Modelfile").write_text(f"FROM {SMOLLM2}\nPARAMETER temperature 0\nPARAMETER num_predict 24\nSYSTEM You are terse.\n")
+        cls.modelfile = root / "Modelfile"
+        made = cls.run_program("create", "tiny", "-f", str(cls.modelfile))
+        assert made.returncode == 0, made.stderr
+        cls.create_output = made
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    @classmethod
+    def run_program(cls, *words, stdin="", env=None):
+        return subprocess.run([OLLAMAX, *words], input=stdin, capture_output=True, text=True, env=env or cls.env, timeout=300)
+
+    def check_fails(self, *words, says):
+        done = self.run_program(*words)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertTrue(done.stderr.startswith("Error: "), done.stderr)
+        self.assertIn(says, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_create_shows_progress_without_escape_codes(self):
+        self.assertIn("success", self.create_output.stderr)
+        self.assertNotIn(ESCAPE, self.create_output.stderr + self.create_output.stdout)
+
+    def test_list_show_cp_rm(self):
+        lines = self.run_program("list").stdout.splitlines()
+        self.assertRegex(lines[0], r"^NAME +ID +SIZE +MODIFIED")
+        self.assertTrue(any(re.match(r"tiny:latest +[0-9a-f]{12} +98 MB ", line) for line in lines), lines)
+        shown = self.run_program("show", "tiny").stdout
+        for part in ("architecture        llama", "parameters          134.52M", "quantization        Q4_1", "You are terse."):
+            self.assertIn(part, shown)
+        self.assertIn('SYSTEM', self.run_program("show", "tiny", "--modelfile").stdout)
+        self.assertEqual(self.run_program("cp", "tiny", "copy").stdout, "copied 'tiny' to 'copy'\n")
+        self.assertEqual(self.run_program("rm", "copy").stdout, "deleted 'copy'\n")
+        self.assertNotIn("copy", self.run_program("list").stdout)
+
+    def test_run_answers_a_prompt_and_a_pipe(self):
+        answer = self.run_program("run", "tiny", "What is the capital of France?")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertIn("Paris", answer.stdout)
+        self.assertNotIn(ESCAPE, answer.stdout + answer.stderr)
+        piped = self.run_program("run", "tiny", stdin="What is the capital of France?\n")
+        self.assertIn("Paris", piped.stdout)
+        verbose = self.run_program("run", "tiny", "--verbose", "Hi")
+        self.assertRegex(verbose.stderr, r"eval rate: +[0-9.]+ tokens/s")
+
+    def test_errors_are_one_line_and_exit_code_1(self):
+        self.check_fails("run", "absent", "hi", says="not found")
+        self.check_fails("show", "absent", says="not found")
+        self.check_fails("rm", "absent", says="not found")
+        self.check_fails("ps", says="could not connect")
+        self.check_fails("frobnicate", says="unknown command")
+        self.check_fails("run", "--frobnicate", "m", says="unknown flag")
+        self.check_fails("create", "../evil", "-f", str(self.modelfile), says="invalid model name")
+        self.check_fails("inspect", "gguf", "/dev/null", says="")
+        bad = pathlib.Path(self.folder.name) / "bad.gguf"
+        bad.write_bytes(b"GGUF" + b"\xff" * 100)
+        self.check_fails("inspect", "gguf", str(bad), says="version")
+        modelfile = pathlib.Path(self.folder.name) / "Bad"
+        modelfile.write_text(f"FROM {bad}\n")
+        self.check_fails("create", "bad", "-f", str(modelfile), says="")
+        self.assertNotIn("bad", self.run_program("list").stdout)
+
+    def test_inspect_tokens_and_template_and_logits(self):
+        tokens = self.run_program("inspect", "tokens", str(SMOLLM2), "-0", stdin="Hello\0\0Why is the sky blue?")
+        lists = [json.loads(line) for line in tokens.stdout.splitlines()]
+        self.assertEqual(len(lists), 3)
+        self.assertEqual(lists[1], [])
+        template = pathlib.Path(self.folder.name) / "t.jinja"
+        template.write_text("{% for m in messages %}[{{ m.role }}]{% endfor %}")
+        self.assertEqual(self.run_program("inspect", "template", str(template), stdin='{"messages":[{"role":"a"},{"role":"b"}]}').stdout, "[a][b]")
+        logits = self.run_program("inspect", "logits", "tiny", "--top", "3", stdin=json.dumps(lists[2]))
+        positions = [json.loads(line) for line in logits.stdout.splitlines()]
+        self.assertEqual(len(positions), len(lists[2]))
+        self.assertTrue(all(len(position["top"]) == 3 for position in positions))
+        metadata = json.loads(self.run_program("inspect", "gguf", str(SMOLLM2), "--json").stdout)
+        self.assertEqual(metadata["metadata"]["general.architecture"], "llama")
+
+    def test_killed_create_leaves_the_store_as_it_was(self):
+        before = self.run_program("list").stdout.splitlines()[1:]
+        for delay_ms in (5, 20, 40, 80, 120):
+            process = subprocess.Popen([OLLAMAX, "create", "killed", "-f", str(self.modelfile)], env=self.env,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(delay_ms / 1000)
+            process.kill()
+            process.wait()
+            names = [line.split()[0] for line in self.run_program("list").stdout.splitlines()[1:]]
+            self.assertIn("tiny:latest", names)
+            self.assertLessEqual(set(names) - {line.split()[0] for line in before}, {"killed:latest"})
+        self.assertIn("Paris", self.run_program("run", "tiny", "What is the capital of France?").stdout)
+
+    def test_serve_streams_stops_on_sigterm_and_serves_other_commands(self):
+        env = dict(self.env, OLLAMA_HOST="127.0.0.1:0")
+        port = free_port()
+        env["OLLAMA_HOST"] = f"127.0.0.1:{port}"
+        server = subprocess.Popen([OLLAMAX, "serve"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            wait_until_up(port)
+            body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "What is the capital of France?"}]})
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/chat", body.encode()) as answer:
+                self.assertEqual(answer.headers["Content-Type"], "application/x-ndjson")
+                records = [json.loads(line) for line in answer]
+            self.assertIn("Paris", "".join(record["message"]["content"] for record in records))
+            self.assertTrue(records[-1]["done"])
+            self.assertEqual(records[-1]["done_reason"] in ("stop", "length"), True)
+            self.assertGreater(records[-1]["eval_count"], 0)
+            self.assertIn("tiny:latest", self.run_program("ps", env=env).stdout)
+            self.assertEqual(self.run_program("stop", "tiny", env=env).returncode, 0)
+            self.assertNotIn("tiny:latest", self.run_program("ps", env=env).stdout)
+            self.assertIn("Error: ", self.run_program("serve", env=env).stderr)  # the port is taken
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(timeout=30), 0)
+
+    def test_chat_on_a_terminal(self):
+        chat = Terminal([OLLAMAX, "run", "tiny"], self.env)
+        chat.expect(">>> ")
+        chat.send("What is the capital of France?\r")
+        self.assertIn("Paris", chat.expect("\n>>> "))
+        chat.send('/set system """Answer in\r')
+        chat.expect("... ")
+        chat.send('one word."""\r')
+        chat.expect("Set system message.")
+        chat.send("/set parameter num_predict 400\r")
+        chat.expect("Set parameter 'num_predict' to '400'")
+        chat.send("Write a long story about a dragon\r")
+        chat.expect(" ")
+        time.sleep(0.5)
+        chat.send("\x03")  # ends the answer, not the program
+        chat.expect(">>> ")
+        chat.send("/nope\r")
+        chat.expect("Unknown command '/nope'. Type /? for help")
+        chat.send("\x03")
+        chat.expect("Use Ctrl + d or /bye to exit.")
+        chat.send("/bye\r")
+        self.assertEqual(chat.wait(), 0)
+
+
+class Terminal:
+    """A program on a pseudo terminal; expect() waits for a text and returns what came up to it."""
+
+    def __init__(self, words, env):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(words[0], words, env)
+        self.pending = ""
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def expect(self, text, timeout_s=120):
+        end = time.monotonic() + timeout_s
+        while text not in self.pending:
+            if time.monotonic() > end:
+                raise AssertionError(f"no {text!r} in {self.pending!r}")
+            if select.select([self.fd], [], [], 0.2)[0]:
+                self.pending += os.read(self.fd, 65536).decode("utf-8", "replace")
+        seen, self.pending = self.pending.split(text, 1)
+        return seen
+
+    def wait(self):
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def free_port():
+    import socket
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_up(port):
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/")
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("the server does not answer")
+
+
+if __name__ == "__main__":
+    if not SMOLLM2.exists():
+        print(f"SKIPPED: {SMOLLM2} is missing (tools/fetch_model smollm2)")
+        sys.exit(77)
+    unittest.main(argv=sys.argv[:1], verbosity=2)
