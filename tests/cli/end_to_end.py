@@ -93,7 +93,9 @@ class Program(unittest.TestCase):
         self.check_fails("inspect", "gguf", str(bad), says="version")
         modelfile = pathlib.Path(self.folder.name) / "Bad"
         modelfile.write_text(f"FROM {bad}\n")
-        self.check_fails("create", "bad", "-f", str(modelfile), says="")
+        refused = self.run_program("create", "bad", "-f", str(modelfile))
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("\nError: bad.gguf @ 0x4: expected GGUF version", refused.stderr)
         self.assertNotIn("bad", self.run_program("list").stdout)
 
     def test_inspect_tokens_and_template_and_logits(self):
