@@ -62,16 +62,49 @@ std::vector<engine::ChatMessage> conversation(const Completion& completion, std:
   return all;
 }
 
+// The messages from `first` on, and the system messages before it.
+engine::ChatRequest without_oldest(const engine::ChatRequest& chat, size_t first) {
+  engine::ChatRequest shorter = chat;
+  shorter.messages.clear();
+  for (size_t i = 0; i < chat.messages.size(); ++i)
+    if (i >= first || chat.messages[i].role == "system") shorter.messages.push_back(chat.messages[i]);
+  return shorter;
+}
+
 // Renders, leaving out the oldest messages (but never a system message nor the last one) until the prompt fits.
-std::vector<int32_t> fitting_prompt(const engine::Engine& engine, engine::ChatRequest chat, bool may_truncate, std::string& rendered) {
-  while (true) {
-    rendered = engine.render_chat(chat);
-    std::vector<int32_t> tokens = engine.tokenize(rendered, true, true);
-    if (!may_truncate || static_cast<int64_t>(tokens.size()) < engine.info().n_ctx) return tokens;
-    const auto oldest = std::find_if(chat.messages.begin(), chat.messages.end(), [](const auto& message) { return message.role != "system"; });
-    if (oldest == chat.messages.end() || oldest + 1 == chat.messages.end()) return tokens;
-    chat.messages.erase(oldest);
+std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::ChatRequest& chat, bool may_truncate,
+                                    std::string& rendered) {
+  rendered = engine.render_chat(chat);
+  std::vector<int32_t> tokens = engine.tokenize(rendered, true, true);
+  const auto fits = [&](size_t n_tokens) { return static_cast<int64_t>(n_tokens) <= engine.info().n_ctx; };
+  if (!may_truncate || fits(tokens.size()) || chat.messages.size() < 2) return tokens;
+  // By bisection: a long conversation must not be rendered once for each of its messages. Some templates refuse to begin
+  // with certain roles; then the conversation begins with what the user says next.
+  const size_t last = chat.messages.size() - 1;
+  for (size_t low = 1, high = last; low <= high;) {
+    const size_t middle = low + (high - low) / 2;
+    size_t first = middle;
+    std::string text;
+    for (bool is_rendered = false; !is_rendered;) {
+      try {
+        text = engine.render_chat(without_oldest(chat, first));
+        is_rendered = true;
+      } catch (const engine::EngineError&) {
+        if (first == last) throw;
+        do ++first;
+        while (first < last && chat.messages[first].role != "user");
+      }
+    }
+    std::vector<int32_t> found = engine.tokenize(text, true, true);
+    const bool is_short = fits(found.size());
+    if (is_short || first == last) {
+      rendered = std::move(text);
+      tokens = std::move(found);
+    }
+    if (is_short) high = middle - 1;
+    else low = first + 1;
   }
+  return tokens;
 }
 
 }  // namespace
@@ -107,11 +140,11 @@ void handle_chat(App& app, Exchange& exchange) {
   engine::ChatRequest chat;
   chat.messages = conversation(completion, std::move(messages));
   if (tools != nullptr && !tools->empty()) chat.tools = to_value(*tools);
-  chat.think = request.think;
+  chat.think = completion.thinks(request);
   chat.think_level = request.think_level;
   chat.template_text = completion.contents.template_text.value_or("");
   std::string rendered;
-  std::vector<int32_t> tokens = fitting_prompt(engine, std::move(chat), request.may_truncate, rendered);
+  std::vector<int32_t> tokens = fitting_prompt(engine, chat, request.may_truncate, rendered);
   if (request.is_render_only) {
     json::object record = record_head(request, "");
     record["done"] = false;

@@ -1,5 +1,7 @@
 #include "server/api/completion.h"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
@@ -63,6 +65,28 @@ void refuse_format(const Fields& fields) {
   throw ApiError(400, "constrained output (\"format\") is not supported yet");
 }
 
+// Names are read as Ollama reads them: blanks at the ends and ":local" go.
+std::string model_text(std::string text) {
+  const size_t first = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  text = text.substr(first, text.find_last_not_of(" \t\r\n") + 1 - first);
+  constexpr std::string_view kLocal = ":local";
+  if (text.size() > kLocal.size() && ::strcasecmp(text.c_str() + text.size() - kLocal.size(), kLocal.data()) == 0)
+    text.resize(text.size() - kLocal.size());
+  return text;
+}
+
+engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest generate) {
+  const bool may_shift = generate.may_shift;
+  try {
+    return engine.submit(std::move(generate));
+  } catch (const engine::EngineError& error) {
+    if (error.code() != engine::ErrorCode::kContextTooLong || may_shift) throw;
+    throw ApiError(400,
+                   "the prompt is longer than the context length currently available to the model; shorten the prompt, "
+                   "adjust the context length in settings, or use a model with a longer context length");
+  }
+}
+
 }  // namespace
 
 int64_t steady_ns() {
@@ -71,7 +95,7 @@ int64_t steady_ns() {
 
 CompletionRequest read_completion(const Fields& fields) {
   CompletionRequest request;
-  request.model = fields.text("model").value_or("");
+  request.model = model_text(fields.text("model").value_or(""));
   request.is_streaming = fields.boolean("stream").value_or(true);
   request.keep_alive_ns = parse_keep_alive(fields.find("keep_alive"));
   read_think(fields, request);
@@ -96,6 +120,10 @@ InstalledModel find_model(const App& app, const CompletionRequest& request) {
 
 bool Completion::can(std::string_view capability) const {
   return std::find(capabilities.begin(), capabilities.end(), capability) != capabilities.end();
+}
+
+std::optional<bool> Completion::thinks(const CompletionRequest& request) const {
+  return request.think || !can("thinking") ? request.think : std::optional<bool>(true);
 }
 
 Completion start_completion(App& app, Exchange& exchange, const CompletionRequest& request) {
@@ -133,14 +161,14 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
   generate.stop = completion.options.stop;
   generate.n_predict = completion.options.num_predict;
   generate.n_keep = completion.options.num_keep;
-  generate.may_truncate = request.may_truncate;
+  generate.may_truncate = request.may_truncate && request.may_shift;
   generate.may_shift = request.may_shift;
   generate.n_logprobs = request.n_logprobs;
   // Declared before the stream: its callback may still run until the stream is gone.
   std::mutex mutex;
   std::condition_variable has_event;
   int64_t n_ready = 0;
-  engine::TokenStream stream = completion.lease.engine().submit(std::move(generate));
+  engine::TokenStream stream = submit(completion.lease.engine(), std::move(generate));
   stream.on_ready([&] {
     {
       const std::lock_guard lock(mutex);
@@ -149,9 +177,9 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
     has_event.notify_one();
   });
   while (true) {
+    if (exchange.is_gone()) throw ApiError(499, "request canceled");
     std::optional<engine::TokenEvent> event = stream.poll();
     if (!event) {
-      if (exchange.is_gone()) throw ApiError(499, "request canceled");
       std::unique_lock lock(mutex);
       has_event.wait_for(lock, kLookAtClient, [&] { return n_ready > 0; });
       n_ready = 0;

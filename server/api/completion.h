@@ -44,6 +44,8 @@ struct Completion {
   int64_t started_ns = 0;
 
   bool can(std::string_view capability) const;
+  // As the request says; a model that can think does so unless told otherwise.
+  std::optional<bool> thinks(const CompletionRequest& request) const;
 };
 // Loads where it must; the client may leave meanwhile.
 Completion start_completion(App& app, Exchange& exchange, const CompletionRequest& request);

@@ -1,6 +1,7 @@
 // POST /api/generate: a completion of one prompt.
 #include <boost/json.hpp>
 
+#include "engine/insert_prompt.h"
 #include "server/api/completion.h"
 
 namespace olx::server {
@@ -22,11 +23,12 @@ void reply_without_prompt(Exchange& exchange, const CompletionRequest& request, 
 engine::ChatRequest chat_of(const Fields& fields, const Completion& completion, const CompletionRequest& request,
                             const std::string& prompt, bool has_context) {
   engine::ChatRequest chat;
-  chat.think = request.think;
+  chat.think = completion.thinks(request);
   chat.think_level = request.think_level;
   chat.template_text = fields.text("template").value_or("");
   if (chat.template_text.empty()) chat.template_text = completion.contents.template_text.value_or("");
-  const std::string system = fields.text("system").value_or(completion.contents.system);
+  std::string system = fields.text("system").value_or("");
+  if (system.empty()) system = completion.contents.system;
   if (!system.empty()) chat.messages.push_back({.role = "system", .content = system});
   if (!has_context)
     for (const engine::Value& stored : completion.contents.messages) {
@@ -65,13 +67,20 @@ void handle_generate(App& app, Exchange& exchange) {
   if (request.think.value_or(false) && !completion.can("thinking"))
     throw ApiError(400, "\"" + request.model + "\" does not support thinking");
   if (images != nullptr && !images->empty()) throw ApiError(400, completion.installed.name.full() + " does not support vision");
-  if (!fields.text("suffix").value_or("").empty()) throw ApiError(400, completion.installed.name.full() + " does not support insert");
+  const std::string suffix = fields.text("suffix").value_or("");
+  if (!suffix.empty() && !completion.can("insert"))
+    throw ApiError(400, completion.installed.name.full() + " does not support insert");
   if (prompt.empty()) return reply_without_prompt(exchange, request, "load");
 
   engine::Engine& engine = completion.lease.engine();
   const bool has_template = !fields.text("template").value_or("").empty() || completion.contents.template_text || engine.info().has_chat_template;
   const bool has_context = context != nullptr && !context->empty();
-  const std::string rendered = is_raw || !has_template ? prompt : engine.render_chat(chat_of(fields, completion, request, prompt, has_context));
+  std::string rendered = prompt;
+  if (!is_raw && has_template) {
+    const engine::ChatRequest chat = chat_of(fields, completion, request, prompt, has_context);
+    const bool is_insert = !suffix.empty() && !chat.template_text.empty();
+    rendered = is_insert ? engine::render_insert_prompt(chat.template_text, prompt, suffix) : engine.render_chat(chat);
+  }
   if (request.is_render_only) {
     json::object record = record_head(request);
     record["response"] = "";

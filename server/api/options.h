@@ -15,6 +15,7 @@ namespace olx::server {
 struct RequestOptions {
   engine::SamplingOptions sampling;
   std::vector<std::string> stop;
+  RequestOptions() { sampling.repeat_penalty = 1.0f; }  // Ollama's default; older releases had 1.1
   int num_predict = -1;
   int num_keep = 4;
   // Changing one of these loads the model again.

@@ -1,0 +1,79 @@
+// The resources of the store over a real socket: create, tags, show, copy, delete, blobs; and what is not there yet.
+#include "tests/server/api/server_fixture.h"
+#include "tests/support/catch.h"
+
+using namespace olx::tests;
+namespace json = boost::json;
+
+TEST_CASE("Api_SaysWhatItIs") {
+  ServerFixture fixture;
+  CHECK(fixture.get("/").body == "Ollama is running");
+  CHECK(http(fixture.port(), "HEAD", "/").status == 200);
+  CHECK(keys_of(object_in(fixture.get("/api/version"))) == "version");
+  CHECK(fixture.get("/api/tags").body == R"({"models":[]})");
+  CHECK(fixture.get("/api/ps").body == R"({"models":[]})");
+  CHECK(fixture.get("/nothing").status == 404);
+  CHECK(fixture.get("/api/chat").status == 405);
+  CHECK(fixture.post("/api/pull", "{}").status == 501);
+  CHECK(fixture.post("/v1/chat/completions", "{}").status == 501);
+}
+
+TEST_CASE("Api_CreatesListsShowsCopiesAndDeletes") {
+  ServerFixture fixture;
+  const HttpAnswer made = fixture.create_tiny("M", R"(,"system":"sys <&>","parameters":{"temperature":0.5,"stop":["a","b"]},"template":"{{ .Prompt }}","license":"free")");
+  REQUIRE(made.status == 200);
+  CHECK(lines_in(made).back().at("status") == "success");
+
+  const json::object tags = object_in(fixture.get("/api/tags"));
+  REQUIRE(tags.at("models").as_array().size() == 1);
+  const json::object& listed = tags.at("models").at(0).as_object();
+  CHECK(keys_of(listed).starts_with("name model modified_at size digest details"));
+  CHECK(listed.at("name") == "M:latest");
+  CHECK(listed.at("digest").as_string().size() == 64);
+  CHECK(keys_of(listed.at("details").as_object()).starts_with("parent_model format family families parameter_size quantization_level"));
+
+  const HttpAnswer shown = fixture.post("/api/show", R"({"name":"m"})");
+  REQUIRE(shown.status == 200);
+  CHECK(shown.body.find("sys \\u003c\\u0026\\u003e") != std::string::npos);
+  const json::object show = object_in(shown);
+  CHECK(show.at("template") == "{{ .Prompt }}");
+  CHECK(show.at("license") == "free");
+  CHECK(show.at("model_info").at("general.architecture") == "llama");
+  CHECK(show.at("model_info").at("tokenizer.ggml.tokens").is_null());
+  CHECK(show.at("capabilities") == json::value(json::array{"completion"}));
+  CHECK(std::string(show.at("parameters").as_string()).find("stop                           \"a\"") != std::string::npos);
+  CHECK(object_in(fixture.post("/api/show", R"({"model":"m","verbose":true})")).at("model_info").at("tokenizer.ggml.tokens").as_array().size() == 97);
+
+  CHECK(fixture.post("/api/copy", R"({"source":"m","destination":"n:v2"})").status == 200);
+  CHECK(object_in(fixture.get("/api/tags")).at("models").as_array().size() == 2);
+  CHECK(http(fixture.port(), "DELETE", "/api/delete", R"({"model":"m"})").status == 200);
+  CHECK(fixture.post("/api/show", R"({"model":"m"})").body == R"({"error":"model 'm:latest' not found"})");
+  CHECK(http(fixture.port(), "DELETE", "/api/delete", R"({"model":"m"})").body == R"({"error":"model 'm' not found"})");
+  CHECK(fixture.post("/api/show", R"({"model":"n:v2"})").status == 200);
+}
+
+TEST_CASE("Api_CreateRefusesInOllamasWords") {
+  ServerFixture fixture;
+  const auto error = [&](const char* body) {
+    const HttpAnswer answer = fixture.post("/api/create", body);
+    CHECK(answer.status >= 400);
+    return std::string(object_in(answer).at("error").as_string());
+  };
+  CHECK(error("{}") == "invalid model name");
+  CHECK(error(R"({"model":"m"})") == "neither 'from' or 'files' was specified");
+  CHECK(error(R"({"model":"m","files":{"../x":"sha256:0"}})") == "file path must be relative");
+  CHECK(error(R"({"model":"m","files":{"x.gguf":""}})") == "invalid digest format");
+  CHECK(error(R"({"model":"m","from":"x","template":"{{ .Prompt"})").size() > 5);
+}
+
+TEST_CASE("Api_KeepsBlobsThatAreWhatTheySay") {
+  ServerFixture fixture;
+  const std::string path = "/api/blobs/" + olx::server::sha256_of("hello").text();
+  CHECK(http(fixture.port(), "HEAD", path).status == 404);
+  CHECK(fixture.post(path, "hullo").status == 400);
+  CHECK(http(fixture.port(), "HEAD", path).status == 404);
+  CHECK(fixture.post(path, "hello").status == 201);
+  CHECK(fixture.post(path, "hello").status == 200);
+  CHECK(http(fixture.port(), "HEAD", path).status == 200);
+  CHECK(fixture.post("/api/blobs/sha256:..%2f", "x").status == 400);
+}
