@@ -1,6 +1,7 @@
 #include "engine/inspect.h"
 
 #include <boost/json.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <iomanip>
 #include <istream>
@@ -10,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/metadata.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/jinja/jinja.h"
 #include "engine/text/tokenizer.h"
 #include "gguf/reader.h"
 
@@ -160,7 +162,17 @@ void inspect_template(const std::string& path, std::istream& in, std::ostream& o
   const json::value variables = parse_json(read_all(in, kMaxInputBytes, "variables"), "variables");
   if (!variables.is_object()) throw EngineError(ErrorCode::kInvalidRequest, "variables: expected a JSON object");
   const Value value = to_value(variables);
-  out << (is_jinja ? render_jinja(source, value) : render_go_template(source, value));
+  if (!is_jinja) {
+    out << render_go_template(source, value);
+    return;
+  }
+  // A template that prints the date is repeatable with SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs).
+  jinja::RenderClock clock;
+  if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH"); epoch != nullptr && *epoch != '\0') {
+    clock.unix_seconds = std::strtoll(epoch, nullptr, 10);
+    clock.is_utc = true;
+  }
+  out << jinja::JinjaTemplate(source).render(value, {}, clock);
 }
 
 void inspect_logits(const std::string& path, const std::string& device, int n_top, std::istream& in, std::ostream& out) {

@@ -15,6 +15,7 @@ void inspect_gguf(const std::string& path, bool as_json, std::ostream& out);
 void inspect_tokens(const std::string& path, bool with_special, bool is_nul_separated, std::istream& in, std::ostream& out);
 
 // Renders a .jinja or .gotmpl file over the JSON object of variables in `in`; nothing but the rendering goes to out.
+// The clock of strftime_now is the present, or SOURCE_DATE_EPOCH (UTC).
 void inspect_template(const std::string& path, std::istream& in, std::ostream& out);
 
 // A JSON array of token ids in `in`; for each position a line {"logsumexp":x,"top":[[id,log_probability],...]}.
