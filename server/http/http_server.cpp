@@ -442,7 +442,9 @@ HttpServer::HttpServer(HttpOptions options, FindRoute find_route) : impl_(std::m
     impl.acceptor.bind(endpoint);
     impl.acceptor.listen();
   } catch (const boost::system::system_error& error) {
-    throw std::runtime_error(fmt::format("listen tcp {}:{}: {}", host, port, error.code().message()));
+    const bool is_taken = error.code() == asio::error::address_in_use;
+    throw std::runtime_error(fmt::format("listen tcp {}:{}: {}", host, port,
+                                         is_taken ? "bind: address already in use" : error.code().message()));
   }
   asio::co_spawn(impl.io, impl.accept_all(), asio::detached);
   impl.thread = std::thread([&impl] { impl.io.run(); });
