@@ -1,5 +1,6 @@
 #include "bench/model_bench.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
 #include <cstdio>
@@ -72,7 +73,7 @@ int run_model_bench(const ModelBenchOptions& options) {
   runner_options.device = options.device;
   runner_options.cpu_isa = options.cpu_isa;
   runner_options.n_threads = options.n_threads;
-  runner_options.n_ctx = options.n_depth + options.n_prompt + options.n_generate + 1;
+  runner_options.n_ctx = options.n_depth + std::max(options.n_prompt, options.n_generate) + 1;
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   const auto runner = ModelRunner::open(file, runner_options);
   const double load_s = now_seconds() - load_start;
@@ -89,7 +90,9 @@ int run_model_bench(const ModelBenchOptions& options) {
     double start = now_seconds();
     if (!prompt.empty()) feed(*runner, prompt);
     if (round > 0) prompt_s.push_back(now_seconds() - start);
-    int32_t token = prompt.empty() ? 1 : arg_max(runner->logits(0));
+    // Generation is timed at the same depth as the prompt, not behind it.
+    runner->truncate(0, options.n_depth);
+    int32_t token = depth.empty() ? 1 : depth.back();
     start = now_seconds();
     for (int i = 0; i < options.n_generate; ++i) {
       feed(*runner, {&token, 1});
@@ -137,7 +140,7 @@ int run_model_bench(const ModelBenchOptions& options) {
     std::printf("| prompt %d @ %d | %.1f | %.4f | %.4f | | |\n", options.n_prompt, options.n_depth, prompt_rate,
                 median(prompt_s), median_absolute_deviation(prompt_s));
     std::printf("| generate %d @ %d | %.1f | %.4f | %.4f | %.1f GB/s | %.0f %% |\n", options.n_generate,
-                options.n_depth + options.n_prompt, generate_rate, median(generate_s), median_absolute_deviation(generate_s),
+                options.n_depth, generate_rate, median(generate_s), median_absolute_deviation(generate_s),
                 read_gbps, 100 * read_gbps / bandwidth);
     std::printf("\nlogits hash %s over %d runs: %s\n", hash_text, options.n_repeat + 1, is_correct ? "equal" : "DIFFERENT");
   }

@@ -134,7 +134,7 @@ struct KvStoreArgs {
 };
 
 // shapes: y, q [n_tokens, n_heads * head_dim]; tokens [n_tokens]; sinks [n_heads].
-//   Work unit: a (kv head, token) pair, kv head slowest: unit = kv_head * n_tokens + token.
+//   Work unit: a (token, head) pair, token slowest: unit = token * n_heads + head.
 // layout: f32 row-major; cache as KvView says. n_heads % n_kv_heads == 0; head h reads kv head h / (n_heads / n_kv_heads).
 // align: 4 bytes; pages 64.
 // alias: none.
@@ -153,7 +153,7 @@ struct AttentionArgs {
   float softcap = 0.0f;          // 0: none
   int64_t sliding_window = 0;    // 0: none
   const float* sinks = nullptr;  // an extra logit per head that only enters the denominator
-  int64_t rows() const { return kv.n_kv_heads * q.n_rows; }
+  int64_t rows() const { return n_heads * q.n_rows; }
 };
 
 enum class Activation : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };

@@ -1,7 +1,6 @@
-// KV store and attention in double. Keys are decoded transposed, [head_dim][positions], so that scores of all
-// positions grow side by side; a (kv head, sequence) is decoded once and serves all its tokens.
-
-#include "kernels/reference/kv.h"
+// KV store and attention in double. Keys are decoded transposed, [head_dim][positions], so that
+// scores of all positions grow side by side; a (kv head, sequence) is decoded once and serves all
+// its tokens.
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "gguf/quantize.h"
+#include "kernels/reference/kv.h"
 #include "kernels/reference/sink.h"
 
 namespace olx::kernels::reference {
@@ -38,7 +38,7 @@ class DecodedHead {
       std::copy(decoded_.begin(), decoded_.end(), values_.begin() + n_decoded_ * kv_.head_dim);
     }
   }
-  const double* keys(int64_t d) const { return keys_.data() + d * capacity_; }       // [positions]
+  const double* keys(int64_t d) const { return keys_.data() + d * capacity_; }        // [positions]
   const double* value(int64_t p) const { return values_.data() + p * kv_.head_dim; }  // [head_dim]
 
  private:
@@ -50,7 +50,8 @@ class DecodedHead {
       std::copy(row_.begin(), row_.end(), decoded_.begin());
       return;
     }
-    const int64_t first = (row - static_cast<const std::byte*>(plane)) / static_cast<int64_t>(sizeof(float));
+    const int64_t first =
+        (row - static_cast<const std::byte*>(plane)) / static_cast<int64_t>(sizeof(float));
     for (int64_t d = 0; d < kv_.head_dim; ++d) decoded_[d] = wide[first + d];
   }
   const KvView& kv_;
@@ -80,7 +81,8 @@ double weigh(const AttentionArgs& args, int64_t head_index, const WideValues& q,
     if (wants_magnitude)
       for (int64_t p = 0; p < n; ++p) magnitudes[p] += std::abs(q_d * keys[p]);
   }
-  double largest = args.sinks != nullptr ? args.sinks[head_index] : -std::numeric_limits<double>::infinity();
+  double largest =
+      args.sinks != nullptr ? args.sinks[head_index] : -std::numeric_limits<double>::infinity();
   for (double& score : head.scores) {
     score *= args.scale;
     if (args.softcap != 0) score = args.softcap * std::tanh(score / args.softcap);
@@ -109,31 +111,40 @@ void attention(const AttentionArgs& args, RowRange range, Sink& sink) {
   const WideValues q(args.q.data);
   std::vector<double> y(static_cast<size_t>(head_dim));
   Head head;
-  for (int64_t unit = range.from; unit < range.to; ++unit) {
-    const int64_t kv_head = unit / n_tokens, token = unit % n_tokens;
-    const int64_t to = args.tokens[token].position + 1;
-    const int64_t from = args.sliding_window > 0 ? std::max<int64_t>(0, to - args.sliding_window) : 0;
-    cache.require(kv_head, args.tokens[token].sequence, to);
-    double largest_value = 0;
-    if (Sink::kWantsBound)
-      for (int64_t p = from; p < to; ++p)
-        for (int64_t d = 0; d < head_dim; ++d) largest_value = std::max(largest_value, std::abs(cache.value(p)[d]));
+  if (range.from >= range.to) return;
+  // Units go through the heads of a token; here a kv head goes through its tokens, because its rows
+  // are decoded once.
+  const int64_t first_token = range.from / args.n_heads, last_token = (range.to - 1) / args.n_heads;
+  for (int64_t kv_head = 0; kv_head < args.kv.n_kv_heads; ++kv_head)
+    for (int64_t token = first_token; token <= last_token; ++token) {
+      const int64_t first_head = std::max(kv_head * group, range.from - token * args.n_heads);
+      const int64_t last_head = std::min((kv_head + 1) * group, range.to - token * args.n_heads);
+      if (first_head >= last_head) continue;
+      const int64_t to = args.tokens[token].position + 1;
+      const int64_t from =
+          args.sliding_window > 0 ? std::max<int64_t>(0, to - args.sliding_window) : 0;
+      cache.require(kv_head, args.tokens[token].sequence, to);
+      double largest_value = 0;
+      if (Sink::kWantsBound)
+        for (int64_t p = from; p < to; ++p)
+          for (int64_t d = 0; d < head_dim; ++d)
+            largest_value = std::max(largest_value, std::abs(cache.value(p)[d]));
 
-    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
-      const int64_t q_first = token * args.q.row_stride_elems + h * head_dim;
-      const double sum = weigh(args, h, q, q_first, cache, from, to, Sink::kWantsBound, head);
-      std::fill(y.begin(), y.end(), 0.0);
-      for (int64_t p = from; p < to; ++p) {
-        const double weight = head.scores[p - from] / sum;
-        const double* value = cache.value(p);
-        for (int64_t d = 0; d < head_dim; ++d) y[d] += weight * value[d];
+      for (int64_t h = first_head; h < last_head; ++h) {
+        const int64_t q_first = token * args.q.row_stride_elems + h * head_dim;
+        const double sum = weigh(args, h, q, q_first, cache, from, to, Sink::kWantsBound, head);
+        std::fill(y.begin(), y.end(), 0.0);
+        for (int64_t p = from; p < to; ++p) {
+          const double weight = head.scores[p - from] / sum;
+          const double* value = cache.value(p);
+          for (int64_t d = 0; d < head_dim; ++d) y[d] += weight * value[d];
+        }
+        const double bound = (static_cast<double>(to - from + head_dim + 16) * 0x1p-22 +
+                              2 * static_cast<double>(head_dim) * kHalfUlp * head.score_magnitude) *
+                             largest_value;
+        for (int64_t d = 0; d < head_dim; ++d) sink(token, h * head_dim + d, y[d], bound);
       }
-      const double bound = (static_cast<double>(to - from + head_dim + 16) * 0x1p-22 +
-                            2 * static_cast<double>(head_dim) * kHalfUlp * head.score_magnitude) *
-                           largest_value;
-      for (int64_t d = 0; d < head_dim; ++d) sink(token, h * head_dim + d, y[d], bound);
     }
-  }
 }
 
 }  // namespace
@@ -144,7 +155,8 @@ void attention_reference(const AttentionArgs& args, RowRange range) {
 }
 
 Expected evaluate(const AttentionArgs& args) {
-  return record(args, args.y, [](const AttentionArgs& a, RowRange r, Record& s) { attention(a, r, s); });
+  return record(args, args.y,
+                [](const AttentionArgs& a, RowRange r, Record& s) { attention(a, r, s); });
 }
 
 void kv_store_reference(const KvStoreArgs& args, RowRange range) {
@@ -158,7 +170,8 @@ void kv_store_reference(const KvStoreArgs& args, RowRange range) {
         std::byte* row = kv_row(kv, plane, slot.sequence, slot.position, head);
         gguf::quantize_row(kv.dtype, x.row(token) + col, row, kv.head_dim);
         double* behind = kv.dtype == DType::kF32 ? find_wide(row) : nullptr;
-        for (int64_t d = 0; behind != nullptr && d < kv.head_dim; ++d) behind[d] = wide.at(token, col + d);
+        for (int64_t d = 0; behind != nullptr && d < kv.head_dim; ++d)
+          behind[d] = wide.at(token, col + d);
       }
     }
   };
@@ -177,7 +190,8 @@ Expected evaluate(const KvStoreArgs& args) {
       } else if (args.kv.dtype == DType::kQ8_0) {
         // Half a step of max|x| / 127, and the rounding of the scale to f16, of 127 steps at most.
         double largest = 0;
-        for (int64_t i = col / 32 * 32; i < col / 32 * 32 + 32; ++i) largest = std::max(largest, std::abs(double{x[i]}));
+        for (int64_t i = col / 32 * 32; i < col / 32 * 32 + 32; ++i)
+          largest = std::max(largest, std::abs(double{x[i]}));
         sink(row, col, x[col], largest * (0.5 / 127 + 0x1p-11) * (1 + 0x1p-10) + 127 * 0x1p-25);
       } else {
         sink(row, col, x[col], 0);

@@ -273,9 +273,10 @@ float cached(const AttentionArgs& args, void* base, TokenSlot slot, int64_t posi
 
 template <Fault fault>
 void attention(const AttentionArgs& args, RowRange range) {
-  const int64_t n_tokens = args.q.n_rows, head_dim = args.kv.head_dim, group = args.n_heads / args.kv.n_kv_heads;
+  const int64_t head_dim = args.kv.head_dim, group = args.n_heads / args.kv.n_kv_heads;
   for (int64_t unit = range.from; unit < range.to; ++unit) {
-    const int64_t kv_head = unit / n_tokens, token = unit % n_tokens;
+    const int64_t token = unit / args.n_heads, head = unit % args.n_heads;
+    const int64_t kv_head = fault == Fault::kCyclicHeads ? head % args.kv.n_kv_heads : head / group;
     const TokenSlot slot = args.tokens[token];
     const bool has_next = slot.position % args.kv.page_tokens != args.kv.page_tokens - 1;
     const int64_t to = slot.position + 1 + (fault == Fault::kFuture && has_next ? 1 : 0);
@@ -283,31 +284,27 @@ void attention(const AttentionArgs& args, RowRange range) {
     if (fault == Fault::kNoWindow) window = 0;
     if (fault == Fault::kWindowOffByOne && window > 0) ++window;
     const int64_t from = window > 0 ? std::max<int64_t>(0, slot.position + 1 - window) : 0;
-    for (int64_t member = 0; member < group; ++member) {
-      const int64_t head =
-          fault == Fault::kCyclicHeads ? member * args.kv.n_kv_heads + kv_head : kv_head * group + member;
-      const float* q = args.q.row(token) + head * head_dim;
-      std::vector<float> weights;
-      const bool has_sink = args.sinks != nullptr && fault != Fault::kNoSinks;
-      float largest = has_sink ? args.sinks[head] : -INFINITY;
+    const float* q = args.q.row(token) + head * head_dim;
+    std::vector<float> weights;
+    const bool has_sink = args.sinks != nullptr && fault != Fault::kNoSinks;
+    float largest = has_sink ? args.sinks[head] : -INFINITY;
+    for (int64_t p = from; p < to; ++p) {
+      float score = 0;
+      for (int64_t d = 0; d < head_dim; ++d) score += q[d] * cached<fault>(args, args.kv.k, slot, p, kv_head, d);
+      score *= args.scale;
+      if (args.softcap != 0 && fault != Fault::kNoSoftcap) score = args.softcap * std::tanh(score / args.softcap);
+      weights.push_back(score);
+      largest = std::max(largest, score);
+    }
+    float sum = has_sink ? std::exp(args.sinks[head] - largest) : 0;
+    for (float& weight : weights) sum += weight = std::exp(weight - largest);
+    for (int64_t d = 0; d < head_dim; ++d) {
+      float y = 0;
       for (int64_t p = from; p < to; ++p) {
-        float score = 0;
-        for (int64_t d = 0; d < head_dim; ++d) score += q[d] * cached<fault>(args, args.kv.k, slot, p, kv_head, d);
-        score *= args.scale;
-        if (args.softcap != 0 && fault != Fault::kNoSoftcap) score = args.softcap * std::tanh(score / args.softcap);
-        weights.push_back(score);
-        largest = std::max(largest, score);
+        y += weights[static_cast<size_t>(p - from)] * cached<fault>(args, args.kv.v, slot, p, kv_head, d);
+        if (fault == Fault::kF16Accumulator) y = as_f16(y);
       }
-      float sum = has_sink ? std::exp(args.sinks[head] - largest) : 0;
-      for (float& weight : weights) sum += weight = std::exp(weight - largest);
-      for (int64_t d = 0; d < head_dim; ++d) {
-        float y = 0;
-        for (int64_t p = from; p < to; ++p) {
-          y += weights[static_cast<size_t>(p - from)] * cached<fault>(args, args.kv.v, slot, p, kv_head, d);
-          if (fault == Fault::kF16Accumulator) y = as_f16(y);
-        }
-        args.y.row(token)[head * head_dim + d] = y / sum;
-      }
+      args.y.row(token)[head * head_dim + d] = y / sum;
     }
   }
 }

@@ -118,16 +118,23 @@ inline void finish(const AttentionArgs& args, int64_t head, const Online& state,
   for (int64_t i = 0; i < args.kv.head_dim; i += Simd::kLanes) Simd::store(y + i, Simd::mul(Simd::load(output + i), inverse));
 }
 
+// Query heads [first, first + n) of one kv head.
+struct Heads {
+  int64_t kv_head;
+  int64_t first;
+  int64_t n;
+};
+
 // ----- one token -----
 
 template <typename Row>
-inline void attend_alone(const AttentionArgs& args, int64_t kv_head, int64_t token) {
-  const int64_t head_dim = args.kv.head_dim, n_group = args.n_heads / args.kv.n_kv_heads;
+inline void attend_alone(const AttentionArgs& args, Heads heads, int64_t token) {
+  const int64_t head_dim = args.kv.head_dim, kv_head = heads.kv_head;
   const Span span = visible(args, token);
   alignas(64) float k_rows[kBlock * kMaxHeadDim], v_rows[kBlock * kMaxHeadDim], scores[kBlock];
   alignas(64) float outputs[kMaxQueries * kMaxHeadDim];
   Online states[kMaxQueries];
-  for (int64_t i = 0; i < n_group * head_dim; ++i) outputs[i] = 0.0f;
+  for (int64_t i = 0; i < heads.n * head_dim; ++i) outputs[i] = 0.0f;
 
   for (int64_t start = span.from / kBlock * kBlock; start < span.to; start += kBlock) {
     const int64_t from = span.from > start ? span.from - start : 0;
@@ -136,8 +143,8 @@ inline void attend_alone(const AttentionArgs& args, int64_t kv_head, int64_t tok
       Row::decode(cached_row<Row>(args.kv.k, args, args.tokens[token].sequence, kv_head, start + i), k_rows + i * head_dim, head_dim);
       Row::decode(cached_row<Row>(args.kv.v, args, args.tokens[token].sequence, kv_head, start + i), v_rows + i * head_dim, head_dim);
     }
-    for (int64_t h = 0; h < n_group; ++h) {
-      const float* q = args.q.row(token) + (kv_head * n_group + h) * head_dim;
+    for (int64_t h = 0; h < heads.n; ++h) {
+      const float* q = args.q.row(token) + (heads.first + h) * head_dim;
       for (int64_t i = 0; i < kBlock; ++i) scores[i] = 0.0f;
       for (int64_t i = from; i < to; ++i) {
         F dot = Simd::set(0.0f);
@@ -153,8 +160,8 @@ inline void attend_alone(const AttentionArgs& args, int64_t kv_head, int64_t tok
       }
     }
   }
-  for (int64_t h = 0; h < n_group; ++h) {
-    const int64_t head = kv_head * n_group + h;
+  for (int64_t h = 0; h < heads.n; ++h) {
+    const int64_t head = heads.first + h;
     finish(args, head, states[h], outputs + h * head_dim, args.y.row(token) + head * head_dim);
   }
 }
@@ -227,10 +234,10 @@ inline void accumulate_block(const float* weights, const float* values, const fl
   }
 }
 
-// Tokens [token, token + n_tokens) of one sequence; n_tokens * heads of the group <= kMaxQueries.
+// Tokens [token, token + n_tokens) of one sequence; n_tokens * heads.n <= kMaxQueries.
 template <typename Row>
-inline void attend_run(const AttentionArgs& args, int64_t kv_head, int64_t token, int64_t n_tokens) {
-  const int64_t head_dim = args.kv.head_dim, n_group = args.n_heads / args.kv.n_kv_heads;
+inline void attend_run(const AttentionArgs& args, Heads heads, int64_t token, int64_t n_tokens) {
+  const int64_t head_dim = args.kv.head_dim, kv_head = heads.kv_head, n_group = heads.n;
   const int64_t n_queries = n_tokens * n_group;
   const int64_t n_padded = (n_queries + kQueryTile - 1) / kQueryTile * kQueryTile;
   constexpr int64_t kPadded = kMaxQueries + kQueryTile;
@@ -245,7 +252,7 @@ inline void attend_run(const AttentionArgs& args, int64_t kv_head, int64_t token
     if (span.from < all.from) all.from = span.from;
     if (span.to > all.to) all.to = span.to;
     for (int64_t h = 0; h < n_group; ++h) {
-      const float* q = args.q.row(token + t) + (kv_head * n_group + h) * head_dim;
+      const float* q = args.q.row(token + t) + (heads.first + h) * head_dim;
       for (int64_t d = 0; d < head_dim; d += Simd::kLanes)
         Simd::store(queries + (t * n_group + h) * head_dim + d, Simd::mul(Simd::load(q + d), Simd::set(args.scale)));
     }
@@ -278,7 +285,7 @@ inline void attend_run(const AttentionArgs& args, int64_t kv_head, int64_t token
     accumulate_block(scores, values, rescale, outputs, n_padded, last, head_dim);
   }
   for (int64_t q = 0; q < n_queries; ++q) {
-    const int64_t head = kv_head * n_group + q % n_group;
+    const int64_t head = heads.first + q % n_group;
     finish(args, head, states[q], outputs + q * head_dim, args.y.row(token + q / n_group) + head * head_dim);
   }
 }
@@ -294,21 +301,22 @@ inline bool is_in_run(const AttentionArgs& args, int64_t token) {
 
 template <typename Row>
 inline void attention(const AttentionArgs& args, RowRange range) {
-  const int64_t n_tokens = args.q.n_rows, n_group = args.n_heads / args.kv.n_kv_heads;
-  const int64_t max_tokens = kMaxQueries / n_group;
+  const int64_t n_heads = args.n_heads, n_group = n_heads / args.kv.n_kv_heads, max_tokens = kMaxQueries / n_group;
   for (int64_t unit = range.from; unit < range.to;) {
-    const int64_t kv_head = unit / n_tokens, token = unit % n_tokens;
-    if (!is_in_run(args, token)) {
-      attend_alone<Row>(args, kv_head, token);
-      ++unit;
+    const int64_t token = unit / n_heads, head = unit % n_heads, n_left = range.to - unit;
+    if (head == 0 && n_left >= n_heads && is_in_run(args, token)) {
+      // Whole tokens of a run: all heads of as many tokens as share a tile.
+      int64_t n = 1;
+      while (n < max_tokens && (n + 1) * n_heads <= n_left && args.tokens[token + n].sequence == args.tokens[token].sequence) ++n;
+      for (int64_t kv_head = 0; kv_head < args.kv.n_kv_heads; ++kv_head) attend_run<Row>(args, {kv_head, kv_head * n_group, n_group}, token, n);
+      unit += n * n_heads;
       continue;
     }
-    int64_t n = 1;
-    while (n < max_tokens && unit + n < range.to && token + n < n_tokens &&
-           args.tokens[token + n].sequence == args.tokens[token].sequence)
-      ++n;
-    attend_run<Row>(args, kv_head, token, n);
-    unit += n;
+    const int64_t kv_head = head / n_group, rest = (kv_head + 1) * n_group - head;
+    const Heads heads{kv_head, head, rest < n_left ? rest : n_left};
+    if (is_in_run(args, token)) attend_run<Row>(args, heads, token, 1);
+    else attend_alone<Row>(args, heads, token);
+    unit += heads.n;
   }
 }
 
