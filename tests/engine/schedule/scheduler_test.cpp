@@ -1,0 +1,300 @@
+#include "engine/schedule/scheduler.h"
+
+#include <stdexcept>
+
+#include "engine/error.h"
+#include "tests/support/catch.h"
+
+using namespace olx::engine;
+
+namespace {
+
+constexpr int32_t kEnd = 99;      // ends an answer
+constexpr int64_t kVocab = 100;
+
+// Token id -> one letter; id 99 ends.
+class Letters final : public Tokenizer {
+ public:
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions&) const override {
+    std::vector<int32_t> ids;
+    for (char c : text) ids.push_back(c - 'a');
+    return ids;
+  }
+  std::string token_bytes(int32_t id, bool) const override { return id == kEnd ? "" : std::string(1, static_cast<char>('a' + id % 26)); }
+  std::string decode(std::span<const int32_t> ids) const override {
+    std::string text;
+    for (int32_t id : ids) text += token_bytes(id, false);
+    return text;
+  }
+  int32_t vocab_size() const override { return kVocab; }
+  TokenKind kind(int32_t) const override { return TokenKind::kNormal; }
+  std::string_view text(int32_t) const override { return ""; }
+  std::optional<int32_t> find(std::string_view) const override { return std::nullopt; }
+  std::optional<int32_t> bos() const override { return std::nullopt; }
+  std::optional<int32_t> eos() const override { return kEnd; }
+  bool adds_bos() const override { return false; }
+  bool is_end_of_generation(int32_t id) const override { return id == kEnd; }
+};
+
+// A network that predicts "the next letter", checks what it is asked, and fails when told to.
+class FakeRunner final : public Runner {
+ public:
+  FakeRunner(int64_t n_ctx, int n_sequences, int n_batch) : n_ctx_(n_ctx), n_batch_(n_batch), cached_(static_cast<size_t>(n_sequences)) {}
+
+  int64_t n_ctx() const override { return n_ctx_; }
+  int n_sequences() const override { return static_cast<int>(cached_.size()); }
+  int n_batch() const override { return n_batch_; }
+  bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel) override {
+    REQUIRE_FALSE(tokens.empty());
+    REQUIRE(tokens.size() <= static_cast<size_t>(n_batch_));
+    batches.emplace_back(tokens.begin(), tokens.end());
+    if (on_forward) on_forward();
+    if (cancel != nullptr && *cancel) return false;
+    if (n_failures > 0 && n_failures-- > 0) throw std::runtime_error("the device is on fire");
+    logits_.clear();
+    for (const BatchToken& token : tokens) {
+      auto& cache = cached_[static_cast<size_t>(token.sequence)];
+      REQUIRE(token.position == static_cast<int32_t>(cache.size()));
+      REQUIRE(token.position < n_ctx_);
+      cache.push_back(token.id);
+      if (!token.wants_logits) continue;
+      std::vector<float> logits(kVocab, 0.0f);
+      logits[static_cast<size_t>(token.id == end_after ? kEnd : (token.id + 1) % 26)] = 10;
+      logits_.push_back(logits);
+    }
+    return true;
+  }
+  std::span<float> logits(int64_t i) override { return logits_.at(static_cast<size_t>(i)); }
+  int64_t n_positions(int32_t sequence) const override { return static_cast<int64_t>(cached_[static_cast<size_t>(sequence)].size()); }
+  bool reserve(int32_t, int64_t n_positions) override { return n_positions <= n_ctx_; }
+  void truncate(int32_t sequence, int64_t n_positions) override { cached_[static_cast<size_t>(sequence)].resize(static_cast<size_t>(n_positions)); }
+
+  int n_failures = 0;
+  int32_t end_after = -1;
+  std::function<void()> on_forward;
+  std::vector<std::vector<BatchToken>> batches;
+
+ private:
+  int64_t n_ctx_;
+  int n_batch_;
+  std::vector<std::vector<int32_t>> cached_;
+  std::vector<std::vector<float>> logits_;
+};
+
+struct Bench {
+  explicit Bench(int64_t n_ctx = 64, int n_sequences = 2, int n_batch = 8)
+      : runner(n_ctx, n_sequences, n_batch), scheduler(runner, letters, [this] { return now_ns += 1000; }) {}
+
+  std::shared_ptr<TokenStream::State> add(const std::string& prompt, int n_predict, std::vector<std::string> stop = {}) {
+    GenerateRequest request;
+    request.prompt_tokens = letters.encode(prompt, {});
+    request.sampling.temperature = 0;
+    request.n_predict = n_predict;
+    request.stop = std::move(stop);
+    return add(std::move(request));
+  }
+  std::shared_ptr<TokenStream::State> add(GenerateRequest request) {
+    auto channel = std::make_shared<TokenStream::State>();
+    scheduler.add(std::move(request), 0, channel);
+    return channel;
+  }
+  void run() {
+    for (int i = 0; i < 10'000 && scheduler.step(); ++i) {
+    }
+  }
+
+  int64_t now_ns = 0;
+  Letters letters;
+  FakeRunner runner;
+  Scheduler scheduler;
+};
+
+struct Answer {
+  std::string text;
+  TokenEvent last;
+};
+Answer collect(const std::shared_ptr<TokenStream::State>& channel) {
+  Answer answer;
+  for (const TokenEvent& event : channel->events) {
+    REQUIRE(answer.last.done == DoneReason::kNone);  // nothing follows the last event
+    answer.text += event.text;
+    answer.last = event;
+  }
+  return answer;
+}
+
+}  // namespace
+
+TEST_CASE("Scheduler_OneAnswerHasTextReasonAndCounts") {
+  Bench bench;
+  const auto channel = bench.add("abc", 5);
+  bench.run();
+  const Answer answer = collect(channel);
+  CHECK(answer.text == "defgh");
+  CHECK(answer.last.done == DoneReason::kLength);
+  CHECK(answer.last.stats.n_prompt_tokens == 3);
+  CHECK(answer.last.stats.n_generated_tokens == 5);
+  CHECK(answer.last.stats.prompt_ns > 0);
+  CHECK(answer.last.stats.generate_ns > 0);
+}
+
+TEST_CASE("Scheduler_SequencesShareADecodeStep") {
+  Bench bench;
+  const auto first = bench.add("a", 10), second = bench.add("k", 10);
+  bench.run();
+  CHECK(collect(first).text == "bcdefghijk");
+  CHECK(collect(second).text == "lmnopqrstu");
+  int n_shared = 0;
+  for (const auto& batch : bench.runner.batches) n_shared += batch.size() == 2 && batch[0].sequence != batch[1].sequence;
+  CHECK(n_shared >= 9);
+}
+
+TEST_CASE("Scheduler_ALongPromptDoesNotHoldUpAShortAnswer") {
+  Bench bench(200, 2, 8);
+  const auto long_prompt = bench.add(std::string(150, 'a'), 1);
+  bench.scheduler.step();
+  const auto short_prompt = bench.add("x", 3);
+  int n_steps = 0;
+  while (collect(short_prompt).last.done == DoneReason::kNone && ++n_steps < 100) bench.scheduler.step();
+  CHECK(n_steps <= 6);
+  CHECK(collect(long_prompt).last.done == DoneReason::kNone);
+  bench.run();
+  CHECK(collect(long_prompt).text == "b");
+}
+
+TEST_CASE("Scheduler_ThePrefixOfTheLastConversationIsNotComputedAgain") {
+  Bench bench(64, 1, 8);
+  bench.add("abcdefgh", 2);
+  bench.run();
+  bench.runner.batches.clear();
+  const auto again = bench.add("abcdefghij", 1);
+  bench.run();
+  const Answer answer = collect(again);
+  CHECK(answer.text == "k");
+  CHECK(answer.last.stats.n_cached_tokens == 9);  // the prompt, and the first token of its answer
+  CHECK(bench.runner.batches.size() == 1);
+  const auto same = bench.add("abcdefghij", 1);  // all of it is cached: the last token is evaluated nevertheless
+  bench.run();
+  CHECK(collect(same).text == "k");
+}
+
+TEST_CASE("Scheduler_StopStringsEndTokensAndZeroPredictions") {
+  Bench bench;
+  const auto stopped = bench.add("a", 20, {"ef"});
+  bench.run();
+  CHECK(collect(stopped).text == "bcd");
+  CHECK(collect(stopped).last.done == DoneReason::kStop);
+  bench.runner.end_after = 4;
+  const auto ended = bench.add("a", 20);
+  bench.run();
+  CHECK(collect(ended).text == "bcde");
+  CHECK(collect(ended).last.done == DoneReason::kStop);
+  const auto none = bench.add("a", 0);
+  bench.run();
+  CHECK(collect(none).text.empty());
+  CHECK(collect(none).last.done == DoneReason::kLength);
+}
+
+TEST_CASE("Scheduler_CancellingIsNoticedWhereverTheRequestIs") {
+  Bench bench(200, 1, 8);
+  const auto running = bench.add(std::string(100, 'a'), 50), queued = bench.add("x", 3);
+  bench.scheduler.step();
+  queued->is_cancelled = true;
+  running->is_cancelled = true;  // in prefill: no further batch of it may run
+  const size_t n_batches = bench.runner.batches.size();
+  bench.run();
+  CHECK(bench.runner.batches.size() == n_batches);
+  CHECK(bench.scheduler.n_active() == 0);
+  CHECK(bench.scheduler.n_queued() == 0);
+  const auto decoding = bench.add("a", 50);
+  for (int i = 0; i < 5; ++i) bench.scheduler.step();
+  bench.runner.on_forward = [&] { decoding->is_cancelled = true; };  // while a step runs
+  bench.run();
+  CHECK(collect(decoding).last.done == DoneReason::kCancelled);
+  bench.runner.on_forward = nullptr;
+  const auto next = bench.add("a", 2);
+  bench.run();
+  CHECK(collect(next).text == "bc");
+}
+
+TEST_CASE("Scheduler_AFullContextIsShiftedOrEndsTheAnswer") {
+  for (bool may_shift : {true, false}) {
+    Bench bench(16, 1, 8);
+    GenerateRequest request;
+    request.prompt_tokens = bench.letters.encode("abcdefgh", {});
+    request.sampling.temperature = 0;
+    request.n_predict = 40;
+    request.n_keep = 2;
+    request.may_shift = may_shift;
+    const auto channel = bench.add(request);
+    bench.run();
+    const Answer answer = collect(channel);
+    CHECK(answer.last.done == DoneReason::kLength);
+    if (may_shift) CHECK(answer.text.size() == 40);
+    else CHECK(answer.text == "ijklmnopq");  // 8 of the prompt and 8 more are cached; the ninth is drawn from them
+  }
+}
+
+TEST_CASE("Scheduler_AFailingStepEndsOnlyThoseInIt") {
+  Bench bench(64, 1, 8);
+  const auto first = bench.add("a", 5), second = bench.add("k", 3);
+  bench.runner.n_failures = 1;
+  bench.run();
+  CHECK(collect(first).last.done == DoneReason::kError);
+  CHECK(collect(first).last.error == "the device is on fire");
+  CHECK(collect(second).text == "lmn");
+}
+
+TEST_CASE("Scheduler_MoreAnswersThanABatchHoldsTakeTurns") {
+  Bench bench(64, 6, 4);
+  std::vector<std::shared_ptr<TokenStream::State>> channels;
+  for (int i = 0; i < 9; ++i) channels.push_back(bench.add(std::string(1, static_cast<char>('a' + i)), 4));
+  bench.run();
+  for (int i = 0; i < 9; ++i) {
+    std::string expected;
+    for (int k = 1; k <= 4; ++k) expected += static_cast<char>('a' + i + k);
+    CHECK(collect(channels[static_cast<size_t>(i)]).text == expected);
+  }
+}
+
+TEST_CASE("Scheduler_UnloadingTellsEveryRequest") {
+  Bench bench(64, 1, 8);
+  const auto active = bench.add("a", 50), queued = bench.add("b", 50);
+  bench.scheduler.step();
+  bench.scheduler.fail_all("the model was unloaded");
+  CHECK(collect(active).last.error == "the model was unloaded");
+  CHECK(collect(queued).last.error == "the model was unloaded");
+}
+
+TEST_CASE("FitPrompt_CutsTheMiddleAndSaysHowMuch") {
+  std::vector<int32_t> tokens(100);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i);
+  CHECK(fit_prompt(tokens, 101, 4, true).tokens == tokens);
+  const FittedPrompt cut = fit_prompt(tokens, 64, 4, true);
+  CHECK(cut.tokens.size() == 64 - 30);
+  CHECK(cut.n_truncated == 66);
+  CHECK(cut.tokens[3] == 3);
+  CHECK(cut.tokens.back() == 99);
+  CHECK(static_cast<int64_t>(fit_prompt(tokens, 100, -1, true).tokens.size()) < 100);
+  CHECK(fit_prompt(tokens, 4, 4, true).tokens.size() < 4);
+  CHECK_THROWS_AS(fit_prompt(tokens, 100, 4, false), EngineError);
+}
+
+TEST_CASE("TokenStream_DroppingItCancelsAndReadyIsCalledForWaitingEvents") {
+  auto state = std::make_shared<TokenStream::State>();
+  int n_calls = 0;
+  {
+    TokenStream stream(state);
+    state->push({.text = "x"});
+    stream.on_ready([&] { ++n_calls; });
+    CHECK(n_calls == 1);
+    state->push({.text = "y"});
+    CHECK(n_calls == 2);
+    CHECK(stream.next().text == "x");
+    CHECK(stream.poll()->text == "y");
+    CHECK_FALSE(stream.poll().has_value());
+  }
+  CHECK(state->is_cancelled);
+  state->push({.text = "z"});
+  CHECK(n_calls == 2);
+}
