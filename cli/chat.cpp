@@ -105,6 +105,8 @@ std::optional<std::string> Chat::read_until_quotes(std::string text) {
 }
 
 int Chat::run() {
+  // For the whole chat: a Ctrl-C that comes just after an answer must not end the program either.
+  const InterruptGuard guard;
   load_with_progress(client_, options_);
   take_stored_messages();
   while (true) {
@@ -301,7 +303,6 @@ void Chat::ask(const std::string& text) {
   if (!options_.parameters.empty()) request["options"] = options_.parameters;
   AnswerPrinter printer(options_.is_wrapped, options_.is_thinking_hidden);
   try {
-    const InterruptGuard guard;
     client_.stream("/api/chat", request, [&](const json::object& record) {
       printer.print(record);
       return true;
