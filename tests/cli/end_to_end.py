@@ -167,6 +167,7 @@ class Program(unittest.TestCase):
         chat.expect(">>> ")
         chat.send("/nope\r")
         chat.expect("Unknown command '/nope'. Type /? for help")
+        chat.expect(">>> ")  # a Ctrl-C before the prompt is no key
         chat.send("\x03")
         chat.expect("Use Ctrl + d or /bye to exit.")
         chat.send("/bye\r")
