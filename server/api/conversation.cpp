@@ -1,0 +1,138 @@
+#include "server/api/conversation.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+namespace olx::server {
+namespace {
+
+namespace json = boost::json;
+
+engine::ToolCall tool_call_of(const json::value& value) {
+  engine::ToolCall call;
+  if (!value.is_object()) throw ApiError(400, "json: cannot unmarshal a tool call that is not an object");
+  const Fields fields(value.get_object(), "ToolCall");
+  call.id = fields.text("id").value_or("");
+  if (const json::object* function = fields.object("function")) {
+    const Fields inner(*function, "ToolCallFunction");
+    call.name = inner.text("name").value_or("");
+    const json::object* arguments = inner.object("arguments");
+    call.arguments = arguments ? to_value(*arguments) : engine::Value(engine::ValueMap{});
+  }
+  return call;
+}
+
+// System text of the model, stored messages, then the request's own.
+std::vector<engine::ChatMessage> conversation(const Completion& completion, std::vector<engine::ChatMessage> messages) {
+  std::vector<engine::ChatMessage> all;
+  for (const engine::Value& stored : completion.contents.messages) {
+    const json::value value = to_json(stored);
+    if (value.is_object()) all.push_back(read_message(value.get_object()));
+  }
+  all.insert(all.end(), std::make_move_iterator(messages.begin()), std::make_move_iterator(messages.end()));
+  if (!completion.contents.system.empty() && (all.empty() || all[0].role != "system"))
+    all.insert(all.begin(), {.role = "system", .content = completion.contents.system});
+  return all;
+}
+
+// The messages from `first` on, and the system messages before it.
+engine::ChatRequest without_oldest(const engine::ChatRequest& chat, size_t first) {
+  engine::ChatRequest shorter = chat;
+  shorter.messages.clear();
+  for (size_t i = 0; i < chat.messages.size(); ++i)
+    if (i >= first || chat.messages[i].role == "system") shorter.messages.push_back(chat.messages[i]);
+  return shorter;
+}
+
+// Renders, leaving out the oldest messages (but never a system message nor the last one) until the prompt fits.
+std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::ChatRequest& chat, bool may_truncate,
+                                    std::string& rendered) {
+  rendered = engine.render_chat(chat);
+  std::vector<int32_t> tokens = engine.tokenize(rendered, true, true);
+  const auto fits = [&](size_t n_tokens) { return static_cast<int64_t>(n_tokens) <= engine.info().n_ctx; };
+  if (!may_truncate || fits(tokens.size()) || chat.messages.size() < 2) return tokens;
+  // By bisection: a long conversation must not be rendered once for each of its messages. Some templates refuse to begin
+  // with certain roles; then the conversation begins with what the user says next.
+  const size_t last = chat.messages.size() - 1;
+  for (size_t low = 1, high = last; low <= high;) {
+    const size_t middle = low + (high - low) / 2;
+    size_t first = middle;
+    std::string text;
+    for (bool is_rendered = false; !is_rendered;) {
+      try {
+        text = engine.render_chat(without_oldest(chat, first));
+        is_rendered = true;
+      } catch (const engine::EngineError&) {
+        if (first == last) throw;
+        do ++first;
+        while (first < last && chat.messages[first].role != "user");
+      }
+    }
+    std::vector<int32_t> found = engine.tokenize(text, true, true);
+    const bool is_short = fits(found.size());
+    if (is_short || first == last) {
+      rendered = std::move(text);
+      tokens = std::move(found);
+    }
+    if (is_short) high = middle - 1;
+    else low = first + 1;
+  }
+  return tokens;
+}
+
+}  // namespace
+
+engine::ChatMessage read_message(const json::object& object) {
+  const Fields fields(object, "Message");
+  engine::ChatMessage message;
+  message.role = fields.text("role").value_or("");
+  std::transform(message.role.begin(), message.role.end(), message.role.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  message.content = fields.text("content").value_or("");
+  message.thinking = fields.text("thinking").value_or("");
+  message.tool_name = fields.text("tool_name").value_or("");
+  message.tool_call_id = fields.text("tool_call_id").value_or("");
+  message.images = fields.texts("images");
+  if (const json::array* calls = fields.array("tool_calls"))
+    for (const json::value& call : *calls) message.tool_calls.push_back(tool_call_of(call));
+  return message;
+}
+
+json::object tool_call_json(const engine::ToolCall& call) {
+  json::object function{{"name", call.name}, {"arguments", to_json(call.arguments)}};
+  json::object out;
+  if (!call.id.empty()) out["id"] = call.id;
+  out["function"] = std::move(function);
+  return out;
+}
+
+ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
+  const CompletionRequest& request = task.request;
+  ChatTurn turn{start_completion(app, exchange, request), "", {}};
+  const Completion& completion = turn.completion;
+  if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support chat");
+  if (request.think.value_or(false) && !completion.can("thinking"))
+    throw ApiError(400, "\"" + request.model + "\" does not support thinking");
+  if (!task.tools.empty() && !completion.can("tools"))
+    throw ApiError(400, completion.installed.name.full() + " does not support tools");
+  const bool has_images = std::any_of(task.messages.begin(), task.messages.end(), [](const auto& message) { return !message.images.empty(); });
+  if (has_images) throw ApiError(400, completion.installed.name.full() + " does not support vision");
+  if (task.messages.empty()) return turn;
+
+  engine::ChatRequest chat;
+  chat.messages = conversation(completion, task.messages);
+  if (!task.tools.empty()) chat.tools = to_value(task.tools);
+  chat.think = completion.thinks(request);
+  chat.think_level = request.think_level;
+  chat.template_text = completion.contents.template_text.value_or("");
+  turn.prompt_tokens = fitting_prompt(completion.lease.engine(), chat, request.may_truncate, turn.rendered);
+  return turn;
+}
+
+engine::TokenEvent run_chat(Exchange& exchange, ChatTurn& turn, const ChatTask& task, const OnPiece& on_piece) {
+  return run_completion(exchange, turn.completion, task.request, turn.prompt_tokens,
+                        [&](const std::string& text, const json::array& logprobs) {
+                          on_piece({.thinking = "", .content = text, .tool_calls = {}, .logprobs = logprobs});
+                        });
+}
+
+}  // namespace olx::server
