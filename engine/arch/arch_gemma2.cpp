@@ -59,7 +59,8 @@ class Gemma2 final : public Architecture {
     config.embed_scale = std::sqrt(static_cast<float>(config.d_model));
     config.local_period = 2;
     if (config.n_layers == kLayersOf27B) {
-      config.attention_scale = 1.0f / std::sqrt(static_cast<float>(config.d_model / config.n_heads));
+      const int64_t scaled_dim = config.d_model / config.n_heads;
+      config.attention_scale = 1.0f / std::sqrt(static_cast<float>(scaled_dim));
     }
   }
 

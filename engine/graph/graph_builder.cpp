@@ -35,7 +35,7 @@ const GraphValue& GraphBuilder::value(Tensor x) const {
 
 GraphNode& GraphBuilder::add_node(GraphNode node) {
   node.layer = layer_;
-  graph_.nodes.push_back(std::move(node));
+  graph_.nodes.push_back(node);
   return graph_.nodes.back();
 }
 

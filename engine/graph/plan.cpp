@@ -45,8 +45,8 @@ int Plan::quantized(int value, const ActivationFormat* format) {
   const GraphValue source = values_[static_cast<size_t>(value)];
   values_.push_back({.n_cols = source.n_cols, .rows = source.rows, .format = format});
   const int encoded = static_cast<int>(values_.size()) - 1;
-  GraphNode node{.args = QuantizeArgs{}, .y = encoded, .a = value};
-  nodes_.push_back({.graph = std::move(node), .rows = source.rows});
+  const GraphNode node{.args = QuantizeArgs{}, .y = encoded, .a = value};
+  nodes_.push_back({.graph = node, .rows = source.rows});
   quantized_.push_back({key, encoded});
   return encoded;
 }
@@ -61,7 +61,7 @@ void Plan::lower(const Graph& graph, const WeightStore& weights) {
     const int shown = node.y != kNoValue ? node.y : node.a;
     const RowCount rows = values_[static_cast<size_t>(shown)].rows;
     if (node.op() == Op::kKvStore) n_without_outputs_ = nodes_.size() + 1;
-    nodes_.push_back({.graph = std::move(node), .rows = rows});
+    nodes_.push_back({.graph = node, .rows = rows});
   }
   for (size_t i = 0; i < n_without_outputs_; ++i) OLX_CHECK(nodes_[i].rows == RowCount::kTokens);
 }

@@ -84,7 +84,9 @@ bool Scheduler::step() {
   static_assert(sizeof(std::atomic<bool>) == sizeof(bool));
   if (n_in_batch == 1) cancel = reinterpret_cast<const volatile bool*>(&only->sequence->channel->is_cancelled);
   try {
+    const int64_t begun_ns = clock_();
     if (!runner_.forward(batch_, cancel)) return true;  // cancelled: the next step drops it; nothing was cached
+    if (is_mixed_) adapt_chunk(clock_() - begun_ns);
     take_results();
   } catch (const std::exception& error) {
     // The step is lost for all that were in it, and so is what they had cached; the others go on.
@@ -137,7 +139,7 @@ void Scheduler::admit() {
 void Scheduler::build_batch() {
   batch_.clear();
   wanting_.clear();
-  const auto room = static_cast<size_t>(runner_.n_batch());
+  const auto full = static_cast<size_t>(runner_.n_batch());
   const auto put = [&](size_t index, size_t n) {
     Slot& slot = slots_[index];
     const size_t from = slot.cached.size();
@@ -151,13 +153,16 @@ void Scheduler::build_batch() {
     if (from + n == tokens.size()) wanting_.push_back(static_cast<int>(index));
   };
   // One token of each answer first ...
-  for (size_t i = 0; i < slots_.size() && batch_.size() < room; ++i) {
+  for (size_t i = 0; i < slots_.size() && batch_.size() < full; ++i) {
     Slot& slot = slots_[i];
     if (!slot.sequence || !slot.sequence->is_generating) continue;
     if (static_cast<int64_t>(slot.sequence->tokens.size()) > runner_.n_ctx() && !shift_or_stop(slot)) continue;
     if (slot.sequence->tokens.size() - slot.cached.size() == 1) put(i, 1);
   }
-  // ... then prompts (and tails after a shift) in turn, until the batch is full.
+  // ... then prompts (and tails after a shift) in turn, until the batch is full or, where answers wait for this step,
+  // until it has what it can read in time.
+  const size_t n_generating = batch_.size();
+  const size_t room = n_generating == 0 ? full : std::min(full, n_generating + static_cast<size_t>(n_chunk_));
   const size_t first = next_prompt_;
   for (size_t k = 0; k < slots_.size() && batch_.size() < room; ++k) {
     const size_t i = (first + k) % slots_.size();
@@ -168,6 +173,14 @@ void Scheduler::build_batch() {
     if (next_prompt_ == first) next_prompt_ = (i + 1) % slots_.size();
     put(i, std::min(pending, room - batch_.size()));
   }
+  is_mixed_ = n_generating > 0 && batch_.size() > n_generating;
+}
+
+// A step that answers wait for should take kMixedStepNs: the prompt's share of it grows or shrinks towards that.
+void Scheduler::adapt_chunk(int64_t step_ns) {
+  const double factor = std::clamp(kMixedStepNs / static_cast<double>(std::max<int64_t>(step_ns, 1)), 0.5, 2.0);
+  const auto wanted = static_cast<int64_t>(static_cast<double>(n_chunk_) * factor);
+  n_chunk_ = std::clamp<int64_t>(wanted, kMinChunk, std::max<int64_t>(runner_.n_batch(), kMinChunk));
 }
 
 // The context is full: keep the first n_keep tokens and the later half of the rest, which is evaluated again.

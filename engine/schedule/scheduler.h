@@ -1,7 +1,8 @@
 #pragma once
 // Scheduler: which tokens of which requests go through the network next. Continuous batching: every step takes the one
-// next token of each answer being generated and fills the rest of the batch with a chunk of one prompt. Prompts take
-// turns, so a long one does not hold up a short one. Driven by one thread (the engine's loop or a test): step().
+// next token of each answer being generated and fills the rest of the batch with a chunk of one prompt, as much of it as
+// keeps the answers flowing. Prompts take turns, so a long one does not hold up a short one. Driven by one thread (the
+// engine's loop or a test): step().
 
 #include <cstdint>
 #include <deque>
@@ -25,6 +26,11 @@ struct FittedPrompt {
   int64_t n_truncated = 0;
 };
 FittedPrompt fit_prompt(std::vector<int32_t> tokens, int64_t n_ctx, int n_keep, bool may_truncate);
+
+// While answers are being generated, a step that also reads a prompt takes about this long: a stream that shows ten tokens
+// a second still flows, and a chunk this size reads nearly as fast as a full batch.
+inline constexpr double kMixedStepNs = 100e6;
+inline constexpr int64_t kMinChunk = 8;  // a prompt always moves on
 
 class Scheduler {
  public:
@@ -58,6 +64,7 @@ class Scheduler {
   void drop_cancelled();
   void admit();
   void build_batch();
+  void adapt_chunk(int64_t step_ns);
   bool shift_or_stop(Slot& slot);
   void take_results();
   void on_token(Slot& slot, std::span<float> logits);
@@ -71,6 +78,8 @@ class Scheduler {
   std::vector<BatchToken> batch_;
   std::vector<int> wanting_;      // slots whose logits the batch asks for, in order
   size_t next_prompt_ = 0;        // slot whose prompt is served first
+  bool is_mixed_ = false;         // the batch holds both answers' tokens and a chunk of a prompt
+  int64_t n_chunk_ = 64;          // prompt tokens of a mixed step
   int64_t n_steps_ = 0;
   int64_t n_prompt_tokens_ = 0;
   int64_t n_generated_tokens_ = 0;

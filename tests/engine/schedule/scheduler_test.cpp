@@ -266,6 +266,31 @@ TEST_CASE("Scheduler_UnloadingTellsEveryRequest") {
   CHECK(collect(queued).last.error == "the model was unloaded");
 }
 
+TEST_CASE("Scheduler_AnAnswerWaitsForNoMoreOfAPromptThanAStepHasTimeFor") {
+  Bench bench(4096, 2, 512);
+  constexpr int64_t kNsPerToken = 5'000'000;  // so that 20 tokens take kMixedStepNs
+  bench.runner.on_forward = [&] { bench.now_ns += kNsPerToken * static_cast<int64_t>(bench.runner.batches.back().size()); };
+  const auto answer = bench.add("a", 400);
+  bench.scheduler.step();
+  const auto prompt = bench.add(std::string(2000, 'b'), 1);
+  bench.run();
+  CHECK(collect(prompt).text == "c");
+  CHECK(collect(answer).last.stats.n_generated_tokens == 400);
+  std::vector<size_t> mixed;
+  for (const auto& batch : bench.runner.batches)
+    if (batch.size() > 1 && batch[0].sequence != batch.back().sequence) mixed.push_back(batch.size());
+  REQUIRE(mixed.size() > 60);
+  for (size_t i = 4; i + 1 < mixed.size(); ++i) CHECK((mixed[i] >= 16 && mixed[i] <= 24));
+  bench.runner.on_forward = nullptr;  // a fast network reads more at a time
+  bench.runner.batches.clear();
+  const auto again = bench.add("a", 400), long_one = bench.add(std::string(3000, 'd'), 1);
+  bench.run();
+  size_t largest = 0;
+  for (const auto& batch : bench.runner.batches)
+    if (batch[0].sequence != batch.back().sequence) largest = std::max(largest, batch.size());
+  CHECK(largest == 512);
+}
+
 TEST_CASE("FitPrompt_CutsTheMiddleAndSaysHowMuch") {
   std::vector<int32_t> tokens(100);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i);
