@@ -49,8 +49,8 @@ ValueMap pick(const Value& v, std::initializer_list<const char*> order) {
 }
 
 void replace_member(ValueMap& map, std::string_view name, Value value) {
-  for (auto& [known, old] : map)
-    if (known == name) old = std::move(value);
+  const auto member = std::find_if(map.begin(), map.end(), [&](const auto& entry) { return entry.first == name; });
+  if (member != map.end()) member->second = std::move(value);
 }
 
 Value tool_property(const Value& v, int depth = 0) {

@@ -128,10 +128,10 @@ class Creation {
     Parameters merged;
     for (const Layer& layer : layers_)
       if (layer.media_type == media_type::kParams) merged = parse_parameters(store_.read_blob(layer.digest, kMaxParametersBytes));
-    for (const auto& [name, value] : request_.parameters) {
-      const auto same = std::find_if(merged.begin(), merged.end(), [&](const auto& old) { return old.first == name; });
-      if (same != merged.end()) same->second = value;
-      else merged.emplace_back(name, value);
+    for (const auto& given : request_.parameters) {
+      const auto same = std::find_if(merged.begin(), merged.end(), [&](const auto& old) { return old.first == given.first; });
+      if (same != merged.end()) same->second = given.second;
+      else merged.push_back(given);
     }
     drop(media_type::kParams);
     add_text(media_type::kParams, parameters_json(merged), kMaxParametersBytes);

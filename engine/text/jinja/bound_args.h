@@ -17,7 +17,10 @@ class BoundArgs {
 
   bool has(size_t i) const { return i < given_.size() && given_[i]; }
   const Val& at(size_t i) const;  // fails when missing
-  Val get(size_t i, Val otherwise) const { return has(i) ? values_[i] : std::move(otherwise); }
+  Val get(size_t i, Val otherwise) const {
+    if (has(i)) return values_[i];
+    return otherwise;
+  }
   std::string text(size_t i, std::string_view otherwise) const;
   std::string text(size_t i) const;
   int64_t integer(size_t i, int64_t otherwise) const;
