@@ -48,6 +48,28 @@ struct Simd {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
   static float f16_to_f32(uint16_t bits) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits))); }
+  // Inside 128 bits by unpacking, then the 128-bit halves.
+  static void transpose(F (&x)[kLanes]) {
+    F t[kLanes];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+      t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {  // then half l of x[4 r + c] is rows 4 r .. 4 r + 3 of column 4 l + c
+      x[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+      x[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+      x[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+      x[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      const F low = _mm256_permute2f128_ps(x[c], x[4 + c], 0x20);
+      x[4 + c] = _mm256_permute2f128_ps(x[c], x[4 + c], 0x31);
+      x[c] = low;
+    }
+  }
   static void split_pairs(const float* p, F& even, F& odd) {
     const F a = load(p), b = load(p + 8);
     const F low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);

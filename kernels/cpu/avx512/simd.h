@@ -35,6 +35,31 @@ struct Simd {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
   static float f16_to_f32(uint16_t bits) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits))); }
+  // Inside 128 bits by unpacking, then the 128-bit lanes themselves.
+  static void transpose(F (&x)[kLanes]) {
+    F t[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+      t[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {  // then lane l of x[4 r + c] is rows 4 r .. 4 r + 3 of column 4 l + c
+      x[i] = unpack_low_pairs(t[i], t[i + 2]);
+      x[i + 1] = unpack_high_pairs(t[i], t[i + 2]);
+      x[i + 2] = unpack_low_pairs(t[i + 1], t[i + 3]);
+      x[i + 3] = unpack_high_pairs(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      const F even_low = _mm512_shuffle_f32x4(x[c], x[4 + c], 0x88), even_high = _mm512_shuffle_f32x4(x[8 + c], x[12 + c], 0x88);
+      const F odd_low = _mm512_shuffle_f32x4(x[c], x[4 + c], 0xdd), odd_high = _mm512_shuffle_f32x4(x[8 + c], x[12 + c], 0xdd);
+      x[c] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+      x[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+      x[8 + c] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+      x[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+    }
+  }
   // Pairs (a0 b0 a1 b1 ...) <-> (a0 a1 ...), (b0 b1 ...): two vectors of the one, one of each of the other.
   static void split_pairs(const float* p, F& even, F& odd) {
     const __m512i pick = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -49,6 +74,8 @@ struct Simd {
   }
 
  private:
+  static F unpack_low_pairs(F a, F b) { return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))); }
+  static F unpack_high_pairs(F a, F b) { return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))); }
   static __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 };
 

@@ -47,6 +47,14 @@ struct Simd {
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(word))))));
   }
   static float f16_to_f32(uint16_t bits) { return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0); }
+  static void transpose(F (&x)[kLanes]) {
+    const float64x2_t low_even = vreinterpretq_f64_f32(vtrn1q_f32(x[0], x[1])), low_odd = vreinterpretq_f64_f32(vtrn2q_f32(x[0], x[1]));
+    const float64x2_t high_even = vreinterpretq_f64_f32(vtrn1q_f32(x[2], x[3])), high_odd = vreinterpretq_f64_f32(vtrn2q_f32(x[2], x[3]));
+    x[0] = vreinterpretq_f32_f64(vtrn1q_f64(low_even, high_even));
+    x[1] = vreinterpretq_f32_f64(vtrn1q_f64(low_odd, high_odd));
+    x[2] = vreinterpretq_f32_f64(vtrn2q_f64(low_even, high_even));
+    x[3] = vreinterpretq_f32_f64(vtrn2q_f64(low_odd, high_odd));
+  }
   static void split_pairs(const float* p, F& even, F& odd) {
     const float32x4x2_t pairs = vld2q_f32(p);
     even = pairs.val[0];

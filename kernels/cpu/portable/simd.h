@@ -42,6 +42,7 @@ struct Simd {
   static void store_f16(uint16_t* p, F x) { *p = gguf::f32_to_f16(x); }
   static F load_i8(const int8_t* p) { return static_cast<float>(*p); }
   static float f16_to_f32(uint16_t bits) { return gguf::f16_to_f32(bits); }
+  static void transpose(F (&)[kLanes]) {}  // of a square matrix, a vector a row
   // Pairs (a0 b0 a1 b1 ...) to (a0 a1 ...), (b0 b1 ...) and back.
   static void split_pairs(const float* p, F& even, F& odd) {
     even = p[0];

@@ -2,8 +2,9 @@
 // Attention over cache pages, written once over Simd (include simd.h and elementwise.h before). Internal linkage.
 //
 // Two ways, chosen per token by how its batch looks (never by the RowRange, so that a split changes no bit):
-//   alone: the token has fewer than kRunTokens neighbours of its sequence (decoding). For each block of positions the
-//     rows of K and V are decoded once for all query heads of the group; a score is one dot product.
+//   alone: the token has fewer than kRunTokens neighbours of its sequence (decoding). Rows of K and V are decoded
+//     kGroup at a time, so that they stay in L1, once for all query heads of the group; as many dot products as a
+//     vector has lanes are summed across by one transposition.
 //   run:   consecutive tokens of a sequence (prefill). Up to kMaxQueries queries (tokens x heads of the group) share a
 //     block: K is transposed while it is decoded, so that 16 (or 8, 4) scores come from one vector and queries are
 //     broadcast; then P V is accumulated with V rows as vectors.
@@ -18,6 +19,7 @@ namespace olx::kernels::cpu {
 namespace {
 
 constexpr int64_t kBlock = 64;     // positions scored together
+constexpr int64_t kGroup = 16;     // positions decoded together; a multiple of every Simd::kLanes, divides kBlock
 constexpr int64_t kRunTokens = 4;
 constexpr int64_t kQueryTile = 4;  // queries per register tile
 
@@ -58,12 +60,18 @@ inline Span visible(const AttentionArgs& args, int64_t token) {
   return {from, position + 1};
 }
 
+// rows[i] = the cached row of position `from` + i, i < n. Divides once a page, not once a position.
 template <typename Row>
-inline const uint8_t* cached_row(const void* base, const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t position) {
+inline void find_rows(const void* base, const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t from, int64_t n,
+                      const uint8_t** rows) {
   const KvView& kv = args.kv;
-  const int64_t page = kv.block_table[sequence * kv.max_blocks + position / kv.page_tokens];
-  const int64_t row = (page * kv.n_kv_heads + kv_head) * kv.page_tokens + position % kv.page_tokens;
-  return static_cast<const uint8_t*>(base) + row * Row::size_bytes(kv.head_dim);
+  const int64_t row_bytes = Row::size_bytes(kv.head_dim);
+  for (int64_t i = 0; i < n;) {
+    const int64_t page = kv.block_table[sequence * kv.max_blocks + (from + i) / kv.page_tokens];
+    int64_t at = (from + i) % kv.page_tokens;
+    const uint8_t* row = static_cast<const uint8_t*>(base) + ((page * kv.n_kv_heads + kv_head) * kv.page_tokens + at) * row_bytes;
+    for (; at < kv.page_tokens && i < n; ++at, ++i, row += row_bytes) rows[i] = row;
+  }
 }
 
 // Softmax state of one query.
@@ -127,37 +135,79 @@ struct Heads {
 
 // ----- one token -----
 
+// scores[p] = scale * (q . keys[p]) for keys [kGroup][head_dim].
+inline void score_rows(const float* q, const float* keys, float scale, float* scores, int64_t head_dim) {
+  for (int64_t p = 0; p < kGroup; p += Simd::kLanes) {
+    F sums[Simd::kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < Simd::kLanes; ++i) sums[i] = Simd::set(0.0f);
+    for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
+      const F x = Simd::load(q + d);
+#pragma GCC unroll 16
+      for (int i = 0; i < Simd::kLanes; ++i) sums[i] = Simd::fma(x, Simd::load(keys + (p + i) * head_dim + d), sums[i]);
+    }
+    Simd::transpose(sums);
+#pragma GCC unroll 4
+    for (int half = Simd::kLanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+      for (int i = 0; i < half; ++i) sums[i] = Simd::add(sums[i], sums[i + half]);
+    Simd::store(scores + p, Simd::mul(sums[0], Simd::set(scale)));
+  }
+}
+
+// output += weights[0 .. n) times values [n][head_dim].
+inline void weigh_rows(const float* weights, const float* values, float* output, int64_t n, int64_t head_dim) {
+  int64_t d = 0;
+  for (; d + 4 * Simd::kLanes <= head_dim; d += 4 * Simd::kLanes) {
+    F sums[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sums[j] = Simd::load(output + d + j * Simd::kLanes);
+    for (int64_t p = 0; p < n; ++p) {
+      const F weight = Simd::set(weights[p]);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) sums[j] = Simd::fma(weight, Simd::load(values + p * head_dim + d + j * Simd::kLanes), sums[j]);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) Simd::store(output + d + j * Simd::kLanes, sums[j]);
+  }
+  for (; d < head_dim; d += Simd::kLanes) {
+    F sum = Simd::load(output + d);
+    for (int64_t p = 0; p < n; ++p) sum = Simd::fma(Simd::set(weights[p]), Simd::load(values + p * head_dim + d), sum);
+    Simd::store(output + d, sum);
+  }
+}
+
 template <typename Row>
 inline void attend_alone(const AttentionArgs& args, Heads heads, int64_t token) {
-  const int64_t head_dim = args.kv.head_dim, kv_head = heads.kv_head;
+  const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[token].sequence;
   const Span span = visible(args, token);
-  alignas(64) float k_rows[kBlock * kMaxHeadDim], v_rows[kBlock * kMaxHeadDim], scores[kBlock];
-  alignas(64) float outputs[kMaxQueries * kMaxHeadDim];
+  alignas(64) float group[kGroup * kMaxHeadDim], scores[kMaxQueries * kBlock], outputs[kMaxQueries * kMaxHeadDim];
+  const uint8_t *k_rows[kBlock], *v_rows[kBlock];
   Online states[kMaxQueries];
   for (int64_t i = 0; i < heads.n * head_dim; ++i) outputs[i] = 0.0f;
+  for (int64_t i = 0; i < heads.n * kBlock; ++i) scores[i] = 0.0f;
+  for (int64_t i = 0; i < kGroup * head_dim; ++i) group[i] = 0.0f;  // rows outside the span are scored, then dropped
 
   for (int64_t start = span.from / kBlock * kBlock; start < span.to; start += kBlock) {
     const int64_t from = span.from > start ? span.from - start : 0;
     const int64_t to = span.to - start < kBlock ? span.to - start : kBlock;
-    for (int64_t i = from; i < to; ++i) {
-      Row::decode(cached_row<Row>(args.kv.k, args, args.tokens[token].sequence, kv_head, start + i), k_rows + i * head_dim, head_dim);
-      Row::decode(cached_row<Row>(args.kv.v, args, args.tokens[token].sequence, kv_head, start + i), v_rows + i * head_dim, head_dim);
+    find_rows<Row>(args.kv.k, args, sequence, heads.kv_head, start + from, to - from, k_rows + from);
+    find_rows<Row>(args.kv.v, args, sequence, heads.kv_head, start + from, to - from, v_rows + from);
+    for (int64_t first = from / kGroup * kGroup; first < to; first += kGroup) {
+      const int64_t low = from > first ? from : first, high = to < first + kGroup ? to : first + kGroup;
+      for (int64_t p = low; p < high; ++p) Row::decode(k_rows[p], group + (p - first) * head_dim, head_dim);
+      for (int64_t h = 0; h < heads.n; ++h)
+        score_rows(args.q.row(token) + (heads.first + h) * head_dim, group, args.scale, scores + h * kBlock + first, head_dim);
     }
     for (int64_t h = 0; h < heads.n; ++h) {
-      const float* q = args.q.row(token) + (heads.first + h) * head_dim;
-      for (int64_t i = 0; i < kBlock; ++i) scores[i] = 0.0f;
-      for (int64_t i = from; i < to; ++i) {
-        F dot = Simd::set(0.0f);
-        for (int64_t d = 0; d < head_dim; d += Simd::kLanes) dot = Simd::fma(Simd::load(q + d), Simd::load(k_rows + i * head_dim + d), dot);
-        scores[i] = Simd::sum(dot) * args.scale;
-      }
-      const float rescale = block_softmax(args, scores, from, to, states[h]);
+      const F rescale = Simd::set(block_softmax(args, scores + h * kBlock, from, to, states[h]));
       float* output = outputs + h * head_dim;
-      for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
-        F sum = Simd::mul(Simd::load(output + d), Simd::set(rescale));
-        for (int64_t i = from; i < to; ++i) sum = Simd::fma(Simd::set(scores[i]), Simd::load(v_rows + i * head_dim + d), sum);
-        Simd::store(output + d, sum);
-      }
+      for (int64_t d = 0; d < head_dim; d += Simd::kLanes) Simd::store(output + d, Simd::mul(Simd::load(output + d), rescale));
+    }
+    for (int64_t low = from; low < to; low += kGroup) {
+      const int64_t n = to - low < kGroup ? to - low : kGroup;
+      for (int64_t p = 0; p < n; ++p) Row::decode(v_rows[low + p], group + p * head_dim, head_dim);
+      for (int64_t h = 0; h < heads.n; ++h) weigh_rows(scores + h * kBlock + low, group, outputs + h * head_dim, n, head_dim);
     }
   }
   for (int64_t h = 0; h < heads.n; ++h) {
@@ -234,18 +284,37 @@ inline void accumulate_block(const float* weights, const float* values, const fl
   }
 }
 
+// keys[d][p] = the decoded row p, for rows [from, to) of a block; other columns of a group touched are any finite number.
+template <typename Row>
+inline void decode_transposed(const uint8_t* const* rows, int64_t from, int64_t to, float* group, float* keys, int64_t head_dim) {
+  for (int64_t first = from / Simd::kLanes * Simd::kLanes; first < to; first += Simd::kLanes) {
+    for (int64_t i = 0; i < Simd::kLanes; ++i)
+      if (first + i >= from && first + i < to) Row::decode(rows[first + i], group + i * head_dim, head_dim);
+    for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
+      F x[Simd::kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < Simd::kLanes; ++i) x[i] = Simd::load(group + i * head_dim + d);
+      Simd::transpose(x);
+#pragma GCC unroll 16
+      for (int i = 0; i < Simd::kLanes; ++i) Simd::store(keys + (d + i) * kBlock + first, x[i]);
+    }
+  }
+}
+
 // Tokens [token, token + n_tokens) of one sequence; n_tokens * heads.n <= kMaxQueries.
 template <typename Row>
 inline void attend_run(const AttentionArgs& args, Heads heads, int64_t token, int64_t n_tokens) {
-  const int64_t head_dim = args.kv.head_dim, kv_head = heads.kv_head, n_group = heads.n;
+  const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[token].sequence, n_group = heads.n;
   const int64_t n_queries = n_tokens * n_group;
   const int64_t n_padded = (n_queries + kQueryTile - 1) / kQueryTile * kQueryTile;
   constexpr int64_t kPadded = kMaxQueries + kQueryTile;
   alignas(64) float queries[kPadded * kMaxHeadDim], outputs[kPadded * kMaxHeadDim], scores[kPadded * kBlock];
-  alignas(64) float keys[kMaxHeadDim * kBlock], values[kBlock * kMaxHeadDim], row[kMaxHeadDim];
+  alignas(64) float keys[kMaxHeadDim * kBlock], values[kBlock * kMaxHeadDim], group[Simd::kLanes * kMaxHeadDim];
+  const uint8_t* rows[kBlock];
   float rescale[kPadded];
   Online states[kPadded];
   for (int64_t i = 0; i < n_padded * head_dim; ++i) outputs[i] = queries[i] = 0.0f;
+  for (int64_t i = 0; i < Simd::kLanes * head_dim; ++i) group[i] = 0.0f;
   Span all = visible(args, token);
   for (int64_t t = 0; t < n_tokens; ++t) {
     const Span span = visible(args, token + t);
@@ -264,11 +333,10 @@ inline void attend_run(const AttentionArgs& args, Heads heads, int64_t token, in
       for (int64_t i = 0; i < head_dim * kBlock; ++i) keys[i] = 0.0f;
       for (int64_t i = 0; i < first * head_dim; ++i) values[i] = 0.0f;
     }
-    for (int64_t p = first; p < last; ++p) {
-      Row::decode(cached_row<Row>(args.kv.k, args, args.tokens[token].sequence, kv_head, start + p), row, head_dim);
-      for (int64_t d = 0; d < head_dim; ++d) keys[d * kBlock + p] = row[d];
-      Row::decode(cached_row<Row>(args.kv.v, args, args.tokens[token].sequence, kv_head, start + p), values + p * head_dim, head_dim);
-    }
+    find_rows<Row>(args.kv.k, args, sequence, heads.kv_head, start + first, last - first, rows + first);
+    decode_transposed<Row>(rows, first, last, group, keys, head_dim);
+    find_rows<Row>(args.kv.v, args, sequence, heads.kv_head, start + first, last - first, rows + first);
+    for (int64_t p = first; p < last; ++p) Row::decode(rows[p], values + p * head_dim, head_dim);
     score_block(queries, keys, scores, n_padded, head_dim);
     for (int64_t q = 0; q < n_queries; ++q) {
       const Span span = visible(args, token + q / n_group);
