@@ -111,6 +111,7 @@ int Chat::run() {
   take_stored_messages();
   while (true) {
     const auto line = editor_.read(">>> ");
+    Client::forget_interrupt();
     if (!line) {
       std::putchar('\n');
       return 0;

@@ -28,11 +28,11 @@ std::atomic<bool> g_interrupted{false};
 class Exchange {
  public:
   explicit Exchange(const HostAddress& address) : socket_(io_) {
-    g_interrupted = false;
     asio::ip::tcp::resolver resolver(io_);
     asio::connect(socket_, resolver.resolve(address.host, address.port));
     socket_.set_option(asio::ip::tcp::no_delay(true));
     g_socket = socket_.native_handle();
+    if (g_interrupted) ::shutdown(socket_.native_handle(), SHUT_RDWR);  // it came before there was a socket to cut
   }
   ~Exchange() { g_socket = -1; }
   Exchange(const Exchange&) = delete;
@@ -47,9 +47,12 @@ class Exchange {
   beast::flat_buffer buffer_;
 };
 
-// Runs fn and turns the error of a cut connection into Interrupted.
+// Runs fn and turns the error of a cut connection into Interrupted. An interrupt ends one request and is used up by it.
 template <typename Fn>
 auto guarded(Fn fn) {
+  struct UsedUp {
+    ~UsedUp() { g_interrupted = false; }
+  } const used_up;
   try {
     return fn();
   } catch (const boost::system::system_error& error) {
@@ -84,6 +87,8 @@ std::string read_whole(Exchange& exchange, int& status) {
 }
 
 }  // namespace
+
+void Client::forget_interrupt() { g_interrupted = false; }
 
 void Client::interrupt() {
   g_interrupted = true;

@@ -54,6 +54,8 @@ class Client {
 
   // Async-signal-safe: ends the request that is running now.
   static void interrupt();
+  // An interrupt that came when nothing was running is not meant for what runs next.
+  static void forget_interrupt();
 
  private:
   HostAddress address_;

@@ -155,6 +155,13 @@ class Program(unittest.TestCase):
         chat.expect(">>> ")
         chat.send("What is the capital of France?\r")
         self.assertIn("Paris", chat.expect("\n>>> "))
+        chat.send("/set parameter num_predict 4000\r")
+        chat.expect("\n>>> ")
+        for wait_s in (0.02, 0.05, 0.2, 0.5):  # in the prompt, at the first tokens, later
+            chat.send("Write a long story about a dragon.\r")
+            chat.expect("\n")
+            time.sleep(wait_s)
+            chat.interrupt("\n>>> ")
         chat.send('/set system """Answer in\r')
         chat.expect("... ")
         chat.send('one word."""\r')
@@ -186,6 +193,16 @@ class Terminal:
                 self.pending += os.read(self.fd, 65536).decode("utf-8", "replace")
         seen, self.pending = self.pending.split(text, 1)
         return seen
+
+    def interrupt(self, text):
+        # Until the editor has given the terminal back Ctrl-C is one of its keys; a slow machine may need a second press.
+        for _ in range(3):
+            self.send("\x03")
+            try:
+                return self.expect(text, timeout_s=5)
+            except AssertionError:
+                pass
+        raise AssertionError(f"Ctrl-C does not stop the answer: {self.pending!r}")
 
     def wait(self):
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
