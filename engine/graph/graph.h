@@ -58,7 +58,7 @@ struct GraphNode {
 struct Graph {
   std::vector<GraphValue> values;
   std::vector<GraphNode> nodes;
-  int logits = kNoValue;  // the value a step is computed for, rows kOutputs
+  int output = kNoValue;  // the value a step is computed for: logits, or hidden states; rows kOutputs
 };
 
 }  // namespace olx::engine

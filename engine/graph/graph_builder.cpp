@@ -164,11 +164,11 @@ void GraphBuilder::drop_unneeded_rows(Tensor& a, Tensor& b) {
 
 void GraphBuilder::set_logits(Tensor x) {
   OLX_CHECK(value(x).rows == RowCount::kOutputs && value(x).n_cols == config_.vocab_size);
-  graph_.logits = x.value;
+  graph_.output = x.value;
 }
 
 Graph GraphBuilder::take() {
-  OLX_CHECK(graph_.logits != kNoValue);
+  OLX_CHECK(graph_.output != kNoValue);
   return std::move(graph_);
 }
 

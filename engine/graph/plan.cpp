@@ -22,7 +22,7 @@ EngineError missing_kernel(Op op, DType dtype, const DeviceInfo& device, const s
 
 Plan::Plan(Device& device, const Graph& graph, const WeightStore& weights, const KvCache& cache,
            const Limits& limits)
-    : device_(device), limits_(limits), values_(graph.values), logits_value_(graph.logits) {
+    : device_(device), limits_(limits), values_(graph.values), output_value_(graph.output) {
   OLX_CHECK(limits.n_tokens > 0 && limits.n_outputs > 0);
   ids_.resize(static_cast<size_t>(limits.n_tokens));
   slots_.resize(ids_.size());
@@ -185,8 +185,8 @@ void Plan::place_values(const std::vector<int>& owner) {
       lives[own].last = group_last[i];
     }
   }
-  // The caller reads the logits after the last node.
-  lives[static_cast<size_t>(owner[static_cast<size_t>(logits_value_)])].last =
+  // The caller reads the output after the last node.
+  lives[static_cast<size_t>(owner[static_cast<size_t>(output_value_)])].last =
       static_cast<int>(nodes_.size());
   const MemoryPlan plan = plan_memory(lives);
   offsets_.resize(values_.size());
@@ -269,10 +269,10 @@ bool Plan::execute(const Step& step, const volatile bool* cancel) {
   return true;
 }
 
-float* Plan::logits(int64_t i) const {
-  const MatrixView logits = view(logits_value_);
-  OLX_CHECK(i >= 0 && i < logits.n_rows);
-  return logits.row(i);
+float* Plan::output(int64_t i) const {
+  const MatrixView output = view(output_value_);
+  OLX_CHECK(i >= 0 && i < output.n_rows);
+  return output.row(i);
 }
 
 std::string Plan::describe() const {

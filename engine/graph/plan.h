@@ -25,7 +25,7 @@ class Plan {
  public:
   struct Limits {
     int64_t n_tokens = 0;   // of one step
-    int64_t n_outputs = 0;  // tokens of one step that want logits
+    int64_t n_outputs = 0;  // tokens of one step that want an output row
   };
   // weights (loaded) and cache outlive the plan.
   // Throws EngineError(kUnsupported) naming op, type and device of a node without a kernel, DeviceError without memory.
@@ -39,8 +39,8 @@ class Plan {
   };
   // False when cancelled in between.
   bool execute(const Step& step, const volatile bool* cancel);
-  // Logits of the i-th output of the last step.
-  float* logits(int64_t i) const;
+  // The i-th row of the graph's output, of the last step.
+  float* output(int64_t i) const;
 
   uint64_t scratch_bytes() const { return arena_->size_bytes(); }
   // One line per (op, kernel) with the number of nodes.
@@ -75,7 +75,7 @@ class Plan {
   std::unique_ptr<kernels::Buffer> arena_;
   std::vector<kernels::BoundNode> bound_;
   size_t n_without_outputs_ = 0;  // nodes to run when no token wants logits: up to the last cache write
-  int logits_value_ = kNoValue;
+  int output_value_ = kNoValue;
 
   // The step, where kernels read it: addresses never change.
   std::vector<int32_t> ids_;
