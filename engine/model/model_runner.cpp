@@ -6,6 +6,7 @@
 #include "engine/arch/architecture.h"
 #include "engine/cache/kv_cache.h"
 #include "engine/error.h"
+#include "engine/graph/embedding_graph.h"
 #include "engine/graph/graph_builder.h"
 #include "engine/graph/plan.h"
 #include "engine/model/weight_store.h"
@@ -61,7 +62,10 @@ struct ModelRunner::Impl {
   std::unique_ptr<WeightStore> weights;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<Plan> plan;
+  Graph hidden_graph;                 // kept until hidden_plan is asked for
+  std::unique_ptr<Plan> hidden_plan;
   int64_t n_logits = 0;
+  int64_t n_hidden = 0;
 
   // The step being made; kept to avoid allocation.
   std::vector<int32_t> ids;
@@ -80,6 +84,7 @@ std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const
   const Architecture& architecture = *find_architecture(config.architecture);
   const WeightTable table(file, architecture, config);
   const Graph graph = build_graph(architecture, config, table);
+  impl->hidden_graph = embedding_graph(graph);
   for (const gguf::TensorInfo& tensor : file.tensors()) impl->n_parameters += tensor.n_elems();
 
   impl->device = open_device(options);
@@ -115,6 +120,30 @@ int64_t ModelRunner::n_parameters() const { return impl_->n_parameters; }
 std::string ModelRunner::describe_plan() const { return impl_->plan->describe(); }
 
 bool ModelRunner::forward(std::span<const BatchToken> tokens, const volatile bool* cancel) {
+  impl_->n_logits = 0;
+  if (!run(*impl_->plan, impl_->options.n_logits_max, tokens, cancel)) return false;
+  impl_->n_logits = static_cast<int64_t>(impl_->outputs.size());
+  return true;
+}
+
+bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const volatile bool* cancel) {
+  Impl& impl = *impl_;
+  if (!impl.hidden_plan) {
+    try {
+      impl.hidden_plan = std::make_unique<Plan>(
+          *impl.device, impl.hidden_graph, *impl.weights, *impl.cache,
+          Plan::Limits{.n_tokens = impl.options.n_batch, .n_outputs = impl.options.n_batch});
+    } catch (const kernels::DeviceError& error) {
+      throw EngineError(ErrorCode::kOutOfMemory, std::string("embedding: ") + error.what());
+    }
+  }
+  impl.n_hidden = 0;
+  if (!run(*impl.hidden_plan, impl.options.n_batch, tokens, cancel)) return false;
+  impl.n_hidden = static_cast<int64_t>(impl.outputs.size());
+  return true;
+}
+
+bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const volatile bool* cancel) {
   Impl& impl = *impl_;
   OLX_CHECK(!tokens.empty() && static_cast<int64_t>(tokens.size()) <= impl.options.n_batch);
   BlockTables& tables = impl.cache->tables();
@@ -132,27 +161,30 @@ bool ModelRunner::forward(std::span<const BatchToken> tokens, const volatile boo
     impl.ids.push_back(token.id);
     impl.slots.push_back({.sequence = token.sequence, .position = token.position});
   }
-  OLX_CHECK(static_cast<int64_t>(impl.outputs.size()) <= impl.options.n_logits_max);
+  OLX_CHECK(static_cast<int64_t>(impl.outputs.size()) <= n_outputs_max);
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
     const int64_t end = impl.next_position[static_cast<size_t>(s)];
     // Costs a comparison where the caller has reserved already; makes shared pages safe where it has not.
     if (end > tables.n_used(s)) OLX_CHECK(impl.cache->reserve(s, end));
   }
-  impl.n_logits = 0;
-  if (!impl.plan->execute({.ids = impl.ids, .slots = impl.slots, .outputs = impl.outputs}, cancel)) {
+  if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .outputs = impl.outputs}, cancel)) {
     return false;
   }
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
     const int64_t end = impl.next_position[static_cast<size_t>(s)];
     if (end > tables.n_used(s)) tables.set_used(s, end);
   }
-  impl.n_logits = static_cast<int64_t>(impl.outputs.size());
   return true;
 }
 
 std::span<float> ModelRunner::logits(int64_t i) {
   OLX_CHECK(i >= 0 && i < impl_->n_logits);
-  return {impl_->plan->logits(i), static_cast<size_t>(impl_->config.vocab_size)};
+  return {impl_->plan->output(i), static_cast<size_t>(impl_->config.vocab_size)};
+}
+
+std::span<const float> ModelRunner::hidden(int64_t i) const {
+  OLX_CHECK(i >= 0 && i < impl_->n_hidden);
+  return {impl_->hidden_plan->output(i), static_cast<size_t>(impl_->config.d_model)};
 }
 
 int64_t ModelRunner::n_positions(int32_t sequence) const { return impl_->cache->tables().n_used(sequence); }

@@ -26,6 +26,8 @@ struct RunnerOptions {
   std::function<bool(float fraction)> on_progress;
 };
 
+class Plan;
+
 // One token of a step. Tokens of one sequence come in order of position, each position following the cached ones.
 struct BatchToken {
   int32_t id = 0;        // [0, vocab_size)
@@ -61,6 +63,12 @@ class ModelRunner {
   // change them in place), valid until the next forward().
   std::span<float> logits(int64_t i);
 
+  // As forward(), but up to the hidden states behind the last norm, of which every token may want one (wants_logits).
+  // The first call makes a plan and takes its memory: EngineError(kOutOfMemory) where there is none.
+  bool forward_hidden(std::span<const BatchToken> tokens, const volatile bool* cancel = nullptr);
+  // Hidden state of the i-th token of the last forward_hidden() that wanted one: d_model values.
+  std::span<const float> hidden(int64_t i) const;
+
   // --- the cache ---
   int64_t n_positions(int32_t sequence) const;  // cached positions: 0 .. n_positions - 1
   // Makes sure positions [0, n_positions) of the sequence have pages. False: the pool is exhausted or n_ctx reached.
@@ -77,6 +85,7 @@ class ModelRunner {
 
  private:
   struct Impl;
+  bool run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const volatile bool* cancel);
   explicit ModelRunner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

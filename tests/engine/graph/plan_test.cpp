@@ -76,7 +76,7 @@ std::vector<float> run(const olx::gguf::GgufFile& file, EagerDevice& device, int
   REQUIRE(plan.execute({.ids = ids, .slots = slots, .outputs = outputs}, nullptr));
   std::vector<float> logits;
   for (int64_t i = 0; i < 2; ++i) {
-    logits.insert(logits.end(), plan.logits(i), plan.logits(i) + config.vocab_size);
+    logits.insert(logits.end(), plan.output(i), plan.output(i) + config.vocab_size);
   }
   return logits;
 }
