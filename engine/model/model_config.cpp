@@ -80,6 +80,19 @@ int64_t read_vocab_size(const gguf::GgufFile& file, const KeyReader& keys) {
   return n;
 }
 
+// "pooling_type" as llama.cpp numbers it. "none" (0, and what a file without the key means there) is the last token's
+// state in Ollama, which wants one vector: llama.cpp, include/llama.h; ollama, runner/llamarunner/runner.go.
+Pooling read_pooling(const KeyReader& keys) {
+  switch (keys.integer("pooling_type", 0, 4).value_or(0)) {
+    case 1: return Pooling::kMean;
+    case 2: return Pooling::kFirst;
+    case 4:
+      throw EngineError(ErrorCode::kUnsupported, keys.path() + ": " + keys.full_key("pooling_type") +
+                                                     ": expected 0 to 3, got 4: models that rank are not supported");
+    default: return Pooling::kLast;
+  }
+}
+
 }  // namespace
 
 ModelConfig read_model_config(const gguf::GgufFile& file) {
@@ -137,6 +150,7 @@ ModelConfig read_model_config(const gguf::GgufFile& file) {
   }
   read_rope(keys, config);
   config.rope_local = config.rope;
+  config.pooling = read_pooling(keys);
   architecture->finish_config(keys, config);
   return config;
 }

@@ -11,6 +11,9 @@
 
 namespace olx::engine {
 
+// Which hidden states an embedding is made of.
+enum class Pooling : uint8_t { kMean, kFirst, kLast };
+
 struct ModelConfig {
   std::string architecture;  // "llama": the row of arch/archs.inc
   std::string name;          // general.name, may be empty
@@ -31,6 +34,8 @@ struct ModelConfig {
   float attention_softcap = 0.0f;    // 0: none
   float logit_softcap = 0.0f;        // 0: none
   int64_t sliding_window = 0;        // of local layers, 0: none
+  bool is_causal = true;             // a token sees only what is before it
+  Pooling pooling = Pooling::kLast;  // of embeddings
   kernels::Activation activation = kernels::Activation::kSilu;
   kernels::RopeConfig rope;          // of global layers; freq_factors is set by the loader
   kernels::RopeConfig rope_local;    // of sliding-window layers, where they differ

@@ -66,6 +66,24 @@ int64_t Scheduler::n_active() const {
   return std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.sequence != nullptr; });
 }
 
+std::optional<int32_t> Scheduler::borrow_slot() {
+  const auto n_borrowed = static_cast<size_t>(std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.is_borrowed; }));
+  if (!queue_.empty() && n_borrowed > 0 && 2 * (n_borrowed + 1) > slots_.size()) return std::nullopt;
+  Slot* best = nullptr;  // the one not used for longest: its cache is the least likely to be asked for
+  for (Slot& slot : slots_)
+    if (slot.is_free() && (best == nullptr || slot.used_at < best->used_at)) best = &slot;
+  if (best == nullptr) return std::nullopt;
+  best->is_borrowed = true;
+  return static_cast<int32_t>(best - slots_.data());
+}
+
+void Scheduler::give_slot_back(int32_t index) {
+  Slot& slot = slots_[static_cast<size_t>(index)];
+  slot.is_borrowed = false;
+  slot.used_at = n_steps_;
+  slot.cached.clear();
+}
+
 bool Scheduler::step() {
   ++n_steps_;
   drop_cancelled();
@@ -113,7 +131,7 @@ void Scheduler::admit() {
     Slot* best = nullptr;
     size_t best_common = 0;
     for (Slot& slot : slots_) {
-      if (slot.sequence) continue;
+      if (!slot.is_free()) continue;
       const std::vector<int32_t>& tokens = queue_.front()->tokens;
       const size_t limit = std::min(slot.cached.size(), tokens.size() - 1);  // the last token is always evaluated
       size_t common = 0;

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/request.h"
@@ -45,6 +46,11 @@ class Scheduler {
   // Ends everything that is queued or running with an error event.
   void fail_all(const std::string& error);
 
+  // A free slot for work beside generation, with whatever the runner holds in it; nullopt where there is none, or where
+  // it would be more than half of them while prompts are waiting. It comes back empty.
+  std::optional<int32_t> borrow_slot();
+  void give_slot_back(int32_t slot);
+
   // The runner's content of a free slot was changed behind the scheduler's back.
   void forget_cached(int32_t sequence) { slots_[static_cast<size_t>(sequence)].cached.clear(); }
 
@@ -59,6 +65,8 @@ class Scheduler {
     std::vector<int32_t> cached;          // tokens whose keys and values the runner holds for this slot
     std::unique_ptr<Sequence> sequence;   // nullptr: free
     int64_t used_at = 0;
+    bool is_borrowed = false;
+    bool is_free() const { return sequence == nullptr && !is_borrowed; }
   };
 
   void drop_cancelled();
