@@ -8,6 +8,7 @@
 #include <optional>
 #include <thread>
 
+#include "engine/embed/embedder.h"
 #include "engine/file_type.h"
 #include "engine/model/model_runner.h"
 #include "engine/schedule/scheduler.h"
@@ -69,6 +70,7 @@ struct Engine::Impl {
   std::unique_ptr<ModelRunner> runner;
   std::unique_ptr<ModelRunnerAdapter> adapter;
   std::unique_ptr<Scheduler> scheduler;
+  std::unique_ptr<Embedder> embedder;
 
   // What other threads ask of the engine's thread.
   std::mutex mutex;
@@ -80,6 +82,7 @@ struct Engine::Impl {
     std::shared_ptr<TokenStream::State> channel;
   };
   std::deque<Submission> submissions;
+  std::deque<std::shared_ptr<EmbedJob>> embed_jobs;
   std::deque<std::function<void()>> exclusive;  // run when no sequence is active
   bool is_stopping = false;
   std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0};
@@ -94,6 +97,12 @@ struct Engine::Impl {
     if (thread.joinable()) thread.join();
   }
 
+  bool has_commands() const { return !submissions.empty() || !embed_jobs.empty() || !exclusive.empty(); }
+  void check_token(int32_t token) const {
+    if (token >= 0 && token < info.vocab_size) return;
+    throw EngineError(ErrorCode::kInvalidRequest,
+                      "token id: expected 0 to " + std::to_string(info.vocab_size - 1) + ", got " + std::to_string(token));
+  }
   void loop();
   void publish_stats() {
     n_active = scheduler->n_active();
@@ -110,23 +119,29 @@ void Engine::Impl::loop() {
     std::function<void()> call;
     {
       std::unique_lock lock(mutex);
-      if (is_idle) has_work.wait(lock, [&] { return is_stopping || !submissions.empty() || !exclusive.empty(); });
+      if (is_idle) has_work.wait(lock, [&] { return is_stopping || has_commands(); });
       if (is_stopping) break;
       while (!submissions.empty()) {
         Submission& next = submissions.front();
         scheduler->add(std::move(next.request), next.n_truncated, std::move(next.channel));
         submissions.pop_front();
       }
-      if (!exclusive.empty() && scheduler->n_active() == 0) {
+      while (!embed_jobs.empty()) {
+        embedder->add(std::move(embed_jobs.front()));
+        embed_jobs.pop_front();
+      }
+      if (!exclusive.empty() && scheduler->n_active() == 0 && !embedder->holds_slots()) {
         call = std::move(exclusive.front());
         exclusive.pop_front();
       }
     }
     if (call) call();
+    const bool has_embedded = embedder->step();
     const bool has_stepped = scheduler->step();
     publish_stats();
-    is_idle = !has_stepped && !call;
+    is_idle = !has_stepped && !has_embedded && !call;
   }
+  embedder->fail_all("the model was unloaded");
   scheduler->fail_all("the model was unloaded");
   publish_stats();
 }
@@ -176,6 +191,8 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   runner_options.n_ctx = static_cast<int>(config.n_ctx_train > 0 ? std::min<int64_t>(options.n_ctx, config.n_ctx_train) : options.n_ctx);
   runner_options.n_sequences = options.n_parallel;
   runner_options.n_batch = std::max(options.n_batch, options.n_parallel);
+  // Where every token looks at every other, an input is read in one step.
+  if (!config.is_causal) runner_options.n_batch = std::max(runner_options.n_batch, runner_options.n_ctx);
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   runner_options.on_progress = options.on_progress;
   impl->runner = ModelRunner::open(file, runner_options);
@@ -205,6 +222,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
 
   impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);
   impl->scheduler = std::make_unique<Scheduler>(*impl->adapter, *impl->tokenizer, now_ns);
+  impl->embedder = std::make_unique<Embedder>(*impl->runner, *impl->scheduler);
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -226,15 +244,12 @@ std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_bos, bool 
 std::string Engine::detokenize(std::span<const int32_t> tokens) const { return impl_->tokenizer->decode(tokens); }
 
 TokenStream Engine::submit(GenerateRequest request) {
-  const int64_t vocab_size = impl_->info.vocab_size;
   if (request.prompt_tokens.empty()) {
     // Nothing to continue: begin as the model begins every text.
     request.prompt_tokens = impl_->tokenizer->encode("", {.add_special = true, .parse_special = false});
     if (request.prompt_tokens.empty()) throw EngineError(ErrorCode::kInvalidRequest, "the prompt is empty");
   }
-  for (int32_t token : request.prompt_tokens)
-    if (token < 0 || token >= vocab_size)
-      throw EngineError(ErrorCode::kInvalidRequest, "token id: expected 0 to " + std::to_string(vocab_size - 1) + ", got " + std::to_string(token));
+  for (int32_t token : request.prompt_tokens) impl_->check_token(token);
   const bool adds_bos = impl_->tokenizer->adds_bos() && request.n_keep >= 0;
   FittedPrompt fitted = fit_prompt(std::move(request.prompt_tokens), impl_->info.n_ctx, request.n_keep + (adds_bos ? 1 : 0),
                                    request.may_truncate);
@@ -255,9 +270,7 @@ TokenStream Engine::submit(GenerateRequest request) {
 std::vector<PositionLogits> Engine::logits(std::span<const int32_t> tokens, int n_top) {
   if (tokens.empty() || static_cast<int64_t>(tokens.size()) > impl_->info.n_ctx)
     throw EngineError(ErrorCode::kInvalidRequest, "tokens: expected 1 to " + std::to_string(impl_->info.n_ctx) + ", got " + std::to_string(tokens.size()));
-  for (int32_t token : tokens)
-    if (token < 0 || token >= impl_->info.vocab_size)
-      throw EngineError(ErrorCode::kInvalidRequest, "token id: expected 0 to " + std::to_string(impl_->info.vocab_size - 1) + ", got " + std::to_string(token));
+  for (int32_t token : tokens) impl_->check_token(token);
   std::vector<PositionLogits> positions;
   std::exception_ptr error;
   bool is_done = false;
@@ -303,6 +316,31 @@ std::vector<PositionLogits> Engine::logits(std::span<const int32_t> tokens, int 
   lock.unlock();
   if (error) std::rethrow_exception(error);
   return positions;
+}
+
+std::vector<std::vector<float>> Engine::embed(EmbedRequest request, const std::function<bool()>& is_abandoned) {
+  if (request.inputs.empty()) return {};
+  for (std::vector<int32_t>& tokens : request.inputs) {
+    if (tokens.empty()) tokens = impl_->tokenizer->encode("", {.add_special = true, .parse_special = false});
+    if (tokens.empty()) throw EngineError(ErrorCode::kInvalidRequest, "the input is empty");
+    if (static_cast<int64_t>(tokens.size()) > impl_->info.n_ctx)
+      throw EngineError(ErrorCode::kContextTooLong, "the input length exceeds the context length");
+    for (int32_t token : tokens) impl_->check_token(token);
+  }
+  auto job = std::make_shared<EmbedJob>();
+  job->inputs = std::move(request.inputs);
+  job->is_normalized = request.is_normalized;
+  std::future<Embeddings> result = job->result.get_future();
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->embed_jobs.size() >= kMaxQueuedCommands) throw EngineError(ErrorCode::kInternal, "too many requests are waiting");
+    impl_->embed_jobs.push_back(job);
+  }
+  impl_->has_work.notify_one();
+  if (is_abandoned)
+    while (result.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout)
+      if (is_abandoned()) job->is_cancelled = true;
+  return result.get();
 }
 
 EngineStats Engine::stats() const {

@@ -83,6 +83,10 @@ class Engine {
   // Runs the tokens through the network alone and returns the distribution after each. Waits its turn.
   std::vector<PositionLogits> logits(std::span<const int32_t> tokens, int n_top);
 
+  // One vector of n_embd values for each input, in turn with running generations. Blocks; EngineError(kInvalidRequest,
+  // kContextTooLong) for what cannot be embedded, kCancelled when is_abandoned (asked now and then) says so.
+  std::vector<std::vector<float>> embed(EmbedRequest request, const std::function<bool()>& is_abandoned = {});
+
   EngineStats stats() const;
 
  private:

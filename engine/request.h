@@ -49,6 +49,11 @@ struct TokenLogprob {
   std::vector<Rival> top;
 };
 
+struct EmbedRequest {
+  std::vector<std::vector<int32_t>> inputs;  // an empty one is what the model makes of an empty text
+  bool is_normalized = true;                 // vectors of length 1
+};
+
 enum class DoneReason { kNone, kStop, kLength, kCancelled, kError };
 
 struct GenerateStats {

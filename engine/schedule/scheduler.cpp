@@ -80,7 +80,7 @@ std::optional<int32_t> Scheduler::borrow_slot() {
 void Scheduler::give_slot_back(int32_t index) {
   Slot& slot = slots_[static_cast<size_t>(index)];
   slot.is_borrowed = false;
-  slot.used_at = n_steps_;
+  slot.used_at = 0;  // nothing in it: the first to be taken again
   slot.cached.clear();
 }
 
