@@ -141,6 +141,13 @@ void Engine::Impl::loop() {
     publish_stats();
     is_idle = !has_stepped && !has_embedded && !call;
   }
+  {
+    const std::lock_guard lock(mutex);
+    while (!embed_jobs.empty()) {
+      embedder->add(std::move(embed_jobs.front()));
+      embed_jobs.pop_front();
+    }
+  }
   embedder->fail_all("the model was unloaded");
   scheduler->fail_all("the model was unloaded");
   publish_stats();
