@@ -7,6 +7,8 @@
 #include <ctime>
 
 #include "engine/error.h"
+#include "server/anthropic/errors.h"
+#include "server/openai/errors.h"
 #include "server/store/store_error.h"
 
 namespace olx::server {
@@ -64,6 +66,12 @@ void run_handler(void (*handler)(App&, Exchange&), App& app, Exchange& exchange)
   }
 }
 
+// Each protocol has errors of its own.
+auto error_text_of(std::string_view path) -> decltype(Route::error_text) {
+  if (path.starts_with("/v1/messages")) return anthropic_error;
+  return path.starts_with("/v1/") ? openai_error : nullptr;
+}
+
 }  // namespace
 
 Route find_route(App& app, std::string_view method, std::string_view path) {
@@ -72,15 +80,15 @@ Route find_route(App& app, std::string_view method, std::string_view path) {
     if (!matches(row.path, path)) continue;
     is_known = true;
     if (row.method != method && !(method == "HEAD" && row.method == "GET")) continue;
-    return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload,
+    return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload, error_text_of(path),
             [&app, handler = row.handler](Exchange& exchange) { run_handler(handler, app, exchange); }};
   }
-  if (is_known) return {405, "405 method not allowed", 0, false, {}};
+  if (is_known) return {405, "405 method not allowed", 0, false, nullptr, {}};
   if (path.size() > 1 && path.ends_with('/')) {
     const Route without = find_route(app, method, path.substr(0, path.size() - 1));
-    if (without.status == 200) return {method == "GET" ? 301 : 307, std::string(path.substr(0, path.size() - 1)), 0, false, {}};
+    if (without.status == 200) return {method == "GET" ? 301 : 307, std::string(path.substr(0, path.size() - 1)), 0, false, nullptr, {}};
   }
-  return {404, "404 page not found", 0, false, {}};
+  return {404, "404 page not found", 0, false, nullptr, {}};
 }
 
 boost::json::value parse_body(const Exchange& exchange) {

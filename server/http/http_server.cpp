@@ -40,7 +40,10 @@ constexpr std::string_view kJson = "application/json; charset=utf-8";
 // std::string argument is always a named variable here.
 constexpr std::string_view kText = "text/plain; charset=utf-8";
 
-std::string error_json(std::string_view text) { return go_json(boost::json::object{{"error", text}}); }
+std::string error_text(const Route& route, int status, std::string_view message, bool is_streamed) {
+  if (route.error_text != nullptr) return route.error_text(status, message, is_streamed);
+  return go_json(boost::json::object{{"error", message}}) + (is_streamed ? "\n" : "");
+}
 
 // What is wrong with the head of a request besides its syntax; 0: nothing. The framing rules are stricter than
 // Beast's, which lets an unknown Transfer-Encoding and a repeated Content-Length pass (request smuggling).
@@ -130,6 +133,7 @@ struct Exchange::Impl {
     parser->header_limit(kMaxHeaderBytes);
     parser->body_limit(boost::none);  // counted here, against the route's limit
     request = {};
+    route = {};
     has_begun = false;
     n_body_bytes = 0;
     cors.clear();
@@ -187,7 +191,7 @@ struct Exchange::Impl {
 
   asio::awaitable<bool> refuse(int status) {
     keeps_alive = false;
-    const std::string body = error_json(reason_of(status));
+    const std::string body = error_text(route, status, reason_of(status), false);
     co_await send(status, kJson, body);
     co_return false;
   }
@@ -259,7 +263,8 @@ struct Exchange::Impl {
     if (status_ != 0) {
       keeps_alive = keeps_alive && parser->is_done();
       cors += "Retry-After: 1\r\n";
-      const std::string body = error_json("server busy, please try again.  maximum pending requests exceeded");
+      const std::string body =
+          error_text(route, 503, "server busy, please try again.  maximum pending requests exceeded", false);
       co_await send(503, kJson, body);
       co_return keeps_alive;
     }
@@ -319,11 +324,11 @@ struct Exchange::Impl {
       text = error.what();
     }
     if (has_begun) {
-      exchange.write(error_json(text) + "\n");
+      exchange.write(error_text(route, status, text, true));
       if (is_chunked) blocking(send_raw("0\r\n\r\n"));
     } else {
       if (route.reads_body_itself && !parser->is_done()) keeps_alive = false;
-      exchange.send(status, kJson, error_json(text));
+      exchange.send(status, kJson, error_text(route, status, text, false));
     }
   }
 
@@ -403,7 +408,7 @@ asio::awaitable<void> HttpServer::Impl::serve(tcp::socket socket) {
     if (n_here > options.max_connections_per_address || static_cast<int>(sessions.size()) > options.max_connections) {
       session.keeps_alive = false;
       session.cors = "Retry-After: 1\r\n";
-      const std::string body = error_json("too many connections");
+      const std::string body = error_text({}, 503, "too many connections", false);
       co_await session.send(503, kJson, body);
     } else {
       co_await session.run();

@@ -1,0 +1,12 @@
+#pragma once
+// Names for answers and their parts, as the OpenAI and Anthropic protocols want them. Not secrets.
+
+#include <string>
+#include <string_view>
+
+namespace olx::server {
+
+// The prefix and 24 hexadecimal digits.
+std::string random_id(std::string_view prefix);
+
+}  // namespace olx::server
