@@ -80,15 +80,16 @@ Route find_route(App& app, std::string_view method, std::string_view path) {
     if (!matches(row.path, path)) continue;
     is_known = true;
     if (row.method != method && !(method == "HEAD" && row.method == "GET")) continue;
-    return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload, error_text_of(path),
-            [&app, handler = row.handler](Exchange& exchange) { run_handler(handler, app, exchange); }};
+    return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload,
+            [&app, handler = row.handler](Exchange& exchange) { run_handler(handler, app, exchange); },
+            error_text_of(path)};
   }
-  if (is_known) return {405, "405 method not allowed", 0, false, nullptr, {}};
+  if (is_known) return {405, "405 method not allowed", 0, false, {}};
   if (path.size() > 1 && path.ends_with('/')) {
     const Route without = find_route(app, method, path.substr(0, path.size() - 1));
-    if (without.status == 200) return {method == "GET" ? 301 : 307, std::string(path.substr(0, path.size() - 1)), 0, false, nullptr, {}};
+    if (without.status == 200) return {method == "GET" ? 301 : 307, std::string(path.substr(0, path.size() - 1)), 0, false, {}};
   }
-  return {404, "404 page not found", 0, false, nullptr, {}};
+  return {404, "404 page not found", 0, false, {}};
 }
 
 boost::json::value parse_body(const Exchange& exchange) {

@@ -45,9 +45,9 @@ struct Route {
   std::string text;               // for 301 and 307: the new location
   uint64_t max_body_bytes = 0;
   bool reads_body_itself = false;
+  std::function<void(Exchange&)> handler;
   // The body of an error, or its text within a streamed answer; nullptr: {"error": message}, as a line in a stream.
   std::string (*error_text)(int status, std::string_view message, bool is_streamed) = nullptr;
-  std::function<void(Exchange&)> handler;
 };
 
 struct HttpOptions {
