@@ -1,0 +1,39 @@
+#include "server/api/native_request.h"
+
+#include <boost/json.hpp>
+
+#include "server/http/api_error.h"
+
+namespace olx::server {
+
+NativeRequest::NativeRequest(const Fields& given) {
+  fields["model"] = given.text("model").value_or("");
+  fields["stream"] = given.boolean("stream").value_or(false);
+  if (const boost::json::value* keep_alive = given.find("keep_alive")) fields["keep_alive"] = *keep_alive;
+  if (const boost::json::object* own = given.object("options")) options = *own;
+}
+
+void NativeRequest::copy_number(const Fields& given, std::string_view name, std::string_view option) {
+  const boost::json::value* value = given.find(name);
+  if (value == nullptr) return;
+  if (!value->is_number()) throw ApiError(400, "'" + std::string(name) + "' must be a number");
+  options[option] = *value;
+}
+
+void NativeRequest::copy_integer(const Fields& given, std::string_view name, std::string_view option) {
+  if (const auto value = given.integer(name)) options[option] = *value;
+}
+
+boost::json::object NativeRequest::joined() && {
+  fields["options"] = std::move(options);
+  return std::move(fields);
+}
+
+std::string tool_name_of(const std::vector<engine::ChatMessage>& messages, std::string_view id) {
+  for (auto message = messages.rbegin(); message != messages.rend(); ++message)
+    for (const engine::ToolCall& call : message->tool_calls)
+      if (call.id == id) return call.name;
+  return "";
+}
+
+}  // namespace olx::server
