@@ -29,11 +29,13 @@ boost::json::object NativeRequest::joined() && {
   return std::move(fields);
 }
 
-std::string tool_name_of(const std::vector<engine::ChatMessage>& messages, std::string_view id) {
-  for (auto message = messages.rbegin(); message != messages.rend(); ++message)
-    for (const engine::ToolCall& call : message->tool_calls)
-      if (call.id == id) return call.name;
-  return "";
+void ToolNames::add(const std::vector<engine::ToolCall>& calls) {
+  for (const engine::ToolCall& call : calls) by_id_[call.id] = call.name;
+}
+
+std::string ToolNames::of(const std::string& id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? "" : found->second;
 }
 
 }  // namespace olx::server

@@ -5,6 +5,7 @@
 #include <boost/json/object.hpp>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/request.h"
@@ -26,7 +27,14 @@ struct NativeRequest {
   boost::json::object joined() &&;
 };
 
-// The name a tool was called by, looked for in the calls of earlier messages. "": no such call.
-std::string tool_name_of(const std::vector<engine::ChatMessage>& messages, std::string_view id);
+// Which tool each call of a conversation was for: a tool's answer names only the call.
+class ToolNames {
+ public:
+  void add(const std::vector<engine::ToolCall>& calls);
+  std::string of(const std::string& id) const;  // "": no such call
+
+ private:
+  std::unordered_map<std::string, std::string> by_id_;
+};
 
 }  // namespace olx::server

@@ -46,13 +46,14 @@ engine::ToolCall read_call(const json::value& value) {
   return {fields.text("id").value_or(""), inner.text("name").value_or(""), parse_arguments(inner.text("arguments").value_or(""))};
 }
 
-engine::ChatMessage read_openai_message(const json::value& value, const std::vector<engine::ChatMessage>& earlier) {
+engine::ChatMessage read_openai_message(const json::value& value, ToolNames& tool_names) {
   if (!value.is_object()) throw ApiError(400, "a message must be an object");
   const Fields fields(value.get_object(), "Message");
   engine::ChatMessage message;
   message.role = role_of(fields.text("role").value_or(""));
   if (const json::array* calls = fields.array("tool_calls"))
     for (const json::value& call : *calls) message.tool_calls.push_back(read_call(call));
+  tool_names.add(message.tool_calls);
   // "reasoning" is Ollama's name, "reasoning_content" what several other servers answer with.
   for (const char* name : {"reasoning", "reasoning_content"})
     if (message.thinking.empty()) message.thinking = fields.text(name).value_or("");
@@ -69,7 +70,7 @@ engine::ChatMessage read_openai_message(const json::value& value, const std::vec
   if (message.role == "tool") {
     message.tool_call_id = fields.text("tool_call_id").value_or("");
     message.tool_name = fields.text("name").value_or("");
-    if (message.tool_name.empty()) message.tool_name = tool_name_of(earlier, message.tool_call_id);
+    if (message.tool_name.empty()) message.tool_name = tool_names.of(message.tool_call_id);
   }
   return message;
 }
@@ -113,7 +114,8 @@ OpenAiChatRequest::OpenAiChatRequest(const json::object& body) {
 
   const json::array* messages = fields.array("messages");
   if (messages == nullptr || messages->empty()) throw ApiError(400, "[] is too short - 'messages'");
-  for (const json::value& message : *messages) task_.messages.push_back(read_openai_message(message, task_.messages));
+  ToolNames tool_names;
+  for (const json::value& message : *messages) task_.messages.push_back(read_openai_message(message, tool_names));
   task_.tools = read_tools(fields);
   task_.tool_choice = read_tool_choice(fields);
 }
