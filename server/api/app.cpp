@@ -37,10 +37,10 @@ constexpr RouteRow kRoutes[] = {
 constexpr uint64_t kBodyBytes[] = {1 << 20, 1 << 20, 64 << 20, 1ull << 40};
 
 bool matches(std::string_view pattern, std::string_view path) {
-  const size_t colon = pattern.find(':');
-  if (colon == std::string_view::npos) return pattern == path;
-  return path.size() > colon && path.starts_with(pattern.substr(0, colon)) &&
-         path.find('/', colon) == std::string_view::npos;
+  const size_t open = pattern.find_first_of(":*");
+  if (open == std::string_view::npos) return pattern == path;
+  return path.size() > open && path.starts_with(pattern.substr(0, open)) &&
+         (pattern[open] == '*' || path.find('/', open) == std::string_view::npos);
 }
 
 // Nanoseconds without trailing zeros: ".12", or "" for none.
