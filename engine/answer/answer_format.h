@@ -23,8 +23,7 @@ enum class CallSyntax {
 struct AnswerFormat {
   std::string think_open;      // "": does not think
   std::string think_close;
-  std::string content_open;    // a mark around the content proper, not part of it ("" : none)
-  std::string content_close;
+  std::vector<std::string> wrappers;  // marks around content or around all calls: not part of any of them
 
   CallSyntax syntax = CallSyntax::kNone;
   std::string call_open;       // before a call; "": calls are only found bare
