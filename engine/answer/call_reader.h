@@ -25,7 +25,13 @@ class ToolSet {
   std::vector<std::pair<std::string, std::string>> texts_;  // tool, parameter
 };
 
-// Appends the calls of `body` to `calls`. kUnfinished: it may become whole when more follows. Nothing is appended unless kWhole.
-ReadResult read_calls(std::string_view body, const AnswerFormat& format, const ToolSet& tools, std::vector<ToolCall>& calls);
+struct CallsRead {
+  ReadResult result = ReadResult::kBroken;
+  std::vector<ToolCall> calls;  // empty unless kWhole
+  size_t n_read = 0;            // bytes of the body the calls took
+};
+
+// body: the text after format.call_open, for kXml from it on. is_bare: there was no mark, so that only declared tools count.
+CallsRead read_calls(std::string_view body, const AnswerFormat& format, const ToolSet& tools, bool is_bare);
 
 }  // namespace olx::engine
