@@ -6,7 +6,6 @@
 namespace olx::engine {
 namespace {
 
-constexpr size_t kMaxCallBytes = 1 << 20;
 // A call is read again at each closing mark inside it, and text after a broken one is searched anew: both are bounded, so that
 // an answer of nothing but marks costs no more than its length a few dozen times.
 constexpr int kMaxAttempts = 32;
@@ -200,11 +199,10 @@ bool AnswerParser::end_call(size_t n_body, size_t n_close, ParsedText& out) {
 }
 
 bool AnswerParser::step_call(bool is_end, ParsedText& out) {
-  if (held_.size() > kMaxCallBytes) return give_up_call(out), true;
   const std::string& close = format_.call_close;
   if (!close.empty() && !is_bare_) {
     const size_t at = held_.find(close, search_from_);
-    if (at != std::string::npos) {
+    if (at != std::string::npos && at <= kMaxCallBytes) {
       if (end_call(at, close.size(), out)) return true;
       search_from_ = at + close.size();
       if (++n_attempts_ >= kMaxAttempts) give_up_call(out);
@@ -212,6 +210,7 @@ bool AnswerParser::step_call(bool is_end, ParsedText& out) {
     }
     search_from_ = std::max(search_from_, held_.size() - std::min(held_.size(), close.size() - 1));
   }
+  if (held_.size() > kMaxCallBytes + close.size()) return give_up_call(out), true;
   if (!is_end) return false;
   // Some models end their turn instead of closing the call.
   if (!end_call(held_.size(), 0, out)) give_up_call(out);

@@ -11,6 +11,9 @@
 
 namespace olx::engine {
 
+// The text of a call may be this long; a longer one is content.
+constexpr size_t kMaxCallBytes = 1 << 20;
+
 // The declared tools, as in ChatRequest::tools.
 class ToolSet {
  public:

@@ -1,6 +1,8 @@
 // The part of AnswerParser that reads harmony, the format of gpt-oss: messages with a header each, to a channel or a function.
 // Facts: openai/harmony, docs/format.md.
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "engine/answer/answer_parser.h"
@@ -37,6 +39,7 @@ bool may_be_header(std::string_view text) {
 void AnswerParser::begin_message(std::string_view header) {
   constexpr std::string_view kFunctions = "functions.";
   state_ = State::kMessage;
+  search_from_ = 0;
   std::string_view recipient = word_after(header, "to=");
   const bool is_function = recipient.starts_with(kFunctions);
   if (is_function) recipient.remove_prefix(kFunctions.size());
@@ -47,7 +50,9 @@ void AnswerParser::begin_message(std::string_view header) {
 
 bool AnswerParser::step_header(bool is_end, ParsedText& out) {
   const size_t end = held_.find(kMessageMark);
-  const bool is_header = may_be_header(held_) && std::min(end, held_.size()) <= kMaxHeaderBytes;
+  // The longest that the header can be: without its mark, as if that were about to end.
+  const size_t n_header = end != std::string::npos ? end : held_.size() - std::min(held_.size(), kMessageMark.size() - 1);
+  const bool is_header = may_be_header(held_) && n_header <= kMaxHeaderBytes;
   if (is_header && end != std::string::npos) {
     begin_message(std::string_view(held_).substr(0, end));
     held_.erase(0, end + kMessageMark.size());
@@ -90,8 +95,14 @@ bool AnswerParser::step_message(bool is_end, ParsedText& out) {
   const std::vector<std::string_view> marks(std::begin(kMarks), std::end(kMarks));
   if (message_ == Message::kCall) {
     size_t cut = std::string::npos;
-    for (const std::string_view mark : marks) cut = std::min(cut, held_.find(mark));
-    if (cut == std::string::npos && !is_end) return false;
+    for (const std::string_view mark : marks) cut = std::min(cut, held_.find(mark, search_from_));
+    search_from_ = held_.size() - std::min(held_.size(), kChannelMark.size() - 1);
+    const bool is_too_long = std::min(cut, search_from_) > kMaxCallBytes;
+    if (cut == std::string::npos && !is_end && !is_too_long) return false;
+    if (is_too_long) {
+      message_ = Message::kContent;
+      return true;
+    }
     const std::string body = held_.substr(0, cut);
     held_.erase(0, body.size());
     end_message_call(body, out);
