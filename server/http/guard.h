@@ -1,5 +1,6 @@
 #pragma once
-// Who may talk to the server: the Host header (DNS rebinding) and the Origin header (foreign web pages). Pure functions.
+// Who may talk to the server: the Host header (DNS rebinding), the Origin header (foreign web pages)
+// and the API key. Pure functions.
 
 #include <string>
 #include <string_view>
@@ -24,6 +25,20 @@ class OriginPolicy {
  private:
   std::vector<std::string> patterns_;
   bool allows_any_ = false;
+};
+
+// The keys that open the server; without any, everyone may come in.
+class ApiKeys {
+ public:
+  explicit ApiKeys(std::string_view configured);  // comma separated
+  ApiKeys() = default;
+
+  bool are_required() const { return !keys_.empty(); }
+  // By either header: "Authorization: Bearer <key>" or "x-api-key: <key>". How long it takes says nothing about the keys.
+  bool admit(std::string_view authorization, std::string_view x_api_key) const;
+
+ private:
+  std::vector<std::string> keys_;
 };
 
 }  // namespace olx::server
