@@ -40,7 +40,6 @@ void Server::start() {
   http.host = options.host;
   http.port = options.port;
   http.origins = OriginPolicy(options.origins);
-  http.max_requests = options.max_queue;
   impl_->http.emplace(std::move(http), [this](std::string_view method, std::string_view path) {
     return find_route(*impl_->app, method, path);
   });

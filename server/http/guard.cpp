@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace olx::server {
 namespace {
@@ -101,6 +102,39 @@ OriginPolicy::Verdict OriginPolicy::judge(std::string_view origin_header, std::s
     return before.ends_with(':') ? is_digits(middle) : middle.find_first_of(" \r\n") == std::string_view::npos;
   });
   return is_listed ? Verdict::kAllowed : Verdict::kDenied;
+}
+
+ApiKeys::ApiKeys(std::string_view configured) {
+  const bool is_set = !configured.empty();
+  while (!configured.empty()) {
+    const size_t comma = std::min(configured.find(','), configured.size());
+    std::string key(configured.substr(0, comma));
+    configured.remove_prefix(std::min(comma + 1, configured.size()));
+    key.erase(0, key.find_first_not_of(" \t"));
+    key.erase(key.find_last_not_of(" \t") + 1);
+    if (!key.empty()) keys_.push_back(std::move(key));
+  }
+  // Someone meant to lock the door: an open one is the worst way to read that.
+  if (is_set && keys_.empty()) throw std::runtime_error("OLLAMAX_API_KEYS: expected keys separated by commas, got none");
+}
+
+bool ApiKeys::admit(std::string_view authorization, std::string_view x_api_key) const {
+  constexpr std::string_view kBearer = "bearer ";
+  std::string_view given = x_api_key;
+  if (authorization.size() > kBearer.size() && lowered(authorization.substr(0, kBearer.size())) == kBearer) {
+    given = authorization.substr(kBearer.size());
+    given.remove_prefix(std::min(given.find_first_not_of(' '), given.size()));
+  }
+  if (given.empty()) return false;
+  // Every byte given is looked at for every key, whatever has differed before.
+  bool is_admitted = false;
+  for (const std::string& key : keys_) {
+    volatile unsigned differences = key.size() == given.size() ? 0 : 1;
+    for (size_t i = 0; i < given.size(); ++i)
+      differences = differences | static_cast<unsigned char>(given[i] ^ key[i % key.size()]);
+    is_admitted |= differences == 0;
+  }
+  return is_admitted;
 }
 
 }  // namespace olx::server

@@ -16,6 +16,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -90,8 +91,9 @@ struct HttpServer::Impl {
   bool is_loopback = true;
   std::string hostname = machine_name();
   std::thread thread;
-  std::atomic<bool> is_stopping{false};
+  std::atomic<bool> is_stopping{false}, is_refusing{false};
   // Touched on the io thread only.
+  std::mt19937_64 random_ids{std::random_device()()};
   std::set<Exchange::Impl*> sessions;
   std::map<std::string, int> n_by_address;
   // Handlers running.
@@ -115,16 +117,34 @@ struct Exchange::Impl {
   bool is_http10 = false, keeps_alive = true, is_chunked = false;
   std::atomic<bool> is_gone{false};
   bool has_begun = false;
+  int status_sent = 0;  // 0: no answer has begun
   uint64_t n_body_bytes = 0;
-  Clock::time_point body_start;
+  Clock::time_point head_start, body_start;
 
   Impl(HttpServer::Impl& owner, tcp::socket socket) : server(owner), stream(std::move(socket)) {}
 
   asio::awaitable<void> run() {
-    while (co_await one_request()) {
-    }
+    while (co_await one_request()) report();
+    report();
     boost::system::error_code ignored;
     stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
+  void report() {
+    if (request.method.empty() && status_sent == 0) return;  // the connection ended before a request
+    if (!server.options.on_answered) return;
+    const double seconds = std::chrono::duration<double>(Clock::now() - head_start).count();
+    server.options.on_answered({request, route.name, status_sent == 0 ? 499 : status_sent, seconds});
+  }
+
+  // The client's own id when it is harmless in a header and a log, otherwise a new one.
+  std::string request_id() {
+    const std::string given(parser->get()["X-Request-Id"]);
+    const bool is_plain = std::all_of(given.begin(), given.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+    });
+    if (!given.empty() && given.size() <= 64 && is_plain) return given;
+    return fmt::format("{:016x}", server.random_ids());
   }
 
   // Reads one request and answers it. False: the connection ends.
@@ -133,8 +153,11 @@ struct Exchange::Impl {
     parser->header_limit(kMaxHeaderBytes);
     parser->body_limit(boost::none);  // counted here, against the route's limit
     request = {};
+    request.id = fmt::format("{:016x}", server.random_ids());
     route = {};
     has_begun = false;
+    status_sent = 0;
+    head_start = Clock::now();
     n_body_bytes = 0;
     cors.clear();
     keeps_alive = true;
@@ -143,6 +166,7 @@ struct Exchange::Impl {
       const auto [error, n] = co_await stream.async_read_some(buffer.prepare(4096), kAsTuple);
       if (error) co_return false;
       buffer.commit(n);
+      head_start = Clock::now();
     }
     stream.expires_after(milliseconds(server.options.header_timeout_ms));
     const auto [error, n_read] = co_await http::async_read_header(stream, buffer, *parser, kAsTuple);
@@ -154,15 +178,25 @@ struct Exchange::Impl {
     }
     const auto& head = parser->get();
     is_http10 = head.version() == 10;
-    keeps_alive = head.keep_alive();
+    keeps_alive = head.keep_alive() && !server.is_refusing;
+    request.id = request_id();
     request.method = std::string(head.method_string());
     if (head.version() != 10 && head.version() != 11) co_return co_await refuse(505);
     const std::string target(head.target());
     if (const int fault = fault_of(head, head.version(), target)) co_return co_await refuse(fault);
-    if (!co_await pass_guards()) co_return keeps_alive;
     request.path = target.substr(0, target.find('?'));
-    request.user_agent = std::string(head[http::field::user_agent]);
+    if (!co_await pass_guards()) co_return keeps_alive;
     route = server.find_route(request.method, request.path);
+    if (server.is_refusing) {
+      const std::string text = "the server is stopping";
+      co_return co_await refuse(503, text);
+    }
+    if (!is_admitted()) {
+      cors += "WWW-Authenticate: Bearer\r\n";
+      const std::string text = "unauthorized: a valid API key is required";
+      co_return co_await refuse(401, text);
+    }
+    request.user_agent = std::string(head[http::field::user_agent]);
     if (route.status != 200) {
       keeps_alive = keeps_alive && parser->is_done();
       if (route.status == 301 || route.status == 307) cors += "Location: " + route.text + "\r\n";
@@ -189,9 +223,19 @@ struct Exchange::Impl {
     co_return co_await run_handler();
   }
 
-  asio::awaitable<bool> refuse(int status) {
+  // Anyone may ask whether the server is there.
+  bool is_admitted() const {
+    if (!server.options.keys.are_required()) return true;
+    if (request.path == "/" && (request.method == "GET" || request.method == "HEAD")) return true;
+    const auto& head = parser->get();
+    return server.options.keys.admit(std::string_view(head[http::field::authorization]), std::string_view(head["X-Api-Key"]));
+  }
+
+  asio::awaitable<bool> refuse(int status) { return refuse(status, std::string(reason_of(status))); }
+
+  asio::awaitable<bool> refuse(int status, std::string text) {
     keeps_alive = false;
-    const std::string body = error_text(route, status, reason_of(status), false);
+    const std::string body = error_text(route, status, text, false);
     co_await send(status, kJson, body);
     co_return false;
   }
@@ -253,20 +297,7 @@ struct Exchange::Impl {
   asio::awaitable<bool> run_handler() {
     {
       const std::lock_guard lock(server.mutex);
-      if (server.n_handlers >= server.options.max_requests) {
-        status_ = 503;
-      } else {
-        status_ = 0;
-        ++server.n_handlers;
-      }
-    }
-    if (status_ != 0) {
-      keeps_alive = keeps_alive && parser->is_done();
-      cors += "Retry-After: 1\r\n";
-      const std::string body =
-          error_text(route, 503, "server busy, please try again.  maximum pending requests exceeded", false);
-      co_await send(503, kJson, body);
-      co_return keeps_alive;
+      ++server.n_handlers;
     }
     asio::steady_timer finished(server.io, Clock::time_point::max());
     bool is_finished = false;
@@ -347,7 +378,10 @@ struct Exchange::Impl {
   }
 
   std::string head_of(int status, std::string_view type) {
-    std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_of(status));
+    status_sent = status;
+    if (server.is_refusing) keeps_alive = false;
+    std::string head = fmt::format("HTTP/1.1 {} {}\r\nX-Request-Id: {}\r\n", status, reason_of(status), request.id);
+    if (status == 503) head += "Retry-After: 1\r\n";
     if (!type.empty()) head += fmt::format("Content-Type: {}\r\n", type);
     if (!keeps_alive) head += "Connection: close\r\n";
     else if (is_http10) head += "Connection: keep-alive\r\n";
@@ -361,9 +395,6 @@ struct Exchange::Impl {
     if (request.method != "HEAD") bytes += body;
     return send_raw(std::move(bytes));
   }
-
- private:
-  int status_ = 0;
 };
 
 const HttpRequest& Exchange::request() const { return impl_.request; }
@@ -407,9 +438,11 @@ asio::awaitable<void> HttpServer::Impl::serve(tcp::socket socket) {
   try {
     if (n_here > options.max_connections_per_address || static_cast<int>(sessions.size()) > options.max_connections) {
       session.keeps_alive = false;
-      session.cors = "Retry-After: 1\r\n";
+      session.request.id = fmt::format("{:016x}", random_ids());
+      session.head_start = Clock::now();
       const std::string body = error_text({}, 503, "too many connections", false);
       co_await session.send(503, kJson, body);
+      session.report();
     } else {
       co_await session.run();
     }
@@ -458,6 +491,13 @@ HttpServer::HttpServer(HttpOptions options, FindRoute find_route) : impl_(std::m
 HttpServer::~HttpServer() { stop(); }
 
 uint16_t HttpServer::port() const { return impl_->acceptor.local_endpoint().port(); }
+
+void HttpServer::refuse_new() { impl_->is_refusing = true; }
+
+int HttpServer::n_working() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->n_handlers;
+}
 
 void HttpServer::stop() {
   Impl& impl = *impl_;

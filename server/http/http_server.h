@@ -16,6 +16,7 @@ namespace olx::server {
 
 struct HttpRequest {
   std::string method, path, user_agent;
+  std::string id;    // X-Request-Id of the answer: the client's own where it is short and plain
   std::string body;  // empty for a route that reads the body itself
 };
 
@@ -48,15 +49,25 @@ struct Route {
   std::function<void(Exchange&)> handler;
   // The body of an error, or its text within a streamed answer; nullptr: {"error": message}, as a line in a stream.
   std::string (*error_text)(int status, std::string_view message, bool is_streamed) = nullptr;
+  std::string_view name = {};     // for counters: the table's row; it must outlive the server
+};
+
+// A request that has been answered, for logs and counters.
+struct AnsweredRequest {
+  const HttpRequest& request;  // its method and path are empty when the head could not be read
+  std::string_view route;      // Route::name
+  int status = 0;              // 499: the client left before an answer
+  double seconds = 0;
 };
 
 struct HttpOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;
   OriginPolicy origins;
+  ApiKeys keys;
+  std::function<void(const AnsweredRequest&)> on_answered;  // called on the io thread: it must not block
   int max_connections = 4096;
   int max_connections_per_address = 256;
-  int max_requests = 512;
   int header_timeout_ms = 10'000;
   int body_timeout_ms = 30'000;
   int idle_timeout_ms = 60'000;
@@ -75,6 +86,9 @@ class HttpServer {
   HttpServer(HttpOptions options, FindRoute find_route);
   ~HttpServer();  // stops
   uint16_t port() const;
+  // From now on requests are refused with 503; those being worked on go on.
+  void refuse_new();
+  int n_working() const;  // handlers running
   // Closes every connection and waits for the handlers.
   void stop();
 
