@@ -81,7 +81,7 @@ TEST_CASE("Metrics_TextKeepsTheFormat") {
       CHECK(line.find(' ') != std::string::npos);
     }
   }
-  CHECK(families.size() == 14);
+  CHECK(families.size() == 15);
 }
 
 TEST_CASE("Metrics_CountFromManyThreads") {
