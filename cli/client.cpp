@@ -10,6 +10,8 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/json.hpp>
+#include <cstdlib>
+#include <string_view>
 
 namespace olx::cli {
 namespace {
@@ -61,11 +63,21 @@ auto guarded(Fn fn) {
   }
 }
 
+// The server's keys, where this side knows them: the first one will do.
+std::string api_key() {
+  const char* set = std::getenv("OLLAMAX_API_KEYS");
+  std::string key = set == nullptr ? "" : set;
+  constexpr std::string_view kAround = " \t\r\n\"',";
+  key.erase(0, key.find_first_not_of(kAround));
+  return key.substr(0, key.find_first_of(kAround));
+}
+
 http::request<http::string_body> make_request(const HostAddress& address, http::verb verb, const std::string& path) {
   http::request<http::string_body> request(verb, address.path_prefix + path, 11);
   request.set(http::field::host, address.host + ":" + address.port);
   request.set(http::field::user_agent, "ollamax");
   request.set(http::field::connection, "close");
+  if (const std::string key = api_key(); !key.empty()) request.set(http::field::authorization, "Bearer " + key);
   return request;
 }
 

@@ -37,7 +37,9 @@ int command_serve(const std::vector<std::string>& words) {
   CommandLine line("serve", "", "Start ollamax");
   line.arguments(0, 0);
   if (!line.parse(words)) return 0;
-  server::Server server(options_from_environment());
+  server::ServerOptions options = options_from_environment();
+  options.logs_requests = true;
+  server::Server server(std::move(options));
   server.start();
   server.run_until_signal();
   return 0;

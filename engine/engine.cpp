@@ -85,7 +85,7 @@ struct Engine::Impl {
   std::deque<std::shared_ptr<EmbedJob>> embed_jobs;
   std::deque<std::function<void()>> exclusive;  // run when no sequence is active
   bool is_stopping = false;
-  std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0};
+  std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0}, n_kv_pages_used{0};
   std::jthread thread;
 
   ~Impl() {
@@ -109,6 +109,7 @@ struct Engine::Impl {
     n_queued = scheduler->n_queued();
     n_prompt_tokens = scheduler->n_prompt_tokens();
     n_generated_tokens = scheduler->n_generated_tokens();
+    n_kv_pages_used = runner->n_kv_pages_used();
   }
 };
 
@@ -221,6 +222,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.vocab_size = impl->runner->config().vocab_size;
   info.weight_bytes = impl->runner->weight_bytes();
   info.kv_bytes = impl->runner->kv_bytes();
+  info.scratch_bytes = impl->runner->scratch_bytes();
   info.device = options.device;
   info.has_chat_template = !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
   info.has_tools = impl->chat_template->uses_tools();
@@ -351,7 +353,8 @@ std::vector<std::vector<float>> Engine::embed(EmbedRequest request, const std::f
 }
 
 EngineStats Engine::stats() const {
-  return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens};
+  return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens,
+          impl_->n_kv_pages_used, impl_->runner->n_kv_pages()};
 }
 
 }  // namespace olx::engine

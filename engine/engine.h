@@ -42,6 +42,7 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   uint64_t weight_bytes = 0;       // resident
   uint64_t kv_bytes = 0;
+  uint64_t scratch_bytes = 0;      // activations
   std::string device;              // the backend it runs on: "cpu"
   bool has_chat_template = false;
   bool has_tools = false;          // the template uses tools
@@ -55,6 +56,8 @@ struct EngineStats {
   int64_t n_queued = 0;
   int64_t n_prompt_tokens = 0;
   int64_t n_generated_tokens = 0;
+  int64_t n_kv_pages_used = 0;  // of the key/value cache
+  int64_t n_kv_pages = 0;
 };
 
 // Log-probabilities after each position, for `inspect logits`.

@@ -105,6 +105,7 @@ ServerOptions ServerOptions::from_environment() {
   options.max_loaded_models = number("OLLAMA_MAX_LOADED_MODELS", options.max_loaded_models, 1, 1000);
   options.max_queue = number("OLLAMA_MAX_QUEUE", options.max_queue, 1, 1'000'000);
   if (const std::string type = variable("OLLAMA_KV_CACHE_TYPE"); !type.empty()) options.kv_cache_type = type;
+  options.api_keys = variable("OLLAMAX_API_KEYS");
   options.prunes = !flag("OLLAMA_NOPRUNE");
   return options;
 }

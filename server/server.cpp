@@ -1,14 +1,18 @@
 #include "server/server.h"
 
-#include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
-#include <stdexcept>
+#include <iostream>
 #include <optional>
+#include <stdexcept>
 
 #include "server/api/app.h"
+#include "server/ops/metrics.h"
+#include "server/ops/request_log.h"
 
 namespace olx::server {
 
@@ -22,6 +26,7 @@ struct Server::Impl {
   // Stopped and destroyed from the bottom up: no request outlives what it works on.
   ServerOptions options;
   std::optional<ModelStore> store;
+  Metrics metrics;
   std::optional<EngineHost> host;
   std::optional<App> app;
   std::optional<HttpServer> http;
@@ -34,12 +39,21 @@ void Server::start() {
   const ServerOptions& options = impl_->options;
   impl_->store.emplace(options.models_dir, options.prunes);
   if (options.prunes) impl_->store->prune();
-  impl_->host.emplace(options.max_loaded_models, options.keep_alive_ns);
-  impl_->app.emplace(App{options, *impl_->store, *impl_->host});
+  impl_->host.emplace(EngineHost::Limits{options.max_loaded_models, options.max_queue, options.keep_alive_ns});
+  impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics});
   HttpOptions http;
   http.host = options.host;
   http.port = options.port;
   http.origins = OriginPolicy(options.origins);
+  http.keys = ApiKeys(options.api_keys);
+  http.on_answered = [this](const AnsweredRequest& answered) {
+    // A path or a method that a client made up must not become a counter of its own.
+    const bool is_known = !answered.route.empty();
+    impl_->metrics.count_request(is_known ? answered.request.method : "other", is_known ? answered.route : "other",
+                                 answered.status, answered.seconds);
+    // One write: lines of other threads do not get into it.
+    if (impl_->options.logs_requests) std::cerr << log_line(answered, utc_now()) + "\n";
+  };
   impl_->http.emplace(std::move(http), [this](std::string_view method, std::string_view path) {
     return find_route(*impl_->app, method, path);
   });
@@ -49,6 +63,15 @@ uint16_t Server::port() const { return impl_->http->port(); }
 
 void Server::stop() {
   if (impl_->http) impl_->http->stop();
+}
+
+void Server::stop_gently(const std::function<bool()>& is_impatient) {
+  if (!impl_->http) return;
+  impl_->http->refuse_new();
+  const auto last = std::chrono::steady_clock::now() + std::chrono::milliseconds(impl_->options.stop_grace_ms);
+  while (impl_->http->n_working() > 0 && std::chrono::steady_clock::now() < last && !is_impatient()) {
+  }
+  stop();
 }
 
 void Server::run_until_signal() {
@@ -65,7 +88,10 @@ void Server::run_until_signal() {
   char byte;
   while (::read(ends[0], &byte, 1) < 0 && errno == EINTR) {
   }
-  stop();
+  stop_gently([&] {
+    pollfd signals{ends[0], POLLIN, 0};
+    return ::poll(&signals, 1, 20) > 0;  // the second signal
+  });
 }
 
 }  // namespace olx::server

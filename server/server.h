@@ -2,6 +2,7 @@
 // Server: the whole service behind one object. Used by the CLI's serve command and by tests. No HTTP library type appears here.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,9 +32,13 @@ struct ServerOptions {
   int max_queue = 512;
   std::string kv_cache_type = "f16";
   bool prunes = true;
+  std::string api_keys;            // comma separated; "": everyone may come in
+  bool logs_requests = false;      // a line on stderr for each
+  int stop_grace_ms = 30'000;      // how long running requests may take after the first signal
 
   // From OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_ORIGINS, OLLAMA_KEEP_ALIVE, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL,
-  // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults.
+  // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults; and from
+  // OLLAMAX_API_KEYS.
   static ServerOptions from_environment();
 };
 
@@ -46,7 +51,10 @@ class Server {
   void start();
   uint16_t port() const;
   void stop();
-  // Waits for SIGINT or SIGTERM, then stops. Call it on the main thread.
+  // Refuses new requests and stops when the running ones have ended, their time is up, or is_impatient() says so. It is
+  // asked again and again, and should take some milliseconds to answer.
+  void stop_gently(const std::function<bool()>& is_impatient);
+  // Waits for SIGINT or SIGTERM, then stops gently; a second signal stops at once. Call it on the main thread.
   void run_until_signal();
 
  private:

@@ -116,6 +116,8 @@ std::string ModelRunner::device_name() const { return impl_->device->info().name
 uint64_t ModelRunner::weight_bytes() const { return impl_->weights->size_bytes(); }
 uint64_t ModelRunner::kv_bytes() const { return impl_->cache->size_bytes(); }
 uint64_t ModelRunner::scratch_bytes() const { return impl_->plan->scratch_bytes(); }
+int64_t ModelRunner::n_kv_pages() const { return impl_->cache->tables().n_pages(); }
+int64_t ModelRunner::n_kv_pages_used() const { return n_kv_pages() - impl_->cache->tables().n_free_pages(); }
 int64_t ModelRunner::n_parameters() const { return impl_->n_parameters; }
 std::string ModelRunner::describe_plan() const { return impl_->plan->describe(); }
 

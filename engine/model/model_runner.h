@@ -49,6 +49,8 @@ class ModelRunner {
   uint64_t weight_bytes() const;         // resident, packed
   uint64_t kv_bytes() const;
   uint64_t scratch_bytes() const;
+  int64_t n_kv_pages() const;
+  int64_t n_kv_pages_used() const;
   int64_t n_parameters() const;
   // One line per kind of node: which kernel runs it ("matmul q4_1: matmul_q4_1_avx512 x210").
   std::string describe_plan() const;

@@ -82,7 +82,7 @@ Route find_route(App& app, std::string_view method, std::string_view path) {
     if (row.method != method && !(method == "HEAD" && row.method == "GET")) continue;
     return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload,
             [&app, handler = row.handler](Exchange& exchange) { run_handler(handler, app, exchange); },
-            error_text_of(path)};
+            error_text_of(path), row.path};
   }
   if (is_known) return {405, "405 method not allowed", 0, false, {}};
   if (path.size() > 1 && path.ends_with('/')) {

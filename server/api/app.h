@@ -10,6 +10,7 @@
 #include "server/http/http_server.h"
 #include "server/json/json.h"
 #include "server/models/engine_host.h"
+#include "server/ops/metrics.h"
 #include "server/server.h"
 #include "server/store/model_store.h"
 
@@ -19,6 +20,7 @@ struct App {
   const ServerOptions& options;
   ModelStore& store;
   EngineHost& host;
+  Metrics& metrics;
 };
 
 // The handler of the route, or 404, 405 or a redirect. The table is routes.inc.

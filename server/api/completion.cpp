@@ -147,7 +147,7 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   load.keep_alive_ns = request.keep_alive_ns;
   load.is_gone = [&exchange] { return exchange.is_gone(); };
   EngineHost::Lease lease = app.host.acquire(load);
-  Completion completion{std::move(installed), std::move(contents), std::move(capabilities), std::move(options), std::move(lease)};
+  Completion completion{std::move(installed), std::move(contents), std::move(capabilities), std::move(options), std::move(lease), app.metrics};
   completion.started_ns = started_ns;
   completion.load_ns = steady_ns() - started_ns;
   return completion;
@@ -176,6 +176,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
     }
     has_event.notify_one();
   });
+  int64_t last_token_ns = 0;
   while (true) {
     if (exchange.is_gone()) throw ApiError(499, "request canceled");
     std::optional<engine::TokenEvent> event = stream.poll();
@@ -185,9 +186,19 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
       n_ready = 0;
       continue;
     }
+    if (!event->tokens.empty()) {
+      // An event is one token, or the few that make up a character: the time is theirs together.
+      const int64_t now_ns = steady_ns();
+      const bool is_first = last_token_ns == 0;
+      const double seconds = static_cast<double>(now_ns - (is_first ? completion.started_ns : last_token_ns)) * 1e-9;
+      if (is_first) completion.metrics.add_first_token(seconds);
+      else completion.metrics.add_token_gap(seconds);
+      last_token_ns = now_ns;
+    }
     if (!event->text.empty() || !event->logprobs.empty())
       on_text(event->text, logprobs_json(event->logprobs, request.n_logprobs > 0));
     if (event->done == engine::DoneReason::kNone) continue;
+    completion.metrics.count_tokens(event->stats.n_prompt_tokens, event->stats.n_generated_tokens);
     if (event->done == engine::DoneReason::kError)
       throw ApiError(500, "an error was encountered while running the model: " + event->error);
     return std::move(*event);

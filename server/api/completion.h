@@ -40,6 +40,7 @@ struct Completion {
   std::vector<std::string> capabilities;
   RequestOptions options;
   EngineHost::Lease lease;
+  Metrics& metrics;
   int64_t load_ns = 0;
   int64_t started_ns = 0;
 

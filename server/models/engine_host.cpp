@@ -32,8 +32,7 @@ EngineHost::Lease::~Lease() {
 }
 engine::Engine& EngineHost::Lease::engine() const { return *entry_->engine; }
 
-EngineHost::EngineHost(int max_loaded, int64_t keep_alive_ns)
-    : max_loaded_(max_loaded), keep_alive_ns_(keep_alive_ns), timer_([this] { expire_until_stopped(); }) {}
+EngineHost::EngineHost(Limits limits) : limits_(limits), timer_([this] { expire_until_stopped(); }) {}
 
 EngineHost::~EngineHost() {
   std::unique_lock lock(mutex_);
@@ -46,6 +45,14 @@ EngineHost::~EngineHost() {
 
 EngineHost::Lease EngineHost::acquire(const Request& request) {
   std::unique_lock lock(mutex_);
+  // Ollama's words, two blanks included.
+  if (!has_place(request) && n_waiting() >= limits_.n_waiting)
+    throw ApiError(503, "server busy, please try again.  maximum pending requests exceeded");
+  struct Waiting {  // the mutex is held wherever it ends
+    int& count;
+    explicit Waiting(int& counted) : count(counted) { ++count; }
+    ~Waiting() { --count; }
+  } waiting(n_acquiring_);
   for (;;) {
     if (is_stopping_ || (request.is_gone && request.is_gone())) throw ApiError(499, "request canceled");
     const auto found = entries_.find(request.options.model_path);
@@ -70,7 +77,7 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   entry->digest = request.digest;
   entry->options = request.options;
   entry->options.on_progress = nullptr;
-  entry->keep_alive_ns = request.keep_alive_ns.value_or(keep_alive_ns_);
+  entry->keep_alive_ns = request.keep_alive_ns.value_or(limits_.keep_alive_ns);
   entry->n_users = 1;
   entries_[request.options.model_path] = std::move(owned);
   is_loading_ = true;
@@ -95,9 +102,25 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   return Lease(this, entry);
 }
 
+// Whether the request can begin at once.
+bool EngineHost::has_place(const Request& request) const {
+  const auto found = entries_.find(request.options.model_path);
+  if (found == entries_.end()) return false;
+  const Entry& entry = *found->second;
+  return entry.engine != nullptr && same_load(entry.options, request.options) && entry.n_users < entry.options.n_parallel;
+}
+
+// Those without a model, and those whose model works for as many others as it can.
+int EngineHost::n_waiting() const {
+  int n = n_acquiring_;
+  for (const auto& [path, entry] : entries_)
+    if (entry->engine != nullptr) n += std::max(0, entry->n_users - entry->options.n_parallel);
+  return n;
+}
+
 // Unloads the idle model with the shortest stay when the limit is reached. False: all are busy.
 bool EngineHost::make_room(std::unique_lock<std::mutex>&) {
-  while (static_cast<int>(entries_.size()) >= max_loaded_) {
+  while (static_cast<int>(entries_.size()) >= limits_.n_loaded) {
     auto victim = entries_.end();
     for (auto it = entries_.begin(); it != entries_.end(); ++it) {
       if (it->second->n_users > 0) continue;
@@ -142,6 +165,23 @@ std::vector<LoadedModel> EngineHost::loaded() const {
     return a.is_forever != b.is_forever ? a.is_forever : a.time_left > b.time_left;
   });
   return models;
+}
+
+MetricsSnapshot EngineHost::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  MetricsSnapshot now;
+  now.n_waiting = static_cast<uint64_t>(n_waiting());
+  for (const auto& [path, entry] : entries_) {
+    if (entry->engine == nullptr) continue;
+    const engine::ModelInfo& info = entry->engine->info();
+    const engine::EngineStats stats = entry->engine->stats();
+    const int n_running = std::min(entry->n_users, entry->options.n_parallel);
+    now.n_running += static_cast<uint64_t>(n_running);
+    now.models.push_back({entry->name, info.weight_bytes + info.kv_bytes + info.scratch_bytes,
+                          static_cast<uint64_t>(stats.n_kv_pages_used), static_cast<uint64_t>(stats.n_kv_pages),
+                          static_cast<uint64_t>(n_running), static_cast<uint64_t>(entry->n_users - n_running)});
+  }
+  return now;
 }
 
 void EngineHost::expire_until_stopped() {

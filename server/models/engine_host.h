@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "server/ops/metrics.h"
 
 namespace olx::server {
 
@@ -52,26 +53,36 @@ class EngineHost {
     Entry* entry_;
   };
 
-  EngineHost(int max_loaded, int64_t keep_alive_ns);
+  struct Limits {
+    int n_loaded = 3;            // models in memory
+    int n_waiting = 512;         // requests that wait for a model or for a free sequence of one
+    int64_t keep_alive_ns = 0;   // of a request that says nothing
+  };
+  explicit EngineHost(Limits limits);
   ~EngineHost();  // waits for every lease
 
-  // Loads the model unless it is loaded with these options; waits for room. Throws what Engine::open throws, and
-  // ApiError 499 when is_gone() says so meanwhile.
+  // Loads the model unless it is loaded with these options; waits for room. Throws what Engine::open throws, ApiError 503
+  // when too many wait already, and ApiError 499 when is_gone() says so meanwhile.
   Lease acquire(const Request& request);
   // Goes as soon as it is idle. Nothing when it is not loaded.
   void unload(const std::string& model_path);
   std::vector<LoadedModel> loaded() const;  // the one that stays longest first
+  MetricsSnapshot snapshot() const;         // all but the version
 
  private:
   void release(Entry* entry);
   void expire_until_stopped();
   bool make_room(std::unique_lock<std::mutex>& lock);
 
-  const int max_loaded_;
-  const int64_t keep_alive_ns_;
+  // Both with the mutex held.
+  int n_waiting() const;
+  bool has_place(const Request& request) const;
+
+  const Limits limits_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, std::unique_ptr<Entry>> entries_;  // by model_path
+  int n_acquiring_ = 0;  // inside acquire(), without a lease yet
   bool is_loading_ = false, is_stopping_ = false;
   std::jthread timer_;
 };

@@ -70,7 +70,7 @@ std::string Metrics::text(const MetricsSnapshot& now) const {
     head(out, name, type, help);
     out += fmt::format("{} {}\n", name, value);
   };
-  single("ollamax_requests_running", "gauge", "Requests being answered.", now.n_running);
+  single("ollamax_requests_running", "gauge", "Generation requests being worked on.", now.n_running);
   single("ollamax_queue_depth", "gauge", "Generation requests waiting for a model or a free place.", now.n_waiting);
   single("ollamax_loaded_models", "gauge", "Models in memory.", now.models.size());
   const auto by_model = [&](std::string_view name, std::string_view help, uint64_t MetricsSnapshot::Model::*value) {

@@ -37,7 +37,7 @@ struct MetricsSnapshot {
   };
   std::string version;
   uint64_t n_waiting = 0;     // generation requests that no engine works on yet
-  uint64_t n_running = 0;     // requests whose handler runs
+  uint64_t n_running = 0;     // generation requests that have a model's sequence
   std::vector<Model> models;  // loaded
 };
 
