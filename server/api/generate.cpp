@@ -1,8 +1,7 @@
 // POST /api/generate: a completion of one prompt.
 #include <boost/json.hpp>
 
-#include "engine/insert_prompt.h"
-#include "server/api/completion.h"
+#include "server/api/prompt.h"
 
 namespace olx::server {
 namespace {
@@ -20,28 +19,6 @@ void reply_without_prompt(Exchange& exchange, const CompletionRequest& request, 
   reply(exchange, record);
 }
 
-engine::ChatRequest chat_of(const Fields& fields, const Completion& completion, const CompletionRequest& request,
-                            const std::string& prompt, bool has_context) {
-  engine::ChatRequest chat;
-  chat.think = completion.thinks(request);
-  chat.think_level = request.think_level;
-  chat.template_text = fields.text("template").value_or("");
-  if (chat.template_text.empty()) chat.template_text = completion.contents.template_text.value_or("");
-  std::string system = fields.text("system").value_or("");
-  if (system.empty()) system = completion.contents.system;
-  if (!system.empty()) chat.messages.push_back({.role = "system", .content = system});
-  if (!has_context)
-    for (const engine::Value& stored : completion.contents.messages) {
-      const auto text = [&](const char* key) {
-        const engine::Value* value = stored.find(key);
-        return value && value->as_string() ? *value->as_string() : std::string();
-      };
-      chat.messages.push_back({.role = text("role"), .content = text("content")});
-    }
-  chat.messages.push_back({.role = "user", .content = prompt});
-  return chat;
-}
-
 }  // namespace
 
 void handle_generate(App& app, Exchange& exchange) {
@@ -56,31 +33,24 @@ void handle_generate(App& app, Exchange& exchange) {
     app.host.unload(app.store.contents(installed).gguf_path);
     return reply_without_prompt(exchange, request, "unload");
   }
-  const bool is_raw = fields.boolean("raw").value_or(false);
   const json::array* context = fields.array("context");
-  if (is_raw && (!fields.text("template").value_or("").empty() || !fields.text("system").value_or("").empty() ||
-                 (context != nullptr && !context->empty())))
+  const bool has_context = context != nullptr && !context->empty();
+  const PromptParts parts{.prompt = prompt,
+                          .suffix = fields.text("suffix").value_or(""),
+                          .system = fields.text("system").value_or(""),
+                          .template_text = fields.text("template").value_or(""),
+                          .is_raw = fields.boolean("raw").value_or(false),
+                          .has_context = has_context};
+  if (parts.is_raw && (!parts.template_text.empty() || !parts.system.empty() || has_context))
     throw ApiError(400, "raw mode does not support template, system, or context");
 
   Completion completion = start_completion(app, exchange, request);
-  if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support generate");
-  if (request.think.value_or(false) && !completion.can("thinking"))
-    throw ApiError(400, "\"" + request.model + "\" does not support thinking");
+  check_generates(completion, request, parts);
   if (images != nullptr && !images->empty()) throw ApiError(400, completion.installed.name.full() + " does not support vision");
-  const std::string suffix = fields.text("suffix").value_or("");
-  if (!suffix.empty() && !completion.can("insert"))
-    throw ApiError(400, completion.installed.name.full() + " does not support insert");
   if (prompt.empty()) return reply_without_prompt(exchange, request, "load");
 
   engine::Engine& engine = completion.lease.engine();
-  const bool has_template = !fields.text("template").value_or("").empty() || completion.contents.template_text || engine.info().has_chat_template;
-  const bool has_context = context != nullptr && !context->empty();
-  std::string rendered = prompt;
-  if (!is_raw && has_template) {
-    const engine::ChatRequest chat = chat_of(fields, completion, request, prompt, has_context);
-    const bool is_insert = !suffix.empty() && !chat.template_text.empty();
-    rendered = is_insert ? engine::render_insert_prompt(chat.template_text, prompt, suffix) : engine.render_chat(chat);
-  }
+  const std::string rendered = render_prompt(completion, request, parts);
   if (request.is_render_only) {
     json::object record = record_head(request);
     record["response"] = "";
@@ -116,7 +86,7 @@ void handle_generate(App& app, Exchange& exchange) {
   record["response"] = writer.is_streaming() ? "" : text;
   record["done"] = true;
   record["done_reason"] = done_reason(last);
-  if (!is_raw) {
+  if (!parts.is_raw) {
     // The conversation so far, without the BOS token: what the client sends back next time.
     json::array ids;
     if (has_context)

@@ -24,6 +24,12 @@ void Usage::add(const engine::GenerateStats& stats) {
   n_generated_ += stats.n_generated_tokens;
 }
 
+void Usage::add(const Usage& other) {
+  n_prompt_ += other.n_prompt_;
+  n_cached_ += other.n_cached_;
+  n_generated_ += other.n_generated_;
+}
+
 json::object Usage::of_chat() const {
   return {{"prompt_tokens", n_prompt_},
           {"completion_tokens", n_generated_},

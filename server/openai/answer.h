@@ -20,10 +20,11 @@ class RecordHead {
   int64_t created_;
 };
 
-// What an answer took; of several choices the prompt counts once.
+// What an answer took.
 class Usage {
  public:
-  void add(const engine::GenerateStats& stats);
+  void add(const engine::GenerateStats& stats);  // one more choice for the same prompt, which counts once
+  void add(const Usage& other);                  // another prompt
   boost::json::object of_chat() const;       // prompt_tokens, completion_tokens ...
   boost::json::object of_responses() const;  // input_tokens, output_tokens ...
 

@@ -128,3 +128,33 @@ TEST_CASE("OpenAi_ListsModels") {
     CHECK(object_in(fixture.get("/v1/models/" + std::string(id))).at("owned_by") == "someone");
   for (const char* id : {"%", "%2", "%zz", "%00", "a%2F..%2Fb", "..", "%ff"}) CHECK(fixture.get("/v1/models/" + std::string(id)).status == 404);
 }
+
+TEST_CASE("OpenAiCompletions_AnswerPromptsWholeAndStreamed") {
+  ServerFixture fixture(1, 256);
+  REQUIRE(fixture.create_tiny("m").status == 200);
+  const std::string ask = R"({"model":"m","prompt":["Hello","Bye"],"max_tokens":5,"temperature":0,"logprobs":1)";
+  const json::object whole = object_in(fixture.post("/v1/completions", ask + "}"));
+  CHECK(keys_of(whole) == "id object created model system_fingerprint choices usage");
+  CHECK(whole.at("object") == "text_completion");
+  const json::array& choices = whole.at("choices").as_array();
+  REQUIRE(choices.size() == 2);
+  CHECK(keys_of(choices[0].as_object()) == "text index logprobs finish_reason");
+  CHECK(choices[1].at("index") == 1);
+  const json::object& logprobs = choices[0].at("logprobs").as_object();
+  CHECK(logprobs.at("tokens").as_array().size() == logprobs.at("token_logprobs").as_array().size());
+  CHECK(logprobs.at("text_offset").at(0) == 0);
+  CHECK(logprobs.at("top_logprobs").at(0).as_object().size() == 1);
+
+  const auto events = events_in(fixture.post("/v1/completions", ask + R"(,"stream":true,"stream_options":{"include_usage":true}})"));
+  std::string texts[2];
+  for (size_t i = 0; i + 1 < events.size(); ++i) texts[choice_of(events[i]).at("index").as_int64()] += choice_of(events[i]).at("text").as_string();
+  for (size_t i = 0; i < 2; ++i) CHECK(json::value(texts[i]) == choices[i].at("text"));
+  CHECK(choice_of(events[events.size() - 2]).at("finish_reason") == choices[1].at("finish_reason"));
+  CHECK(events.back().at("usage").at("prompt_tokens") == whole.at("usage").at("prompt_tokens"));
+
+  const json::object echoed = object_in(fixture.post("/v1/completions", R"({"model":"m","prompt":"Hello","max_tokens":2,"echo":true})"));
+  CHECK(choice_of(echoed).at("text").as_string().starts_with("Hello"));
+  for (const char* members : {R"("prompt":7)", R"("prompt":[])", R"("prompt":[1,2])", R"("prompt":[[1]])", R"("prompt":null)", R"("prompt":"x","n":0)",
+                              R"("prompt":"x","suffix":"y")", R"("prompt":"x","logprobs":99)", R"("prompt":"x","echo":"y")"})
+    CHECK(fixture.post("/v1/completions", R"({"model":"m",)" + std::string(members) + "}").status == 400);
+}

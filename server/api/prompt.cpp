@@ -1,0 +1,46 @@
+#include "server/api/prompt.h"
+
+#include "engine/insert_prompt.h"
+
+namespace olx::server {
+namespace {
+
+engine::ChatRequest chat_of(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+  engine::ChatRequest chat;
+  chat.think = completion.thinks(request);
+  chat.think_level = request.think_level;
+  chat.template_text = parts.template_text.empty() ? completion.contents.template_text.value_or("") : parts.template_text;
+  const std::string& system = parts.system.empty() ? completion.contents.system : parts.system;
+  if (!system.empty()) chat.messages.push_back({.role = "system", .content = system});
+  if (!parts.has_context)
+    for (const engine::Value& stored : completion.contents.messages) {
+      const auto text = [&](const char* key) {
+        const engine::Value* value = stored.find(key);
+        return value && value->as_string() ? *value->as_string() : std::string();
+      };
+      chat.messages.push_back({.role = text("role"), .content = text("content")});
+    }
+  chat.messages.push_back({.role = "user", .content = parts.prompt});
+  return chat;
+}
+
+}  // namespace
+
+void check_generates(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+  if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support generate");
+  if (request.think.value_or(false) && !completion.can("thinking"))
+    throw ApiError(400, "\"" + request.model + "\" does not support thinking");
+  if (!parts.suffix.empty() && !completion.can("insert"))
+    throw ApiError(400, completion.installed.name.full() + " does not support insert");
+}
+
+std::string render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+  engine::Engine& engine = completion.lease.engine();
+  const bool has_template = !parts.template_text.empty() || completion.contents.template_text || engine.info().has_chat_template;
+  if (parts.is_raw || !has_template) return parts.prompt;
+  const engine::ChatRequest chat = chat_of(completion, request, parts);
+  const bool is_insert = !parts.suffix.empty() && !chat.template_text.empty();
+  return is_insert ? engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix) : engine.render_chat(chat);
+}
+
+}  // namespace olx::server
