@@ -203,6 +203,8 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   if (!config.is_causal) runner_options.n_batch = std::max(runner_options.n_batch, runner_options.n_ctx);
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   runner_options.on_progress = options.on_progress;
+  if (options.on_memory_need)
+    runner_options.on_need = [&](const MemoryNeed& need) { options.on_memory_need(need.total_bytes()); };
   impl->runner = ModelRunner::open(file, runner_options);
   text_thread.join();
   if (text_error) std::rethrow_exception(text_error);

@@ -28,6 +28,9 @@ struct EngineOptions {
   std::string kv_cache_type = "f16";   // f32, f16, q8_0
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
+  // Called once with the bytes of weights, cache and activations together, before they are allocated, from the opening
+  // thread. What it throws abandons the load.
+  std::function<void(uint64_t n_bytes)> on_memory_need;
 };
 
 struct ModelInfo {

@@ -51,6 +51,18 @@ Graph build_graph(const Architecture& architecture, const ModelConfig& config, c
   return builder.take();
 }
 
+// More than the plan will ask for, which shares the space of values that are not needed at the same time: at most four
+// rows as wide as the widest live at once (the residual, what a block reads, and the two it joins), encoded forms included.
+uint64_t scratch_bound(const Graph& graph, int64_t n_tokens, int64_t n_outputs) {
+  constexpr int64_t kLiveRows = 4;
+  int64_t widest = 0, widest_output = 0;
+  for (const GraphValue& value : graph.values)
+    (value.rows == RowCount::kTokens ? widest : widest_output) =
+        std::max(value.rows == RowCount::kTokens ? widest : widest_output, value.n_cols);
+  const int64_t n_values = n_tokens * widest + n_outputs * widest_output;
+  return static_cast<uint64_t>(n_values * kLiveRows) * sizeof(float);
+}
+
 }  // namespace
 
 struct ModelRunner::Impl {
@@ -92,13 +104,17 @@ std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const
   try {
     // Memory first, bytes last: what does not fit is said before a long read.
     impl->weights = std::make_unique<WeightStore>(graph, table, *impl->device, options.n_batch);
-    impl->cache = std::make_unique<KvCache>(*impl->device,
-                                            KvCache::Shape{.n_layers = config.n_layers,
-                                                           .n_kv_heads = config.n_kv_heads,
-                                                           .head_dim = config.head_dim,
-                                                           .n_sequences = options.n_sequences,
-                                                           .n_ctx = options.n_ctx,
-                                                           .dtype = options.kv_dtype});
+    const KvCache::Shape cache_shape{.n_layers = config.n_layers,
+                                     .n_kv_heads = config.n_kv_heads,
+                                     .head_dim = config.head_dim,
+                                     .n_sequences = options.n_sequences,
+                                     .n_ctx = options.n_ctx,
+                                     .dtype = options.kv_dtype};
+    if (options.on_need)
+      options.on_need({.weight_bytes = impl->weights->size_bytes(),
+                       .kv_bytes = KvCache::needed_bytes(cache_shape),
+                       .scratch_bytes = scratch_bound(graph, options.n_batch, impl->options.n_logits_max)});
+    impl->cache = std::make_unique<KvCache>(*impl->device, cache_shape);
     impl->weights->load(file, table, options.on_progress);
     impl->plan = std::make_unique<Plan>(
         *impl->device, graph, *impl->weights, *impl->cache,

@@ -13,6 +13,14 @@
 
 namespace olx::engine {
 
+// What a model will take, said before any of it is taken.
+struct MemoryNeed {
+  uint64_t weight_bytes = 0;
+  uint64_t kv_bytes = 0;
+  uint64_t scratch_bytes = 0;  // an upper bound
+  uint64_t total_bytes() const { return weight_bytes + kv_bytes + scratch_bytes; }
+};
+
 struct RunnerOptions {
   std::string device = "cpu";  // a row of backends.inc
   std::string cpu_isa;         // DeviceOptions::cpu_isa
@@ -24,6 +32,8 @@ struct RunnerOptions {
   gguf::DType kv_dtype = gguf::DType::kF16;  // kF32, kF16 or kQ8_0
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
+  // Called once, before memory is allocated; what it throws abandons the load.
+  std::function<void(const MemoryNeed&)> on_need;
 };
 
 class Plan;

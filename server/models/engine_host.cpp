@@ -1,5 +1,7 @@
 #include "server/models/engine_host.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "server/http/api_error.h"
@@ -32,7 +34,8 @@ EngineHost::Lease::~Lease() {
 }
 engine::Engine& EngineHost::Lease::engine() const { return *entry_->engine; }
 
-EngineHost::EngineHost(Limits limits) : limits_(limits), timer_([this] { expire_until_stopped(); }) {}
+EngineHost::EngineHost(Limits limits, std::function<uint64_t()> free_memory)
+    : limits_(limits), free_memory_(std::move(free_memory)), timer_([this] { expire_until_stopped(); }) {}
 
 EngineHost::~EngineHost() {
   std::unique_lock lock(mutex_);
@@ -67,7 +70,7 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
         entries_.erase(found);  // the same model with other options
         continue;
       }
-      if (found == entries_.end() && make_room(lock)) break;
+      if (found == entries_.end() && make_room()) break;
     }
     changed_.wait_for(lock, std::chrono::milliseconds(100));
   }
@@ -77,6 +80,7 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   entry->digest = request.digest;
   entry->options = request.options;
   entry->options.on_progress = nullptr;
+  entry->options.on_memory_need = nullptr;
   entry->keep_alive_ns = request.keep_alive_ns.value_or(limits_.keep_alive_ns);
   entry->n_users = 1;
   entries_[request.options.model_path] = std::move(owned);
@@ -87,6 +91,7 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   try {
     engine::EngineOptions options = request.options;
     options.on_progress = [&](float) { return !(request.is_gone && request.is_gone()); };
+    options.on_memory_need = [&](uint64_t n_bytes) { make_memory(n_bytes, request); };
     engine = engine::Engine::open(options);
   } catch (...) {
     failure = std::current_exception();
@@ -118,19 +123,41 @@ int EngineHost::n_waiting() const {
   return n;
 }
 
-// Unloads the idle model with the shortest stay when the limit is reached. False: all are busy.
-bool EngineHost::make_room(std::unique_lock<std::mutex>&) {
-  while (static_cast<int>(entries_.size()) >= limits_.n_loaded) {
-    auto victim = entries_.end();
-    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-      if (it->second->n_users > 0) continue;
-      const auto stay = [](const Entry& e) { return e.is_forever() ? HostClock::time_point::max() : e.expires; };
-      if (victim == entries_.end() || stay(*it->second) < stay(*victim->second)) victim = it;
-    }
-    if (victim == entries_.end()) return false;
-    entries_.erase(victim);
+// Unloads the idle model that would go first anyway: of those that stay equally long, the one not used for longest.
+// False: all are busy.
+bool EngineHost::unload_one() {
+  auto victim = entries_.end();
+  for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+    if (it->second->n_users > 0) continue;
+    const auto stay = [](const Entry& e) { return e.is_forever() ? HostClock::time_point::max() : e.expires; };
+    if (victim == entries_.end() || stay(*it->second) < stay(*victim->second)) victim = it;
   }
+  if (victim == entries_.end()) return false;
+  entries_.erase(victim);
   return true;
+}
+
+bool EngineHost::make_room() {
+  while (static_cast<int>(entries_.size()) >= limits_.n_loaded)
+    if (!unload_one()) return false;
+  return true;
+}
+
+// While loading, with the mutex free: unloads models until n_bytes are there, waiting for busy ones to end.
+void EngineHost::make_memory(uint64_t n_bytes, const Request& request) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const uint64_t n_free = free_memory_();
+    if (n_bytes <= n_free) return;
+    if (unload_one()) continue;
+    const bool has_busy = std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->engine != nullptr; });
+    if (!has_busy)
+      throw engine::EngineError(engine::ErrorCode::kOutOfMemory,
+                                fmt::format("model requires more system memory ({:.1f} MiB) than is available ({:.1f} MiB)",
+                                            static_cast<double>(n_bytes) / (1 << 20), static_cast<double>(n_free) / (1 << 20)));
+    if (is_stopping_ || (request.is_gone && request.is_gone())) throw ApiError(499, "request canceled");
+    changed_.wait_for(lock, std::chrono::milliseconds(100));
+  }
 }
 
 void EngineHost::release(Entry* entry) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "server/models/free_memory.h"
 #include "server/ops/metrics.h"
 
 namespace olx::server {
@@ -58,7 +59,8 @@ class EngineHost {
     int n_waiting = 512;         // requests that wait for a model or for a free sequence of one
     int64_t keep_alive_ns = 0;   // of a request that says nothing
   };
-  explicit EngineHost(Limits limits);
+  // free_memory: bytes a model may take now; system_free_memory() but for tests.
+  explicit EngineHost(Limits limits, std::function<uint64_t()> free_memory = system_free_memory);
   ~EngineHost();  // waits for every lease
 
   // Loads the model unless it is loaded with these options; waits for room. Throws what Engine::open throws, ApiError 503
@@ -72,13 +74,16 @@ class EngineHost {
  private:
   void release(Entry* entry);
   void expire_until_stopped();
-  bool make_room(std::unique_lock<std::mutex>& lock);
+  bool make_room();
+  bool unload_one();
+  void make_memory(uint64_t n_bytes, const Request& request);
 
   // Both with the mutex held.
   int n_waiting() const;
   bool has_place(const Request& request) const;
 
   const Limits limits_;
+  const std::function<uint64_t()> free_memory_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, std::unique_ptr<Entry>> entries_;  // by model_path
