@@ -27,6 +27,7 @@ struct Server::Impl {
   ServerOptions options;
   std::optional<ModelStore> store;
   Metrics metrics;
+  CapabilityCache capabilities;
   std::optional<EngineHost> host;
   std::optional<App> app;
   std::optional<HttpServer> http;
@@ -40,7 +41,7 @@ void Server::start() {
   impl_->store.emplace(options.models_dir, options.prunes);
   if (options.prunes) impl_->store->prune();
   impl_->host.emplace(EngineHost::Limits{options.max_loaded_models, options.max_queue, options.keep_alive_ns});
-  impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics});
+  impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics, impl_->capabilities});
   HttpOptions http;
   http.host = options.host;
   http.port = options.port;

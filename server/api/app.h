@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/api/capabilities.h"
 #include "server/http/api_error.h"
 #include "server/http/http_server.h"
 #include "server/json/json.h"
@@ -21,6 +22,7 @@ struct App {
   ModelStore& store;
   EngineHost& host;
   Metrics& metrics;
+  CapabilityCache& capabilities;
 };
 
 // The handler of the route, or 404, 405 or a redirect. The table is routes.inc.

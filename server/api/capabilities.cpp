@@ -26,4 +26,17 @@ std::vector<std::string> capabilities_of(const ModelContents& contents, const gg
   return names;
 }
 
+std::vector<std::string> CapabilityCache::of(const InstalledModel& installed, const ModelContents& contents) {
+  const std::string digest = installed.digest.hex();
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = by_digest_.find(digest); found != by_digest_.end()) return found->second;
+  }
+  std::vector<std::string> names = capabilities_of(contents, gguf::GgufFile::open(contents.gguf_path));
+  const std::lock_guard lock(mutex_);
+  if (by_digest_.size() >= kMaxEntries) by_digest_.clear();
+  by_digest_[digest] = names;
+  return names;
+}
+
 }  // namespace olx::server

@@ -8,8 +8,6 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "server/api/capabilities.h"
-
 namespace olx::server {
 namespace {
 
@@ -131,7 +129,7 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   InstalledModel installed = find_model(app, request);
   ModelContents contents = app.store.contents(installed);
   if (contents.gguf_path.empty()) throw ApiError(500, "model '" + request.model + "' has no weights");
-  std::vector<std::string> capabilities = capabilities_of(contents, gguf::GgufFile::open(contents.gguf_path));
+  std::vector<std::string> capabilities = app.capabilities.of(installed, contents);
   RequestOptions options = merge_options(app.options, contents.parameters, request.options);
 
   EngineHost::Request load;

@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 
@@ -38,12 +39,14 @@ inline std::string file_bytes(const std::string& path) {
 
 class ServerFixture {
  public:
-  explicit ServerFixture(int n_parallel = 1, int64_t n_ctx = 64) {
+  explicit ServerFixture(int n_parallel = 1, int64_t n_ctx = 64,
+                         const std::function<void(server::ServerOptions&)>& change = nullptr) {
     server::ServerOptions options;
     options.port = 0;
     options.models_dir = dir_.file("models");
     options.n_parallel = n_parallel;
     options.n_ctx = static_cast<int>(n_ctx);
+    if (change) change(options);
     server_.emplace(options);
     server_->start();
   }
