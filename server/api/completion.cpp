@@ -63,16 +63,6 @@ void refuse_format(const Fields& fields) {
   throw ApiError(400, "constrained output (\"format\") is not supported yet");
 }
 
-// Names are read as Ollama reads them: blanks at the ends and ":local" go.
-std::string model_text(std::string text) {
-  const size_t first = std::min(text.find_first_not_of(" \t\r\n"), text.size());
-  text = text.substr(first, text.find_last_not_of(" \t\r\n") + 1 - first);
-  constexpr std::string_view kLocal = ":local";
-  if (text.size() > kLocal.size() && ::strcasecmp(text.c_str() + text.size() - kLocal.size(), kLocal.data()) == 0)
-    text.resize(text.size() - kLocal.size());
-  return text;
-}
-
 engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest generate) {
   const bool may_shift = generate.may_shift;
   try {
@@ -89,6 +79,15 @@ engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest gener
 
 int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string model_text(std::string text) {
+  const size_t first = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  text = text.substr(first, text.find_last_not_of(" \t\r\n") + 1 - first);
+  constexpr std::string_view kLocal = ":local";
+  if (text.size() > kLocal.size() && ::strcasecmp(text.c_str() + text.size() - kLocal.size(), kLocal.data()) == 0)
+    text.resize(text.size() - kLocal.size());
+  return text;
 }
 
 CompletionRequest read_completion(const Fields& fields) {

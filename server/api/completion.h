@@ -30,6 +30,8 @@ struct CompletionRequest {
 // fields must outlive the result. ApiError for what Ollama refuses at this point.
 CompletionRequest read_completion(const Fields& fields);
 
+// A model's name as Ollama reads it: without blanks at the ends and ":local".
+std::string model_text(std::string text);
 // The installed model of a request. 404 in the words of generate and chat.
 InstalledModel find_model(const App& app, const CompletionRequest& request);
 
