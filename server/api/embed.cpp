@@ -57,7 +57,8 @@ void handle_embeddings(App& app, Exchange& exchange) {
   if (!prompt.empty()) task.inputs.emplace_back(prompt);
   const EmbeddingResult result = run_embedding(app, exchange, task, 500);
   json::array embedding;
-  if (!result.vectors.empty()) embedding.assign(result.vectors[0].begin(), result.vectors[0].end());
+  for (const std::vector<float>& vector : result.vectors)
+    for (const float value : vector) embedding.push_back(static_cast<double>(value));  // Ollama widens it here
   reply(exchange, json::object{{"embedding", std::move(embedding)}});
 }
 
