@@ -42,7 +42,7 @@ void feed(ModelRunner& runner, std::span<const int32_t> tokens) {
     throw engine::EngineError(engine::ErrorCode::kInvalidRequest, "prompt, depth and generation do not fit in the context");
   std::vector<BatchToken> batch;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    batch.push_back({tokens[i], 0, static_cast<int32_t>(start + static_cast<int64_t>(i)), i + 1 == tokens.size()});
+    batch.push_back({tokens[i], 0, static_cast<int32_t>(start + static_cast<int64_t>(i)), i + 1 == tokens.size(), tokens.size() > 1});
     if (batch.size() == static_cast<size_t>(runner.options().n_batch) || i + 1 == tokens.size()) {
       runner.forward(batch);
       batch.clear();

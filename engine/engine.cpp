@@ -294,7 +294,7 @@ std::vector<PositionLogits> Engine::logits(std::span<const int32_t> tokens, int 
     std::vector<BatchToken> batch;
     for (size_t from = 0; from < tokens.size(); from += batch.size()) {
       batch.clear();
-      for (size_t i = from; i < std::min(tokens.size(), from + step); ++i) batch.push_back({tokens[i], 0, static_cast<int32_t>(i), true});
+      for (size_t i = from; i < std::min(tokens.size(), from + step); ++i) batch.push_back({tokens[i], 0, static_cast<int32_t>(i), true, true});
       runner.forward(batch);
       for (size_t i = 0; i < batch.size(); ++i) {
         const std::span<const float> logits = runner.logits(static_cast<int64_t>(i));

@@ -177,7 +177,7 @@ bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchTo
     OLX_CHECK(token.position == impl.next_position[static_cast<size_t>(token.sequence)]++);
     if (token.wants_logits) impl.outputs.push_back(static_cast<int32_t>(impl.ids.size()));
     impl.ids.push_back(token.id);
-    impl.slots.push_back({.sequence = token.sequence, .position = token.position});
+    impl.slots.push_back({.sequence = token.sequence, .position = token.position, .is_prompt = token.is_prompt});
   }
   OLX_CHECK(static_cast<int64_t>(impl.outputs.size()) <= n_outputs_max);
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {

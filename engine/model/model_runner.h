@@ -44,6 +44,7 @@ struct BatchToken {
   int32_t sequence = 0;
   int32_t position = 0;
   bool wants_logits = false;
+  bool is_prompt = false;  // see kernels::TokenSlot
 };
 
 class ModelRunner {

@@ -158,7 +158,7 @@ void Scheduler::build_batch() {
   batch_.clear();
   wanting_.clear();
   const auto full = static_cast<size_t>(runner_.n_batch());
-  const auto put = [&](size_t index, size_t n) {
+  const auto put = [&](size_t index, size_t n, bool is_prompt) {
     Slot& slot = slots_[index];
     const size_t from = slot.cached.size();
     if (!runner_.reserve(static_cast<int32_t>(index), static_cast<int64_t>(from + n))) {
@@ -167,7 +167,7 @@ void Scheduler::build_batch() {
     }
     const std::vector<int32_t>& tokens = slot.sequence->tokens;
     for (size_t i = from; i < from + n; ++i)
-      batch_.push_back({tokens[i], static_cast<int32_t>(index), static_cast<int32_t>(i), i + 1 == tokens.size()});
+      batch_.push_back({tokens[i], static_cast<int32_t>(index), static_cast<int32_t>(i), i + 1 == tokens.size(), is_prompt});
     if (from + n == tokens.size()) wanting_.push_back(static_cast<int>(index));
   };
   // One token of each answer first ...
@@ -175,7 +175,7 @@ void Scheduler::build_batch() {
     Slot& slot = slots_[i];
     if (!slot.sequence || !slot.sequence->is_generating) continue;
     if (static_cast<int64_t>(slot.sequence->tokens.size()) > runner_.n_ctx() && !shift_or_stop(slot)) continue;
-    if (slot.sequence->tokens.size() - slot.cached.size() == 1) put(i, 1);
+    if (slot.sequence->tokens.size() - slot.cached.size() == 1) put(i, 1, false);
   }
   // ... then prompts (and tails after a shift) in turn, until the batch is full or, where answers wait for this step,
   // until it has what it can read in time.
@@ -189,7 +189,7 @@ void Scheduler::build_batch() {
     const size_t pending = slot.sequence->tokens.size() - slot.cached.size();
     if (slot.sequence->is_generating && pending <= 1) continue;
     if (next_prompt_ == first) next_prompt_ = (i + 1) % slots_.size();
-    put(i, std::min(pending, room - batch_.size()));
+    put(i, std::min(pending, room - batch_.size()), true);
   }
   is_mixed_ = n_generating > 0 && batch_.size() > n_generating;
 }

@@ -87,6 +87,9 @@ struct KvView {
 struct TokenSlot {
   int32_t sequence = 0;  // row of the block table
   int32_t position = 0;  // position in its sequence, from 0
+  // Read along with its neighbours (a prompt), not made one at a time. A kernel may order its sums by this and by nothing
+  // else in the batch, so that a token gets the same bits however a prompt is cut and whoever else is served.
+  bool is_prompt = false;
 };
 
 }  // namespace olx::kernels

@@ -108,7 +108,7 @@ void score(ModelRunner& runner, const Golden& golden, size_t n_most, Score& tota
   for (size_t from = 0; from < n; from += 32) {
     std::vector<BatchToken> batch;
     for (size_t i = from; i < std::min(from + 32, n); ++i) {
-      batch.push_back({ids[i], 0, static_cast<int32_t>(i), true});
+      batch.push_back({ids[i], 0, static_cast<int32_t>(i), true, true});
     }
     REQUIRE(runner.forward(batch));
     for (size_t i = from; i < from + batch.size(); ++i) {

@@ -1,11 +1,11 @@
 #pragma once
 // Attention over cache pages, written once over Simd (include simd.h and elementwise.h before). Internal linkage.
 //
-// Two ways, chosen per token by how its batch looks (never by the RowRange, so that a split changes no bit):
-//   alone: the token has fewer than kRunTokens neighbours of its sequence (decoding). Rows of K and V are decoded
+// Two ways, chosen by TokenSlot::is_prompt (never by the RowRange or the rest of the batch: no split changes a bit):
+//   alone: a token made one at a time (decoding). Rows of K and V are decoded
 //     kGroup at a time, so that they stay in L1, once for all query heads of the group; as many dot products as a
 //     vector has lanes are summed across by one transposition.
-//   run:   consecutive tokens of a sequence (prefill). Up to kMaxQueries queries (tokens x heads of the group) share a
+//   run:   consecutive tokens of a prompt. Up to kMaxQueries queries (tokens x heads of the group) share a
 //     block: K is transposed while it is decoded, so that 16 (or 8, 4) scores come from one vector and queries are
 //     broadcast; then P V is accumulated with V rows as vectors.
 // Softmax is online over blocks of kBlock positions that begin at multiples of kBlock.
@@ -20,7 +20,6 @@ namespace {
 
 constexpr int64_t kBlock = 64;     // positions scored together
 constexpr int64_t kGroup = 16;     // positions decoded together; a multiple of every Simd::kLanes, divides kBlock
-constexpr int64_t kRunTokens = 4;
 constexpr int64_t kQueryTile = 4;  // queries per register tile
 
 // Decoders of one cached row of head_dim elements.
@@ -358,31 +357,24 @@ inline void attend_run(const AttentionArgs& args, Heads heads, int64_t token, in
   }
 }
 
-// Whether the token has at least kRunTokens - 1 neighbours of its own sequence next to it in the batch.
-inline bool is_in_run(const AttentionArgs& args, int64_t token) {
-  const int32_t sequence = args.tokens[token].sequence;
-  int64_t first = token, last = token;
-  while (first > 0 && last - first + 1 < kRunTokens && args.tokens[first - 1].sequence == sequence) --first;
-  while (last + 1 < args.q.n_rows && last - first + 1 < kRunTokens && args.tokens[last + 1].sequence == sequence) ++last;
-  return last - first + 1 >= kRunTokens;
-}
+inline bool is_same_prompt(TokenSlot a, TokenSlot b) { return a.sequence == b.sequence && a.is_prompt && b.is_prompt; }
 
 template <typename Row>
 inline void attention(const AttentionArgs& args, RowRange range) {
   const int64_t n_heads = args.n_heads, n_group = n_heads / args.kv.n_kv_heads, max_tokens = kMaxQueries / n_group;
   for (int64_t unit = range.from; unit < range.to;) {
     const int64_t token = unit / n_heads, head = unit % n_heads, n_left = range.to - unit;
-    if (head == 0 && n_left >= n_heads && is_in_run(args, token)) {
+    if (head == 0 && n_left >= n_heads && args.tokens[token].is_prompt) {
       // Whole tokens of a run: all heads of as many tokens as share a tile.
       int64_t n = 1;
-      while (n < max_tokens && (n + 1) * n_heads <= n_left && args.tokens[token + n].sequence == args.tokens[token].sequence) ++n;
+      while (n < max_tokens && (n + 1) * n_heads <= n_left && is_same_prompt(args.tokens[token + n], args.tokens[token])) ++n;
       for (int64_t kv_head = 0; kv_head < args.kv.n_kv_heads; ++kv_head) attend_run<Row>(args, {kv_head, kv_head * n_group, n_group}, token, n);
       unit += n * n_heads;
       continue;
     }
     const int64_t kv_head = head / n_group, rest = (kv_head + 1) * n_group - head;
     const Heads heads{kv_head, head, rest < n_left ? rest : n_left};
-    if (is_in_run(args, token)) attend_run<Row>(args, heads, token, 1);
+    if (args.tokens[token].is_prompt) attend_run<Row>(args, heads, token, 1);
     else attend_alone<Row>(args, heads, token);
     unit += heads.n;
   }

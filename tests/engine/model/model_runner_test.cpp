@@ -1,5 +1,6 @@
 #include "engine/model/model_runner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -72,6 +73,42 @@ TEST_CASE("ModelRunner_KeepsSequencesOfOneBatchApart") {
   REQUIRE(runner->forward(batch));
   check_close({runner->logits(0).begin(), runner->logits(0).end()}, alone_a);
   check_close({runner->logits(1).begin(), runner->logits(1).end()}, alone_b);
+}
+
+namespace {
+
+// The last token's logits are the same bits however the prompt is cut into batches.
+void check_cuts(const std::string& path) {
+  const auto runner = ModelRunner::open(olx::gguf::GgufFile::open(path), {.n_ctx = 192, .n_sequences = 2, .n_batch = 64});
+  const std::vector<int32_t> ids = some_ids(150, 1);
+  std::vector<std::vector<float>> all;
+  for (const int64_t step : {64, 33, 16, 7, 3, 1}) {
+    runner->truncate(0, 0);
+    REQUIRE(runner->reserve(0, 150));
+    for (int64_t from = 0; from < 150; from += step) {
+      std::vector<BatchToken> batch;
+      for (int64_t i = from; i < std::min<int64_t>(from + step, 150); ++i)
+        batch.push_back({ids[static_cast<size_t>(i)], 0, static_cast<int32_t>(i), i == 149, true});
+      REQUIRE(runner->forward(batch));
+    }
+    all.emplace_back(runner->logits(0).begin(), runner->logits(0).end());
+    INFO("steps of " << step);
+    CHECK(all.back() == all.front());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ModelRunner_GivesAPromptTheSameBitsHoweverItIsCut") {
+  const olx::tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  olx::tests::write_tiny_model("gemma3", {.seed = 5}, path);
+  check_cuts(path);
+  for (const char* name : {"SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k_m.gguf"}) {
+    const auto file = olx::tests::models_dir() / name;
+    INFO(name);
+    if (olx::tests::have(file)) check_cuts(file.string());
+  }
 }
 
 TEST_CASE("ModelRunner_ForgetsWhatIsTruncated") {

@@ -61,7 +61,8 @@ void fill_rows(const KvView& kv, void* base, const CacheShape& shape, Values val
   }
 }
 
-// The last positions of each sequence, a whole chunk of the first and one of each other: prefill beside decode.
+// The last positions of each sequence, a whole chunk of the first and one of each other: prefill beside decode, or a
+// draft beside prompts of one token.
 const TokenSlot* add_tokens(const CacheShape& shape, int64_t n_tokens, Memory& memory) {
   auto* tokens = reinterpret_cast<TokenSlot*>(memory.add(static_cast<size_t>(n_tokens) * sizeof(TokenSlot)));
   const auto n_sequences = static_cast<int64_t>(shape.lengths.size());
@@ -70,7 +71,8 @@ const TokenSlot* add_tokens(const CacheShape& shape, int64_t n_tokens, Memory& m
     const int64_t sequence = i < n_first ? 0 : i - n_first + (n_first > 0 ? 1 : 0);
     const int64_t length = shape.lengths[static_cast<size_t>(sequence)];
     tokens[i] = {static_cast<int32_t>(sequence),
-                 static_cast<int32_t>(sequence == 0 && n_first > 0 ? length - n_first + i : length - 1)};
+                 static_cast<int32_t>(sequence == 0 && n_first > 0 ? length - n_first + i : length - 1),
+                 (sequence + n_tokens) % 2 == 1};
   }
   return tokens;
 }
