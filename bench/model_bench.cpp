@@ -77,7 +77,7 @@ int run_model_bench(const ModelBenchOptions& options) {
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   const auto runner = ModelRunner::open(file, runner_options);
   const double load_s = now_seconds() - load_start;
-  const uint64_t peak_bytes = peak_memory_bytes();
+  const uint64_t load_peak_bytes = peak_memory_bytes();
 
   const auto prompt = make_prompt(options.n_prompt, runner->config().vocab_size);
   const auto depth = make_prompt(options.n_depth, runner->config().vocab_size);
@@ -108,6 +108,7 @@ int run_model_bench(const ModelBenchOptions& options) {
   const auto rate = [](int n, const std::vector<double>& seconds) { return seconds.empty() || n == 0 ? 0.0 : n / median(seconds); };
   const double prompt_rate = rate(options.n_prompt, prompt_s), generate_rate = rate(options.n_generate, generate_s);
   const int n_threads = runner->options().n_threads;
+  const uint64_t peak_bytes = peak_memory_bytes();  // read before the bandwidth's measurement takes memory of its own
   const double bandwidth = read_bandwidth_gbps(n_threads);
   const double read_gbps = static_cast<double>(runner->weight_bytes()) * generate_rate / 1e9;
   char hash_text[24];
@@ -121,7 +122,7 @@ int run_model_bench(const ModelBenchOptions& options) {
         {"generate_tokens_per_second", generate_rate},
         {"prompt_spread", rate(options.n_prompt, prompt_s) * median_absolute_deviation(prompt_s) / std::max(1e-12, median(prompt_s))},
         {"generate_spread", generate_rate * median_absolute_deviation(generate_s) / std::max(1e-12, median(generate_s))},
-        {"load_seconds", load_s}, {"load_peak_memory_bytes", peak_bytes}, {"peak_memory_bytes", peak_memory_bytes()},
+        {"load_seconds", load_s}, {"load_peak_memory_bytes", load_peak_bytes}, {"peak_memory_bytes", peak_bytes},
         {"weight_bytes", runner->weight_bytes()}, {"kv_bytes", runner->kv_bytes()}, {"weights_read_gbps", read_gbps},
         {"read_bandwidth_gbps", bandwidth}, {"logits_hash", hash_text}, {"is_correct", is_correct},
         {"has_asserts", has_asserts()}, {"compiler", OLLAMAX_COMPILER}, {"version", OLLAMAX_VERSION},
@@ -133,7 +134,7 @@ int run_model_bench(const ModelBenchOptions& options) {
                 has_asserts() ? " WITH ASSERTS: not for comparison" : "");
     std::printf("- loaded in %.2f s, weights %.1f MB, cache %.1f MB, peak memory %.1f MB\n", load_s,
                 static_cast<double>(runner->weight_bytes()) / 1e6, static_cast<double>(runner->kv_bytes()) / 1e6,
-                static_cast<double>(peak_memory_bytes()) / 1e6);
+                static_cast<double>(peak_bytes) / 1e6);
     std::printf("- measured read bandwidth %.1f GB/s with %d threads\n- kernels:\n", bandwidth, n_threads);
     std::printf("%s\n", runner->describe_plan().c_str());
     std::printf("| work | tokens/s | median s | MAD s | weights read | share of bandwidth |\n| --- | --- | --- | --- | --- | --- |\n");
