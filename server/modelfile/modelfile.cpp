@@ -31,9 +31,10 @@ constexpr ParameterRow kParameters[] = {
     {"penalize_newline", ParameterType::kDeprecated}, {"low_vram", ParameterType::kDeprecated},
     {"f16_kv", ParameterType::kDeprecated},     {"logits_all", ParameterType::kDeprecated},
     {"vocab_only", ParameterType::kDeprecated}, {"use_mlock", ParameterType::kDeprecated},
-    {"mirostat", ParameterType::kDeprecated},   {"mirostat_tau", ParameterType::kDeprecated},
-    {"mirostat_eta", ParameterType::kDeprecated}, {"numa", ParameterType::kDeprecated},
-    {"tfs_z", ParameterType::kDeprecated},
+    {"numa", ParameterType::kDeprecated},       {"tfs_z", ParameterType::kDeprecated},
+    // Ollama warns that these three are deprecated and drops them; the sampler here knows them.
+    {"mirostat", ParameterType::kInt},          {"mirostat_tau", ParameterType::kFloat},
+    {"mirostat_eta", ParameterType::kFloat},
 };
 
 bool is_letter(char32_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }

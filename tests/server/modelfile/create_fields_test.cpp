@@ -47,6 +47,8 @@ TEST_CASE("CreateFields_GiveParametersTheirTypes") {
   CHECK(parameter("temperature 0.7") == R"({"temperature":0.7})");
   CHECK(parameter("top_p 1") == R"({"top_p":1})");
   CHECK(parameter("min_p 1e-3") == R"({"min_p":0.001})");
+  CHECK(parameter("mirostat 2") == R"({"mirostat":2})");
+  CHECK(parameter("mirostat_tau 3.5") == R"({"mirostat_tau":3.5})");
   CHECK(parameter("use_mmap F") == R"({"use_mmap":false})");
   CHECK(parameter("stop 7") == R"({"stop":["7"]})");
   CHECK(parameter("stop \"\"\"a \"b\" c\"\"\"") == R"({"stop":["a \"b\" c"]})");
