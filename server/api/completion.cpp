@@ -183,7 +183,9 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
       n_ready = 0;
       continue;
     }
-    if (!event->tokens.empty()) {
+    // An answer may be one token that shows nothing: the end of generation, or a piece of a character.
+    const bool is_bare = event->done != engine::DoneReason::kNone && last_token_ns == 0 && event->stats.n_generated_tokens > 0;
+    if (!event->tokens.empty() || is_bare) {
       // An event is one token, or the few that make up a character: the time is theirs together.
       const int64_t now_ns = steady_ns();
       const bool is_first = last_token_ns == 0;
