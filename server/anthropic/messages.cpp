@@ -96,9 +96,10 @@ class MessageStream {
 // A model that cannot think answers without, as Ollama has it on this route.
 void drop_thinking_where_impossible(const App& app, CompletionRequest& request) {
   if (!request.think.value_or(false)) return;
-  const ModelContents contents = app.store.contents(find_model(app, request));
+  const InstalledModel installed = find_model(app, request);
+  const ModelContents contents = app.store.contents(installed);
   if (contents.gguf_path.empty()) return;
-  for (const std::string& capability : capabilities_of(contents, gguf::GgufFile::open(contents.gguf_path)))
+  for (const std::string& capability : app.capabilities.of(installed, contents))
     if (capability == "thinking") return;
   request.think.reset();
   request.think_level.clear();
