@@ -1,0 +1,9 @@
+// GET /openapi.yaml: the description of the API, a file of the source tree that is part of the program.
+#include "olx_openapi.h"
+#include "server/api/app.h"
+
+namespace olx::server {
+
+void handle_openapi(App&, Exchange& exchange) { exchange.send(200, "application/yaml", k_openapi_yaml); }
+
+}  // namespace olx::server
