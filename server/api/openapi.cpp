@@ -1,6 +1,6 @@
 // GET /openapi.yaml: the description of the API, a file of the source tree that is part of the program.
-#include "olx_openapi.h"
 #include "server/api/app.h"
+#include "server/api/embedded.h"
 
 namespace olx::server {
 

@@ -1,7 +1,5 @@
-# The script behind olx_embed: writes OUT.cpp and OUT.h with the bytes of FILES. No tool but CMake is needed.
-get_filename_component(name ${OUT} NAME)
-set(header "#pragma once\n// Made by tools/cmake/embed_bytes.cmake.\n#include <string_view>\n\nnamespace ${NAMESPACE} {\n")
-set(source "// Made by tools/cmake/embed_bytes.cmake.\n#include \"${name}.h\"\n\nnamespace ${NAMESPACE} {\n")
+# The script behind olx_embed: writes the bytes of FILES into the source file OUT. No tool but CMake is needed.
+set(source "// Made by tools/cmake/embed_bytes.cmake.\n#include <string_view>\n\nnamespace ${NAMESPACE} {\n")
 foreach(file ${FILES})
   get_filename_component(variable ${file} NAME)
   string(MAKE_C_IDENTIFIER ${variable} variable)
@@ -11,9 +9,8 @@ foreach(file ${FILES})
   # Numbers, not a string literal: those have a length limit in some compilers and escapes of their own.
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
   string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)" "\\1\n" bytes "${bytes}")
-  string(APPEND header "extern const std::string_view k_${variable};\n")
   string(APPEND source "namespace {\nconst unsigned char kBytes_${variable}[] = {\n${bytes}0};\n}\n"
-                       "extern const std::string_view k_${variable}(reinterpret_cast<const char*>(kBytes_${variable}), ${n_bytes});\n")
+                       "extern const std::string_view k_${variable};\n"
+                       "const std::string_view k_${variable}(reinterpret_cast<const char*>(kBytes_${variable}), ${n_bytes});\n")
 endforeach()
-file(WRITE ${OUT}.h "${header}}  // namespace ${NAMESPACE}\n")
-file(WRITE ${OUT}.cpp "${source}}  // namespace ${NAMESPACE}\n")
+file(WRITE ${OUT} "${source}}  // namespace ${NAMESPACE}\n")
