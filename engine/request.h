@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/value.h"
@@ -29,8 +30,22 @@ struct SamplingOptions {
   int64_t seed = -1;           // < 0: random
 };
 
+// What an answer must look like. Compiled by Engine::submit, which refuses with kInvalidRequest what it cannot hold to.
+struct OutputConstraint {
+  std::string grammar;                                 // GBNF; its rule `root` is the whole answer. "": nothing is asked
+  std::vector<std::pair<std::string, Value>> schemas;  // more rules of the grammar, as JSON schemas: name, schema
+  // A free part in front (thinking): an answer that begins with free_open is free until it has written free_close, and
+  // the grammar holds for what follows, white space before it aside. "": no such part.
+  std::string free_open, free_close;
+  bool begins_free = false;                            // the prompt has opened the free part already
+
+  bool is_none() const { return grammar.empty(); }
+};
+
 struct GenerateRequest {
   std::vector<int32_t> prompt_tokens;
+  OutputConstraint constraint;
+  std::vector<std::string> marks;  // control tokens spelled so are part of the text (and of what the grammar sees)
   SamplingOptions sampling;
   std::vector<std::string> stop;   // stop strings; never part of the output
   int n_predict = -1;              // < 0: until the context is full
