@@ -10,6 +10,7 @@
 
 #include "engine/embed/embedder.h"
 #include "engine/file_type.h"
+#include "engine/grammar/compile.h"
 #include "engine/model/model_runner.h"
 #include "engine/schedule/scheduler.h"
 #include "engine/text/chat_template.h"
@@ -67,6 +68,8 @@ struct Engine::Impl {
   ModelInfo info;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;
+  std::once_flag trie_flag;
+  std::optional<TokenTrie> trie;  // of the vocabulary; made for the first constrained request
   std::unique_ptr<ModelRunner> runner;
   std::unique_ptr<ModelRunnerAdapter> adapter;
   std::unique_ptr<Scheduler> scheduler;
@@ -80,6 +83,7 @@ struct Engine::Impl {
     GenerateRequest request;
     int64_t n_truncated;
     std::shared_ptr<TokenStream::State> channel;
+    std::unique_ptr<TokenConstraint> constraint;
   };
   std::deque<Submission> submissions;
   std::deque<std::shared_ptr<EmbedJob>> embed_jobs;
@@ -124,7 +128,7 @@ void Engine::Impl::loop() {
       if (is_stopping) break;
       while (!submissions.empty()) {
         Submission& next = submissions.front();
-        scheduler->add(std::move(next.request), next.n_truncated, std::move(next.channel));
+        scheduler->add(std::move(next.request), next.n_truncated, std::move(next.channel), std::move(next.constraint));
         submissions.pop_front();
       }
       while (!embed_jobs.empty()) {
@@ -268,11 +272,18 @@ TokenStream Engine::submit(GenerateRequest request) {
   // Without an end of its own an answer ends after ten contexts, as Ollama's does.
   const int64_t longest = 10ll * impl_->info.n_ctx;
   if (request.n_predict < 0 || request.n_predict > longest) request.n_predict = static_cast<int>(std::min<int64_t>(longest, INT32_MAX));
+  std::unique_ptr<TokenConstraint> constraint;
+  if (!request.constraint.is_none()) {
+    std::shared_ptr<const Network> network = compile_constraint(request.constraint);
+    std::call_once(impl_->trie_flag, [&] { impl_->trie.emplace(*impl_->tokenizer); });
+    constraint = std::make_unique<TokenConstraint>(std::move(network), *impl_->trie, *impl_->tokenizer);
+    request.constraint = {};  // the compiled one goes on
+  }
   auto channel = std::make_shared<TokenStream::State>();
   {
     const std::lock_guard lock(impl_->mutex);
     if (impl_->submissions.size() >= kMaxQueuedCommands) throw EngineError(ErrorCode::kInternal, "too many requests are waiting");
-    impl_->submissions.push_back({std::move(request), fitted.n_truncated, channel});
+    impl_->submissions.push_back({std::move(request), fitted.n_truncated, channel, std::move(constraint)});
   }
   impl_->has_work.notify_one();
   return TokenStream(std::move(channel));

@@ -65,6 +65,16 @@ int32_t Sampler::draw(std::vector<Candidate>& candidates) {
 
 int32_t Sampler::sample(std::span<float> logits) {
   penalize(logits);
+  last_mu_ = mu_;
+  return choose(logits);
+}
+
+int32_t Sampler::sample_again(std::span<float> logits) {
+  mu_ = last_mu_;
+  return choose(logits);
+}
+
+int32_t Sampler::choose(std::span<float> logits) {
   if (options_.temperature <= 0) return arg_max(logits);
   if (options_.mirostat == 1 || options_.mirostat == 2) return mirostat(logits);
   take_top_k(logits, options_.top_k, candidates_);

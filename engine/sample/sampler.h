@@ -23,11 +23,15 @@ class Sampler {
   void accept(int32_t token);
   // Changes the logits (penalties). Does not accept what it drew.
   int32_t sample(std::span<float> logits);
+  // Another token in the place of the last one, from the logits that sample() left, which the caller has narrowed (to -inf)
+  // since.
+  int32_t sample_again(std::span<float> logits);
 
   uint64_t seed() const { return seed_; }
 
  private:
   void penalize(std::span<float> logits) const;
+  int32_t choose(std::span<float> logits);
   int32_t draw(std::vector<Candidate>& candidates);
   int32_t mirostat(std::span<float> logits);
 
@@ -40,6 +44,7 @@ class Sampler {
   std::unordered_map<int32_t, int> counts_;    // of the tokens in recent_
   std::vector<Candidate> candidates_;
   float mu_;                                   // mirostat's state
+  float last_mu_ = 0;                          // before the last token
 };
 
 // Log-probabilities of the raw logits: of `token`, and of the n_top most likely ones.

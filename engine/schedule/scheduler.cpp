@@ -18,6 +18,7 @@ struct Scheduler::Sequence {
   std::shared_ptr<TokenStream::State> channel;
   Sampler sampler;
   Detokenizer detokenizer;
+  std::unique_ptr<TokenConstraint> constraint;  // nullptr: any token may come
   std::vector<int32_t> tokens;        // all that must be in the cache before the next is drawn
   bool is_generating = false;         // the prompt is through
   GenerateStats stats;
@@ -53,9 +54,17 @@ Scheduler::Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock)
 
 Scheduler::~Scheduler() { fail_all("the model was unloaded"); }
 
-void Scheduler::add(GenerateRequest request, int64_t n_truncated, std::shared_ptr<TokenStream::State> channel) {
+void Scheduler::add(GenerateRequest request, int64_t n_truncated, std::shared_ptr<TokenStream::State> channel,
+                    std::unique_ptr<TokenConstraint> constraint) {
   OLX_CHECK(!request.prompt_tokens.empty() && static_cast<int64_t>(request.prompt_tokens.size()) < runner_.n_ctx());
   auto sequence = std::make_unique<Sequence>(std::move(request), std::move(channel), tokenizer_, runner_.n_ctx());
+  if (constraint) {
+    std::vector<int32_t> marks;
+    for (const std::string& mark : sequence->request.marks)
+      if (const auto id = tokenizer_.find(mark)) marks.push_back(*id);
+    constraint->set_marks(marks);
+    sequence->constraint = std::move(constraint);
+  }
   sequence->stats.n_truncated_tokens = n_truncated;
   sequence->stats.n_prompt_tokens = static_cast<int64_t>(sequence->tokens.size());
   sequence->added_ns = clock_();
@@ -231,6 +240,25 @@ void Scheduler::take_results() {
   }
 }
 
+// A token under the request's constraint. It is drawn from all tokens first and drawn again from the allowed ones only where
+// it is not allowed: most of the time the model writes what it is asked for, and then no mask is computed. For a draw from the
+// whole distribution the two ways are the same: p(x) + (1 - p(allowed)) p(x) / p(allowed) = p(x) / p(allowed). With top_k,
+// top_p and the like it is a mixture of two narrowed distributions, the one narrowed before and the one after masking; both
+// hold allowed tokens only, in the model's own proportions. At temperature 0 it is the best allowed token either way.
+int32_t Scheduler::draw(Sequence& sequence, std::span<float> logits) const {
+  int32_t token = sequence.sampler.sample(logits);
+  TokenConstraint* constraint = sequence.constraint.get();
+  if (constraint == nullptr) return token;
+  if (!constraint->allows(token)) {
+    if (!constraint->mask(logits)) throw EngineError(ErrorCode::kInternal, constraint->dead_end());
+    token = sequence.sampler.sample_again(logits);
+    // Logits that are not numbers leave nothing to draw.
+    if (!constraint->allows(token)) throw EngineError(ErrorCode::kInternal, constraint->dead_end());
+  }
+  constraint->accept(token);
+  return token;
+}
+
 void Scheduler::on_token(Slot& slot, std::span<float> logits) {
   Sequence& sequence = *slot.sequence;
   if (!sequence.is_generating) {
@@ -240,11 +268,17 @@ void Scheduler::on_token(Slot& slot, std::span<float> logits) {
   }
   const std::vector<float> raw = sequence.request.n_logprobs >= 0 ? std::vector<float>(logits.begin(), logits.end())
                                                                   : std::vector<float>();
-  const int32_t token = sequence.sampler.sample(logits);
+  int32_t token = 0;
+  try {
+    token = draw(sequence, logits);
+  } catch (const EngineError& error) {
+    return finish(slot, DoneReason::kError, error.what());  // of this answer alone: the step was sound
+  }
   sequence.sampler.accept(token);
   ++sequence.stats.n_generated_tokens;
   ++n_generated_tokens_;
-  if (!sequence.request.ignore_eos && tokenizer_.is_end_of_generation(token)) return finish(slot, DoneReason::kStop);
+  const bool ends = tokenizer_.is_end_of_generation(token) && (!sequence.request.ignore_eos || sequence.constraint);
+  if (ends) return finish(slot, DoneReason::kStop);
   if (sequence.request.n_logprobs >= 0) {
     const Logprobs logprobs = log_probabilities(raw, token, sequence.request.n_logprobs);
     TokenLogprob entry{tokenizer_.token_bytes(token), token, logprobs.chosen, {}};
@@ -261,7 +295,7 @@ void Scheduler::on_token(Slot& slot, std::span<float> logits) {
     event.logprobs.swap(sequence.unsent_logprobs);
     sequence.channel->push(std::move(event));
   }
-  if (piece.stopped) return finish(slot, DoneReason::kStop);
+  if (piece.stopped || (sequence.constraint && sequence.constraint->is_complete())) return finish(slot, DoneReason::kStop);
   const int n_predict = sequence.request.n_predict;
   if (n_predict >= 0 && sequence.stats.n_generated_tokens >= n_predict) finish(slot, DoneReason::kLength);
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/grammar/token_constraint.h"
 #include "engine/request.h"
 #include "engine/sample/sampler.h"
 #include "engine/schedule/runner.h"
@@ -39,8 +40,9 @@ class Scheduler {
   Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock);
   ~Scheduler();
 
-  // The prompt must have been fitted and not be empty.
-  void add(GenerateRequest request, int64_t n_truncated, std::shared_ptr<TokenStream::State> channel);
+  // The prompt must have been fitted and not be empty. `constraint`: the compiled one of the request, nullptr where it has none.
+  void add(GenerateRequest request, int64_t n_truncated, std::shared_ptr<TokenStream::State> channel,
+           std::unique_ptr<TokenConstraint> constraint = nullptr);
   // Runs one step. False when there was nothing to do.
   bool step();
   // Ends everything that is queued or running with an error event.
@@ -76,6 +78,7 @@ class Scheduler {
   bool shift_or_stop(Slot& slot);
   void take_results();
   void on_token(Slot& slot, std::span<float> logits);
+  int32_t draw(Sequence& sequence, std::span<float> logits) const;
   void finish(Slot& slot, DoneReason reason, const std::string& error = "");
 
   Runner& runner_;

@@ -55,12 +55,23 @@ void read_think(const Fields& fields, CompletionRequest& request) {
   }
 }
 
-void refuse_format(const Fields& fields) {
+// "format": "json" is any JSON object, an object is a schema. options.grammar is GBNF.
+engine::OutputConstraint read_constraint(const Fields& fields, const json::object* options) {
+  engine::OutputConstraint constraint;
   const json::value* format = fields.find("format");
-  if (format == nullptr || (format->is_string() && format->get_string().empty())) return;
-  if (!(format->is_string() && format->get_string() == "json") && !format->is_object())
-    throw ApiError(500, "invalid format: " + go_json(*format) + "; expected \"json\" or a valid JSON Schema object");
-  throw ApiError(400, "constrained output (\"format\") is not supported yet");
+  const bool has_format = format != nullptr && !(format->is_string() && format->get_string().empty());
+  if (has_format) {
+    const bool is_json = format->is_string() && format->get_string() == "json";
+    if (!is_json && !format->is_object())
+      throw ApiError(500, "invalid format: " + go_json(*format) + "; expected \"json\" or a valid JSON Schema object");
+    constraint.grammar = "root ::= answer";
+    constraint.schemas.emplace_back("answer", is_json ? engine::Value(engine::ValueMap{{"type", "object"}}) : to_value(*format));
+  }
+  const std::optional<std::string> grammar = options ? Fields(*options, "Options").text("grammar") : std::nullopt;
+  if (!grammar || grammar->empty()) return constraint;
+  if (has_format) throw ApiError(400, "\"format\" and the option \"grammar\" cannot be given together");
+  constraint.grammar = *grammar;
+  return constraint;
 }
 
 engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest generate) {
@@ -103,7 +114,7 @@ CompletionRequest read_completion(const Fields& fields) {
   if (fields.boolean("logprobs").value_or(false)) request.n_logprobs = static_cast<int>(top);
   request.is_render_only = fields.boolean("_debug_render_only").value_or(false);
   request.options = fields.object("options");
-  refuse_format(fields);
+  request.constraint = read_constraint(fields, request.options);
   request.name = ModelName::parse(request.model);
   return request;
 }
@@ -161,6 +172,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
   generate.may_truncate = request.may_truncate && request.may_shift;
   generate.may_shift = request.may_shift;
   generate.n_logprobs = request.n_logprobs;
+  generate.constraint = request.constraint;
   // Declared before the stream: its callback may still run until the stream is gone.
   std::mutex mutex;
   std::condition_variable has_event;

@@ -25,6 +25,7 @@ struct CompletionRequest {
   bool may_shift = true;
   int n_logprobs = -1;
   bool is_render_only = false;
+  engine::OutputConstraint constraint;  // of "format" or options.grammar; run_completion passes it on
   const boost::json::object* options = nullptr;
 };
 // fields must outlive the result. ApiError for what Ollama refuses at this point.

@@ -107,7 +107,7 @@ TEST_CASE("Generate_AndChatRefuseInOllamasWords") {
     CHECK(answer.status == row.status);
     CHECK(object_in(answer).at("error") == row.error);
   }
-  CHECK(fixture.post("/api/generate", R"({"model":"m","prompt":"x","format":"json"})").status == 400);
+  CHECK(fixture.post("/api/generate", R"({"model":"m","prompt":"x","format":{"not":{}}})").status == 400);
   CHECK(fixture.post("/api/generate", R"({"model":"m","prompt":"x","format":7})").status == 500);
 }
 
