@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/grammar/gbnf.h"
-#include "engine/grammar/json_schema.h"
+#include "engine/grammar/schema/json_schema.h"
 
 namespace olx::engine {
 namespace {

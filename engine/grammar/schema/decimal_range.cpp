@@ -1,11 +1,11 @@
-#include "engine/grammar/decimal_range.h"
+#include "engine/grammar/schema/decimal_range.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <tuple>
 
-#include "engine/grammar/json_rules.h"
+#include "engine/grammar/schema/json_rules.h"
 
 namespace olx::engine {
 namespace {

@@ -1,5 +1,6 @@
-#include "engine/grammar/json_rules.h"
+#include "engine/grammar/schema/json_rules.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace olx::engine {
@@ -146,6 +147,35 @@ NodeId JsonRules::make_array(int level) {
 }
 
 NodeId JsonRules::constant(const Value& value) { return rules_.literal(json_text(value)); }
+
+// Texts with a common beginning share it, so that thousands of them are not as many stacks.
+NodeId JsonRules::one_of(std::vector<std::string> texts) {
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return one_of(texts, 0);
+}
+
+NodeId JsonRules::one_of(std::span<const std::string> sorted, size_t n_read) {
+  std::vector<NodeId> ways;
+  while (!sorted.empty()) {
+    const std::string& first = sorted.front();
+    if (first.size() == n_read) {
+      ways.push_back(rules_.empty());
+      sorted = sorted.subspan(1);
+      continue;
+    }
+    const auto end = std::find_if(sorted.begin(), sorted.end(), [&](const std::string& text) { return text[n_read] != first[n_read]; });
+    const std::span<const std::string> group = sorted.first(static_cast<size_t>(end - sorted.begin()));
+    const std::string& last = group.back();
+    size_t n_common = n_read + 1;
+    while (n_common < std::min(first.size(), last.size()) && first[n_common] == last[n_common]) ++n_common;
+    const NodeId common = rules_.literal(std::string_view(first).substr(n_read, n_common - n_read));
+    ways.push_back(group.size() == 1 ? rules_.literal(std::string_view(first).substr(n_read))
+                                     : rules_.sequence({common, rules_.as_rule(one_of(group, n_common))}));
+    sorted = sorted.subspan(group.size());
+  }
+  return rules_.choice(std::move(ways));
+}
 
 NodeId JsonRules::enclosed(char open, NodeId members, bool may_be_empty, char close) {
   const NodeId filled = rules_.sequence({members, blank()});

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "engine/grammar/json_rules.h"
+#include "engine/grammar/schema/json_rules.h"
 
 namespace olx::engine {
 

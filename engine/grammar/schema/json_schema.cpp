@@ -1,14 +1,14 @@
-#include "engine/grammar/json_schema.h"
+#include "engine/grammar/schema/json_schema.h"
 
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
-#include "engine/grammar/decimal_range.h"
-#include "engine/grammar/json_rules.h"
-#include "engine/grammar/schema_flat.h"
-#include "engine/grammar/string_format.h"
-#include "engine/grammar/string_pattern.h"
+#include "engine/grammar/schema/decimal_range.h"
+#include "engine/grammar/schema/json_rules.h"
+#include "engine/grammar/schema/schema_flat.h"
+#include "engine/grammar/schema/string_format.h"
+#include "engine/grammar/schema/string_pattern.h"
 #include "engine/text/pretokenize/unicode.h"
 
 namespace olx::engine {
@@ -114,10 +114,10 @@ class Compiler {
     for (const auto& [name, value] : schema)
       if (name != "enum" && name != "type") refuse_grammar("schema: '" + name + "' beside 'enum' or 'const' is not supported");
     const Value* type = find_in(schema, "type");
-    std::vector<NodeId> ways;
+    std::vector<std::string> texts;
     for (const Value& value : values)
-      if (type == nullptr || is_of_type(value, *type->as_list())) ways.push_back(json_.constant(value));
-    return rules_.choice(std::move(ways));
+      if (type == nullptr || is_of_type(value, *type->as_list())) texts.push_back(json_text(value));
+    return json_.one_of(std::move(texts));
   }
 
   static bool is_of_type(const Value& value, const ValueList& types) {
@@ -217,8 +217,9 @@ class Compiler {
     // Items behind a tuple that nothing is said about are written only where minItems asks for them.
     const auto n_first = static_cast<uint32_t>(first.size());
     const bool has_rest = may_go_on && (items != nullptr || n_first == 0 || min > n_first);
-    const uint32_t most_rest = !has_rest || max <= n_first ? 0 : max == kUnbounded ? kUnbounded : max - n_first;
     const uint32_t least_rest = min > n_first ? min - n_first : 0;
+    uint32_t most_rest = !has_rest || max <= n_first ? 0 : max == kUnbounded ? kUnbounded : max - n_first;
+    if (items == nullptr && n_first > 0) most_rest = std::min(most_rest, least_rest);
     if (least_rest > most_rest) return rules_.nothing();
     // From the end: what may follow after i items.
     NodeId tail = rules_.empty();

@@ -1,10 +1,10 @@
-#include "engine/grammar/schema_flat.h"
+#include "engine/grammar/schema/schema_flat.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "engine/grammar/decimal_range.h"
-#include "engine/grammar/json_rules.h"
+#include "engine/grammar/schema/decimal_range.h"
+#include "engine/grammar/schema/json_rules.h"
 
 namespace olx::engine {
 namespace {

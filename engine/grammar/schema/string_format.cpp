@@ -1,4 +1,4 @@
-#include "engine/grammar/string_format.h"
+#include "engine/grammar/schema/string_format.h"
 
 #include <utility>
 #include <vector>

@@ -1,4 +1,4 @@
-#include "engine/grammar/string_pattern.h"
+#include "engine/grammar/schema/string_pattern.h"
 
 #include <algorithm>
 #include <memory>

@@ -27,6 +27,8 @@ class JsonRules {
   NodeId any_array(int level = 0);
   NodeId constant(const Value& value);         // its one compact spelling
 
+  NodeId one_of(std::vector<std::string> texts);
+
   // open, the members with commas between them, close; `first` members, then the others.
   NodeId enclosed(char open, NodeId members, bool may_be_empty, char close);
   NodeId comma();                              // with the blanks after it
@@ -43,6 +45,8 @@ class JsonRules {
   NodeId make_value(int level);
   NodeId make_object(int level);
   NodeId make_array(int level);
+
+  NodeId one_of(std::span<const std::string> sorted, size_t n_read);
 
   RuleSet& rules_;
   std::map<std::pair<std::string, int>, RuleId> cache_;
