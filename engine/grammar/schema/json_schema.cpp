@@ -272,14 +272,15 @@ class Compiler {
       return json_.enclosed('{', rules_.sequence({member, others}), min == 0, '}');
     }
     if (min > required.size()) refuse_grammar("schema: 'minProperties' above the number of required properties is not supported");
-    if (max < n_declared || (max != kUnbounded && has_more)) refuse_grammar("schema: 'maxProperties' below what 'properties' allows is not supported");
-    return members(declared, undeclared, required, names, has_more, more, depth);
+    if (max < n_declared) refuse_grammar("schema: 'maxProperties' below the number of declared properties is not supported");
+    const uint32_t n_more = !has_more ? 0 : max == kUnbounded ? kUnbounded : static_cast<uint32_t>(max - n_declared);
+    return members(declared, undeclared, required, names, n_more, more, depth);
   }
 
   // Two chains of rules, one for "nothing written yet" and one for "something is": their size is linear in the number of
   // properties, however many are optional.
   NodeId members(const ValueMap& declared, const std::vector<std::string>& undeclared, const std::unordered_set<std::string>& required,
-                 std::unordered_set<std::string>& names, bool has_more, const Value* more, int depth) {
+                 std::unordered_set<std::string>& names, uint32_t n_more, const Value* more, int depth) {
     struct Property {
       NodeId member;
       bool is_required;
@@ -297,14 +298,14 @@ class Compiler {
       names.insert(name);
     }
     NodeId first = rules_.empty(), others = rules_.empty();  // what may follow when nothing, or something, is written
-    if (has_more) {
-      const NodeId extra = rules_.as_rule(extra_member(names, more, depth));
-      others = rules_.as_rule(rules_.repeat(rules_.sequence({json_.comma(), extra}), 0));
-      first = rules_.as_rule(rules_.sequence({extra, others}));
+    if (n_more > 0) {
+      const NodeId extra = rules_.as_rule(extra_member(names, more, depth)), next = rules_.sequence({json_.comma(), extra});
+      others = rules_.as_rule(rules_.repeat(next, 0, n_more));
+      first = rules_.sequence({extra, rules_.repeat(next, 0, n_more == kUnbounded ? kUnbounded : n_more - 1)});
     }
     const bool may_be_empty = std::none_of(all.begin(), all.end(), [](const Property& p) { return p.is_required; });
     // Without further members nothing follows "nothing is written": that is the empty object, which has its own place.
-    if (!has_more) first = rules_.nothing();
+    if (n_more == 0) first = rules_.nothing();
     for (size_t i = all.size(); i-- > 0;) {
       const NodeId here = rules_.sequence({all[i].member, others});
       const NodeId next = rules_.sequence({json_.comma(), here});

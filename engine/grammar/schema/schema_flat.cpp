@@ -264,7 +264,8 @@ std::vector<FlatSchema> SchemaFlattener::flatten_one_of(const std::vector<FlatSc
     alternatives.push_back(product(base, flatten(one, depth + 1)));
     all.insert(all.end(), alternatives.back().begin(), alternatives.back().end());
   }
-  check_exclusive(alternatives);
+  // Inside a proof the union is enough: what it excludes, the oneOf excludes. (And the proof of one oneOf never begins another.)
+  if (!is_proving_) check_exclusive(alternatives);
   return all;
 }
 
@@ -333,6 +334,7 @@ bool SchemaFlattener::merge(const FlatSchema& a, const FlatSchema& b, FlatSchema
 }
 
 void SchemaFlattener::check_exclusive(const std::vector<std::vector<FlatSchema>>& alternatives) {
+  is_proving_ = true;
   for (size_t i = 0; i < alternatives.size(); ++i)
     for (size_t j = 0; j < alternatives.size(); ++j) {
       if (i == j) continue;
@@ -343,6 +345,7 @@ void SchemaFlattener::check_exclusive(const std::vector<std::vector<FlatSchema>>
             refuse_grammar("schema: 'oneOf': a value may satisfy both alternative " + std::to_string(std::min(i, j) + 1) + " and " +
                            std::to_string(std::max(i, j) + 1) + "; use 'anyOf', or tell them apart by type or by a required constant");
     }
+  is_proving_ = false;
 }
 
 bool SchemaFlattener::excludes_any(const Value& a, const Value& b, int depth) {
@@ -395,8 +398,10 @@ bool SchemaFlattener::excludes(const FlatSchema& a, const FlatSchema& b, int dep
       // Members beyond the declared ones are made only where a schema speaks of them.
       const bool makes_more = more_a ? !is_false(*more_a) : own.empty() && !find_in(a, "properties");
       bool is_told_apart = false;
-      for (const std::string& name : texts_of(b, "required")) is_told_apart |= !makes_more && find_in(own, name) == nullptr;
-      for (const std::string& name : texts_of(a, "required")) {
+      const std::vector<std::string> always = texts_of(a, "required");
+      for (const std::string& name : texts_of(b, "required"))
+        is_told_apart |= !makes_more && find_in(own, name) == nullptr && std::find(always.begin(), always.end(), name) == always.end();
+      for (const std::string& name : always) {
         const Value *x = find_in(own, name), *y = find_in(others, name);
         if (is_told_apart) break;
         if (y == nullptr) is_told_apart = more_b && is_false(*more_b);

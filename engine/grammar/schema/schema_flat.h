@@ -43,6 +43,7 @@ class SchemaFlattener {
 
   const Value& root_;
   RuleSet& rules_;  // for its limits
+  bool is_proving_ = false;
 };
 
 // The types a plain schema speaks of: declared, or those its keywords are about; all where it says nothing.

@@ -70,6 +70,7 @@ TEST_CASE("Schema_ObjectsKeepTheOrderAndMayLeaveOutWhatIsOptional") {
       {R"({"additionalProperties":{"type":"integer"},"minProperties":1,"maxProperties":2})", {"{\"a\":1}", "{\"a\":1,\"b\":2}"}, {"{}", "{\"a\":\"\"}", "{\"a\":1,\"b\":2,\"c\":3}", "{\"\":1}"}},
       {R"({"type":"object","properties":{"a b\"c\n":{"const":1}},"required":["a b\"c\n"]})", {"{\"a b\\\"c\\n\":1}"}, {"{\"a b\":1}"}},
       {R"({"type":"object","properties":{"a":false,"b":{"const":1}}})", {"{}", "{\"b\":1}"}, {"{\"a\":1}"}},
+      {R"({"properties":{"a":{"const":1}},"additionalProperties":{"const":0},"maxProperties":2})", {"{}", "{\"a\":1,\"x\":0}", "{\"x\":0}"}, {"{\"a\":1,\"x\":0,\"y\":0}", "{\"x\":0,\"y\":0}"}},
       {R"({"type":"object","properties":{}})", {"{}"}, {"{\"a\":1}"}},
       {R"({"type":"object","additionalProperties":false})", {"{}"}, {"{\"a\":1}"}},
   });
@@ -217,6 +218,7 @@ TEST_CASE("Schema_WhatCannotBeHeldToIsRefusedByName") {
       {R"({"oneOf":[{"type":"integer"},{"type":"number"}]})", "'oneOf': a value may satisfy both alternative 1 and 2"},
       {R"({"oneOf":[{"type":"null"},{"type":"string"},{"type":"string","maxLength":3}]})", "alternative 2 and 3"},
       {R"({"oneOf":[{"properties":{"a":{}}},{"properties":{"b":{}}}]})", "'oneOf'"},
+      {R"({"oneOf":[{"type":"object","required":["a","other"],"properties":{"b":{}}},{"type":"object","required":["other"],"properties":{}}]})", "'oneOf'"},
       {R"({"allOf":[{"pattern":"a"},{"pattern":"b"}]})", "two different 'pattern'"},
       {R"({"enum":[]})", "matches no text"},
       {R"(false)", "matches no text"},
@@ -290,6 +292,7 @@ TEST_CASE("Schema_T26_DepthAndSizeHaveLimits") {
   CHECK(refusal(schema(R"({"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}})")).find("matches no text") != std::string::npos);
   CHECK(refusal(schema(R"({"anyOf":[{"$ref":"#"},{"type":"null"}]})")).find("left recursion") != std::string::npos);
   CHECK(refusal(schema(R"({"allOf":[{"$ref":"#"},{"type":"null"}]})")).find("nested deeper than 64") != std::string::npos);
+  CHECK(refusal(schema(R"({"oneOf":[{"required":["a"],"type":"object","properties":{"a":{"const":1}}},{"required":["a"],"type":"object","properties":{"a":{"$ref":"#"}}}]})")) == "");
   CHECK(refusal(schema(nested(15, R"({"allOf":[)", "]}"))) == "");
   // Bytes.
   OutputConstraint large = schema(R"({"type":"null"})");
