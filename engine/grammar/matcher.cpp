@@ -124,6 +124,10 @@ Matcher::State Matcher::intern(Set set) {
 }
 
 Matcher::State Matcher::compute(State from, uint8_t byte_class) {
+  if (work_ > limits_.max_work) {
+    was_cut_ = true;
+    return kDead;
+  }
   std::vector<Item> seeds;
   const std::vector<Item>& items = sets_[static_cast<size_t>(from)].items;
   work_ += items.size() / 8;

@@ -14,7 +14,7 @@ namespace olx::engine {
 
 struct MatcherLimits {
   size_t max_stacks = 4096;          // live ones in a set
-  size_t max_work = 300'000;         // steps between two calls of begin_token(): about 10 ms
+  size_t max_work = 100'000;         // steps between two calls of begin_token(): about 8 ms
   size_t max_table_bytes = 8 << 20;  // of what is remembered, before trim() forgets it
 };
 

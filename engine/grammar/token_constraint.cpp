@@ -84,7 +84,7 @@ void TokenConstraint::accept(int32_t token) {
 }
 
 const char* TokenConstraint::dead_end() const {
-  return matcher_.was_cut() ? "the grammar is too ambiguous: no more than 4096 ways to read the answer are followed"
+  return matcher_.was_cut() ? "the grammar is too ambiguous: there are more ways to read the answer than are followed"
                             : "no token of the model continues the answer as the grammar asks";
 }
 

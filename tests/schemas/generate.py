@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Constrained output from a real model: each schema of schemas.json, many answers at temperature 1.5, every one valid.
 
-usage: generate.py OLLAMAX SOURCE_DIR VENV_DIR [--runs 20] [--only TEXT]
+usage: generate.py OLLAMAX VENV_DIR [--runs 20] [--only TEXT]
 exit 77: something it needs is missing (said on standard output)
 
 The judge is Python's jsonschema with its format checks, in a virtual environment of this script's own (VENV_DIR), which it
@@ -101,7 +101,6 @@ def problem_of(answer, validator):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("ollamax")
-    parser.add_argument("source")
     parser.add_argument("venv", type=pathlib.Path)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--only", default="")
