@@ -71,7 +71,7 @@ class Server:
 
     def generate(self, prompt, schema, seed):
         body = {"model": "m", "prompt": prompt, "format": schema, "stream": False,
-                "options": {"temperature": 1.5, "seed": seed, "num_predict": 800}}
+                "options": {"temperature": 1.5, "seed": seed, "num_predict": 2000}}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/generate", json.dumps(body).encode())
         try:
             with urllib.request.urlopen(request, timeout=600) as answer:

@@ -157,7 +157,8 @@ std::vector<std::string> types_of(const FlatSchema& schema) {
 bool SchemaFlattener::is_annotation(std::string_view keyword) { return is_one_of(keyword, kAnnotations) || keyword.starts_with("x-"); }
 
 void SchemaFlattener::check_keywords(const ValueMap& schema) {
-  for (const auto& [name, value] : schema) {
+  for (const auto& member : schema) {
+    const std::string& name = member.first;
     const bool is_known = is_annotation(name) || is_one_of(name, kCombinations) ||
                           std::any_of(std::begin(kKeywords), std::end(kKeywords), [&](const Keyword& k) { return k.name == name; });
     if (!is_known) refuse_grammar("schema: the keyword '" + name + "' is not supported");
