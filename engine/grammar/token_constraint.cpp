@@ -12,7 +12,9 @@ constexpr size_t kMaxMaskBytes = 4 << 20;  // of masks kept for one sequence
 
 TokenConstraint::TokenConstraint(std::shared_ptr<const Network> network, const TokenTrie& trie, const Tokenizer& tokenizer,
                                  const MatcherLimits& limits)
-    : matcher_(std::move(network), limits), trie_(trie), tokenizer_(tokenizer), state_(matcher_.start()), path_(trie.max_depth() + 1) {}
+    : matcher_(std::move(network), limits), trie_(trie), tokenizer_(tokenizer), state_(matcher_.start()), path_(trie.max_depth() + 1) {
+  if (state_ == Matcher::kDead) refuse_grammar(dead_end());
+}
 
 void TokenConstraint::set_marks(std::span<const int32_t> marks) {
   marks_.assign(marks.begin(), marks.end());

@@ -15,9 +15,10 @@ namespace olx::engine {
 
 class TokenConstraint {
  public:
-  // Both must outlive this. `marks`: control tokens that count as text.
+  // Both must outlive this. EngineError(kInvalidRequest) where the first byte already has too many ways to be read.
   TokenConstraint(std::shared_ptr<const Network> network, const TokenTrie& trie, const Tokenizer& tokenizer,
                   const MatcherLimits& limits = {});
+  // Control tokens that count as text.
   void set_marks(std::span<const int32_t> marks);
 
   // Whether the token may be next; one that ends the generation where the grammar may end.

@@ -1,6 +1,8 @@
 #include "engine/grammar/schema/json_schema.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -149,8 +151,9 @@ class Compiler {
       if (pattern->as_string() == nullptr) refuse_grammar("schema: 'pattern' must be a string");
       expression = *pattern->as_string();
     }
+    if (format != nullptr && format->as_string() == nullptr) refuse_grammar("schema: 'format' must be a string");
+    if (format != nullptr && is_free_format(*format->as_string())) format = nullptr;
     if (format != nullptr) {
-      if (format->as_string() == nullptr) refuse_grammar("schema: 'format' must be a string");
       const std::string* known = find_string_format(*format->as_string());
       if (known == nullptr) refuse_grammar("schema: the format '" + *format->as_string() + "' is not supported (supported: " + string_format_names() + ")");
       if (pattern != nullptr) refuse_grammar("schema: 'pattern' together with 'format' is not supported");
@@ -163,10 +166,12 @@ class Compiler {
   NodeId number(const FlatSchema& schema, bool is_integer) {
     NumberBounds bounds;
     bounds.is_integer = is_integer;
-    const auto read = [&](const char* name) -> std::optional<Decimal> {
+    const auto read = [&](const char* name, bool is_least) -> std::optional<Decimal> {
       const Value* value = find_in(schema, name);
       if (value == nullptr || value->as_bool() != nullptr) return std::nullopt;
-      const auto decimal = to_decimal(*value);
+      // A whole number beyond 64 bits has been rounded on its way here: the bound is drawn in by more than that.
+      const double* d = value->as_double();
+      const auto decimal = to_decimal(d && std::fabs(*d) >= 0x1p63 ? Value(std::nextafter(*d, is_least ? INFINITY : -INFINITY)) : *value);
       if (!decimal) refuse_grammar("schema: '" + std::string(name) + "' must be a number of at most 40 digits, got " + json_text(*value));
       return decimal;
     };
@@ -174,17 +179,31 @@ class Compiler {
       const Value* value = find_in(schema, name);
       return value != nullptr && value->as_bool() != nullptr && *value->as_bool();
     };
-    bounds.lowest = read("minimum");
+    bounds.lowest = read("minimum", true);
     bounds.excludes_lowest = is_true("exclusiveMinimum");
-    if (const auto above = read("exclusiveMinimum"); above && (!bounds.lowest || compare(*above, *bounds.lowest) >= 0)) {
+    if (const auto above = read("exclusiveMinimum", true); above && (!bounds.lowest || compare(*above, *bounds.lowest) >= 0)) {
       bounds.lowest = above;
       bounds.excludes_lowest = true;
     }
-    bounds.highest = read("maximum");
+    bounds.highest = read("maximum", false);
     bounds.excludes_highest = is_true("exclusiveMaximum");
-    if (const auto below = read("exclusiveMaximum"); below && (!bounds.highest || compare(*below, *bounds.highest) <= 0)) {
+    if (const auto below = read("exclusiveMaximum", false); below && (!bounds.highest || compare(*below, *bounds.highest) <= 0)) {
       bounds.highest = below;
       bounds.excludes_highest = true;
+    }
+    if (const Value* format = find_in(schema, "format"); format && format->as_string()) {  // OpenAPI's widths; others are about texts
+      const bool is_32 = *format->as_string() == "int32";
+      if (is_32 || *format->as_string() == "int64") {
+        const Decimal least = *to_decimal(is_32 ? int64_t{INT32_MIN} : INT64_MIN), most = *to_decimal(is_32 ? int64_t{INT32_MAX} : INT64_MAX);
+        if (!bounds.lowest || compare(*bounds.lowest, least) < 0) {
+          bounds.lowest = least;
+          bounds.excludes_lowest = false;
+        }
+        if (!bounds.highest || compare(*bounds.highest, most) > 0) {
+          bounds.highest = most;
+          bounds.excludes_highest = false;
+        }
+      }
     }
     if (const Value* value = find_in(schema, "multipleOf")) {
       const auto step = to_decimal(*value);

@@ -6,7 +6,7 @@
 //   - A schema without a type is about the types that its keywords are about.
 //   - oneOf is what its alternatives allow together, and is refused unless no value can satisfy two of them.
 //   - format is held to for the formats of string_format.h and refused for others: JSON Schema lets a reader take it for a
-//     remark, but who asks for one expects to get it.
+//     remark, but who asks for one expects to get it. int32 and int64 bound numbers.
 //   - Keywords that are not known here are refused by name, but for remarks (title, description, default, examples ...).
 
 #include "engine/grammar/rules.h"

@@ -31,7 +31,7 @@ std::vector<std::pair<std::string, std::string>> make_formats() {
       {"hostname", whole(host)},
       {"ipv4", whole("(" + byte + R"(\.){3})" + byte)},
       {"ipv6", whole("(" + hex + "{1,4}:){7}" + hex + "{1,4}")},
-      {"uri", whole("[a-z][a-z0-9+.-]{0,9}://" + host + "(:[1-9][0-9]{0,3})?(/" + path + "{0,60}){0,10}(\\?" + path + "{1,60})?(#" + path + "{1,60})?")},
+      {"uri", whole("[a-z][a-z0-9+.-]{0,9}://" + host + "(:[1-9][0-9]{0,3})?(/" + path + "{0,40}){0,8}(\\?" + path + "{1,60})?(#" + path + "{1,60})?")},
   };
 }
 
@@ -41,6 +41,8 @@ const std::vector<std::pair<std::string, std::string>>& formats() {
 }
 
 }  // namespace
+
+bool is_free_format(std::string_view name) { return name == "password" || name == "binary" || name == "path"; }
 
 const std::string* find_string_format(std::string_view name) {
   for (const auto& [known, pattern] : formats())

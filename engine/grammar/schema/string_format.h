@@ -8,6 +8,8 @@
 
 namespace olx::engine {
 
+// A name of OpenAPI or pydantic that says how a text is shown or used, and allows every text.
+bool is_free_format(std::string_view name);
 // nullptr: not one that can be held to.
 const std::string* find_string_format(std::string_view name);
 // Every name, for a message.

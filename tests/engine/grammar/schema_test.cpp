@@ -123,6 +123,8 @@ TEST_CASE("Schema_Strings") {
       {R"({"format":"email"})", {R"("a.b@example.com")"}, {R"("a@b")", R"("@example.com")", R"("a..b@example.com")"}},
       {R"({"format":"hostname"})", {R"("a-b.example.com")"}, {R"("-a.com")", R"("a-.com")", R"("1.2")"}},
       {R"({"format":"uri"})", {R"("https://example.com/a%20b?x=1#y")"}, {R"("example.com")", R"("https://")", R"("https://a.b/ c")"}},
+      {R"({"type":"string","format":"uri","minLength":1,"maxLength":2083})", {R"("ftp://a.bc")"}, {}},
+      {R"({"type":"string","format":"password","maxLength":2})", {R"("ab")"}, {R"("abc")"}},
       {R"({"format":"uuid","minLength":36,"maxLength":40})", {R"("123e4567-e89b-12d3-a456-426614174000")"}, {}},
   });
 }
@@ -144,6 +146,10 @@ TEST_CASE("Schema_Numbers") {
       {R"({"type":"number","exclusiveMaximum":1})", {"0.99", "0", "-5.5"}, {"1", "1.0"}},
       {R"({"type":"number","minimum":-1.5,"maximum":-0.25})", {"-1.5", "-1", "-0.25", "-0.3"}, {"-1.6", "-0.2", "0", "-2"}},
       {R"({"type":"number","minimum":10,"maximum":10})", {"10", "10.0"}, {"9.9", "10.01"}},
+      {R"({"type":"integer","format":"int32"})", {"2147483647", "-2147483648"}, {"2147483648", "-2147483649"}},
+      {R"({"type":"integer","format":"int64","minimum":0})", {"9223372036854775807"}, {"9223372036854775808", "-1"}},
+      {R"({"type":"number","format":"double"})", {"1.5"}, {"x"}},
+      {R"({"type":"integer","maximum":18446744073709551615})", {"18446744073709549568"}, {"18446744073709551616"}},
       {R"({"minimum":1e3,"maximum":1.5e3})", {"1000", "1500", "1234.5"}, {"999.9", "1500.1"}},
   });
 }

@@ -130,6 +130,14 @@ TEST_CASE("TokenConstraint_AFreePartInFrontIsFree") {
   CHECK(refusal(wanted).find("needs a text that ends it") != std::string::npos);
 }
 
+TEST_CASE("TokenConstraint_RefusesAGrammarTooAmbiguousToBegin") {
+  std::string text = "root ::= \"a0\"";
+  for (int i = 1; i < 5000; ++i) text += " | \"a" + std::to_string(i) + "\"";
+  const ListedTokens tokens({"a"});
+  const TokenTrie trie(tokens);
+  CHECK_THROWS_AS(TokenConstraint(compile_constraint(gbnf(text)), trie, tokens), EngineError);
+}
+
 // T-29: a vocabulary that cannot spell what is asked leaves nothing, and says so.
 TEST_CASE("TokenConstraint_T29_NothingAllowedIsSeen") {
   Constrained c(gbnf("root ::= \"ax\""), ListedTokens({"a", "b"}));
