@@ -77,7 +77,12 @@ int command_run(const std::vector<std::string>& words) {
     if (const std::string error = server::parse_go_duration(*keep_alive, nanoseconds); !error.empty()) throw CommandError(error);
     options.keep_alive = json::string(*keep_alive);
   }
-  if (format) options.format = *format == "json" ? json::value("json") : json::parse(*format);
+  if (format) {
+    // A schema, or a word that the server knows or refuses.
+    json::error_code not_json;
+    options.format = json::parse(*format, not_json);
+    if (not_json) options.format = *format;
+  }
 
   std::string prompt;
   for (size_t i = 1; i < line.args().size(); ++i) prompt += (i > 1 ? " " : "") + line.args()[i];

@@ -79,6 +79,18 @@ class Program(unittest.TestCase):
         verbose = self.run_program("run", "tiny", "--verbose", "Hi")
         self.assertRegex(verbose.stderr, r"eval rate: +[0-9.]+ tokens/s")
 
+    def test_run_holds_the_answer_to_a_format(self):
+        wanted = json.dumps({"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}, "n": {"type": "integer", "minimum": 3, "maximum": 5}},
+                             "required": ["city", "n"]})
+        answer = self.run_program("run", "tiny", "--format", wanted, "What is the capital of France?")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        value = json.loads(answer.stdout)
+        self.assertIn(value["city"], ["Paris", "Rome"])
+        self.assertIn(value["n"], [3, 4, 5])
+        self.assertTrue(self.run_program("run", "tiny", "--format", "json", "Hi").stdout.lstrip().startswith("{"))
+        self.check_fails("run", "tiny", "--format", "yaml", "hi", says='invalid format: "yaml"')
+        self.check_fails("run", "tiny", "--format", '{"not": {}}', "hi", says="the keyword 'not' is not supported")
+
     def test_errors_are_one_line_and_exit_code_1(self):
         self.check_fails("run", "absent", "hi", says="not found")
         self.check_fails("show", "absent", says="not found")
