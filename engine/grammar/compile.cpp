@@ -22,7 +22,11 @@ NodeId free_until(const std::string& close, NodeId then, RuleSet& rules) {
   };
   for (size_t i = 0; i < close.size(); ++i) {
     std::vector<ByteSet> leads_to(close.size() + 1);
-    for (int byte = 0; byte < 256; ++byte) leads_to[after(i, static_cast<char>(byte))].set(static_cast<size_t>(byte));
+    leads_to[0].set();
+    for (char byte : close) {
+      leads_to[0].reset(static_cast<uint8_t>(byte));
+      leads_to[after(i, byte)].set(static_cast<uint8_t>(byte));
+    }
     std::vector<NodeId> alternatives;
     for (size_t to = 0; to <= close.size(); ++to)
       if (leads_to[to].any())

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace olx::engine {
 namespace {
@@ -114,17 +115,25 @@ void Network::number_classes(const RuleSet& rules) {
 // A fixed point, by following each state backwards once: linear in the size of the network.
 std::vector<bool> Network::spread(Property property) const {
   const size_t n = states_.size();
-  std::vector<std::vector<StateId>> waiting(n);  // whom to look at again when this state gets the property
-  for (StateId id = 0; id < n; ++id) {
-    const State& state = states_[id];
-    switch (state.kind) {
-      case Kind::kEnd: break;
-      case Kind::kByte: waiting[state.b].push_back(id); break;
-      case Kind::kSplit: for (StateId target : targets(state)) waiting[target].push_back(id); break;
-      case Kind::kCall: waiting[state.a].push_back(id); waiting[state.b].push_back(id); break;
-      case Kind::kRepeat: waiting[loops_[state.a].body].push_back(id); waiting[loops_[state.a].next].push_back(id); break;
+  const auto for_each_edge = [&](auto&& edge) {  // edge(from, to)
+    for (StateId id = 0; id < n; ++id) {
+      const State& state = states_[id];
+      switch (state.kind) {
+        case Kind::kEnd: break;
+        case Kind::kByte: edge(id, state.b); break;
+        case Kind::kSplit: for (StateId target : targets(state)) edge(id, target); break;
+        case Kind::kCall: edge(id, state.a); edge(id, state.b); break;
+        case Kind::kRepeat: edge(id, loops_[state.a].body); edge(id, loops_[state.a].next); break;
+      }
     }
-  }
+  };
+  // Whom to look at again when a state gets the property, sorted by that state.
+  std::vector<uint32_t> first(n + 1, 0);
+  for_each_edge([&](StateId, StateId to) { ++first[to]; });
+  for (size_t i = 0, sum = 0; i <= n; ++i) sum += std::exchange(first[i], static_cast<uint32_t>(sum));
+  std::vector<StateId> waiting(first[n]);
+  std::vector<uint32_t> place(first.begin(), first.end() - 1);
+  for_each_edge([&](StateId from, StateId to) { waiting[place[to]++] = from; });
   std::vector<bool> has(n, false);
   std::vector<StateId> todo{kEndState};
   has[kEndState] = true;
@@ -141,11 +150,12 @@ std::vector<bool> Network::spread(Property property) const {
   while (!todo.empty()) {
     const StateId id = todo.back();
     todo.pop_back();
-    for (StateId other : waiting[id])
-      if (!has[other] && gets(states_[other])) {
-        has[other] = true;
-        todo.push_back(other);
-      }
+    for (uint32_t i = first[id]; i < first[id + 1]; ++i) {
+      const StateId other = waiting[i];
+      if (has[other] || !gets(states_[other])) continue;
+      has[other] = true;
+      todo.push_back(other);
+    }
   }
   return has;
 }

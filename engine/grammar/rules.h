@@ -18,7 +18,7 @@ struct GrammarLimits {
   size_t max_text_bytes = 256 << 10;      // of GBNF, and of the schemas together
   int max_depth = 64;                     // parentheses, schemas inside schemas
   size_t max_rules = 20'000;
-  size_t max_nodes = 1'000'000;
+  size_t max_nodes = 500'000;
   uint32_t max_repetition = 2'000;        // m and n of {m,n}, and lower bounds of schemas
   uint64_t max_repetition_product = 100'000;  // of repetitions inside one another in one rule
   int64_t max_compile_ns = 500'000'000;   // of the compiling thread's own time
