@@ -5,7 +5,8 @@ usage: generate.py OLLAMAX VENV_DIR [--runs 20] [--only TEXT]
 exit 77: something it needs is missing (said on standard output)
 
 The judge is Python's jsonschema with its format checks, in a virtual environment of this script's own (VENV_DIR), which it
-makes at the first run. An entry is [name, schema] or [name, schema, prompt]; "json" in the place of a schema is Ollama's format for any object.
+makes at the first run. An entry is [name, schema] or [name, schema, prompt]: a schema
+that leaves the length of its answers to the model has a prompt whose answer ends.
 """
 import argparse
 import concurrent.futures
@@ -113,9 +114,8 @@ def main():
     schemas = [entry for entry in json.loads((HERE / "schemas.json").read_text()) if arguments.only in entry[0]]
     validators = []
     for _, schema, *_ in schemas:
-        judged = {"type": "object"} if schema == "json" else schema
-        jsonschema.Draft202012Validator.check_schema(judged)
-        validators.append(jsonschema.Draft202012Validator(judged, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER))
+        jsonschema.Draft202012Validator.check_schema(schema)
+        validators.append(jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER))
     # A judge that accepts everything proves nothing: formats must really be checked.
     for name in ["date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri"]:
         assert not jsonschema.Draft202012Validator.FORMAT_CHECKER.conforms("-x 1", name), f"{name} is not checked"
