@@ -15,7 +15,7 @@ namespace olx::engine {
 struct MatcherLimits {
   size_t max_stacks = 4096;          // live ones in a set
   size_t max_work = 100'000;         // steps between two calls of begin_token(): about 8 ms
-  size_t max_table_bytes = 8 << 20;  // of what is remembered, before trim() forgets it
+  size_t max_table_bytes = 8 << 20;  // of what is remembered, before begin_token() forgets it
 };
 
 class Matcher {
