@@ -70,6 +70,7 @@ struct Engine::Impl {
   std::unique_ptr<ChatTemplate> chat_template;
   std::once_flag trie_flag;
   std::optional<TokenTrie> trie;  // of the vocabulary; made for the first constrained request
+  AnswerFormat answer_format;
   std::unique_ptr<ModelRunner> runner;
   std::unique_ptr<ModelRunnerAdapter> adapter;
   std::unique_ptr<Scheduler> scheduler;
@@ -191,6 +192,8 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
     try {
       impl->tokenizer = make_tokenizer(file);
       impl->chat_template = open_template(file, *impl->tokenizer, options.template_text);
+      impl->answer_format = options.template_text.empty() ? recognise_format(text_or(file, "tokenizer.chat_template", ""))
+                                                          : recognise_go_format(options.template_text);
     } catch (...) {
       text_error = std::current_exception();
     }
@@ -231,8 +234,6 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.scratch_bytes = impl->runner->scratch_bytes();
   info.device = options.device;
   info.has_chat_template = !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
-  info.has_tools = impl->chat_template->uses_tools();
-  info.has_thinking = impl->chat_template->uses_thinking();
   info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
 
   impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);
@@ -240,6 +241,10 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   impl->embedder = std::make_unique<Embedder>(*impl->runner, *impl->scheduler);
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+AnswerFormat Engine::answer_format(std::string_view go_template) const {
+  return go_template.empty() ? impl_->answer_format : recognise_go_format(go_template);
 }
 
 std::string Engine::render_chat(const ChatRequest& request) const {

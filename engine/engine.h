@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/answer/answer_format.h"
 #include "engine/error.h"
 #include "engine/request.h"
 
@@ -48,8 +49,6 @@ struct ModelInfo {
   uint64_t scratch_bytes = 0;      // activations
   std::string device;              // the backend it runs on: "cpu"
   bool has_chat_template = false;
-  bool has_tools = false;          // the template uses tools
-  bool has_thinking = false;
   bool is_embedding = false;       // pooling declared: no generation
   std::vector<std::string> default_stops;
 };
@@ -77,6 +76,8 @@ class Engine {
 
   const ModelInfo& info() const;
 
+  // How the model marks its thinking and its calls: as the Go template given says, or the model's own ("").
+  AnswerFormat answer_format(std::string_view go_template) const;
   // The prompt text of a conversation. Throws EngineError(kInvalidRequest) when the template refuses it.
   std::string render_chat(const ChatRequest& request) const;
   // add_bos: apply the model's own BOS/EOS rule; parse_special: special tokens in the text become their ids.

@@ -45,7 +45,8 @@ struct OutputConstraint {
 struct GenerateRequest {
   std::vector<int32_t> prompt_tokens;
   OutputConstraint constraint;
-  std::vector<std::string> marks;  // control tokens spelled so are part of the text (and of what the grammar sees)
+  std::vector<std::string> marks;  // control tokens spelled so, or as a part of one, are part of the text (and of what the
+                                   // grammar sees). One that ends the answer still ends it
   SamplingOptions sampling;
   std::vector<std::string> stop;   // stop strings; never part of the output
   int n_predict = -1;              // < 0: until the context is full

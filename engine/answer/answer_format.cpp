@@ -81,6 +81,25 @@ std::string go_call_mark(std::string_view text) {
   return "";
 }
 
+// A Go template writes the thinking of the history between the marks the model writes: {{ if .Thinking }}<think>{{ .Thinking }}</think>.
+void recognise_go_thinking(std::string_view text, AnswerFormat& format) {
+  for (size_t at = text.find(".Thinking"); at != std::string_view::npos; at = text.find(".Thinking", at + 1)) {
+    const size_t open = text.rfind("{{", at), end = text.find("}}", at);
+    if (open == std::string_view::npos || end == std::string_view::npos) return;
+    std::string_view action = trimmed(text.substr(open + 2, end - open - 2));
+    while (action.starts_with('-') || action.starts_with(' ')) action.remove_prefix(1);
+    if (!action.starts_with('.') && !action.starts_with('$')) continue;  // a condition, not the text itself
+    const size_t before = text.rfind("}}", open), after = text.find("{{", end);
+    if (before == std::string_view::npos || after == std::string_view::npos) continue;
+    const std::string_view mark = trimmed(text.substr(before + 2, open - before - 2));
+    const std::string_view end_mark = trimmed(text.substr(end + 2, after - end - 2));
+    if (mark.empty() || end_mark.empty()) continue;
+    format.think_open = mark;
+    format.think_close = end_mark;
+    return;
+  }
+}
+
 void recognise_calls(std::string_view text, AnswerFormat& format) {
   for (const CallRow& row : kCallRows) {
     if (!has(text, row.in_template) || !has(text, row.and_in_template)) continue;
@@ -92,7 +111,6 @@ void recognise_calls(std::string_view text, AnswerFormat& format) {
     format.allows_bare = row.allows_bare;
     return;
   }
-  if (!has(text, ".Tools") && !has(text, "tools") && !has(text, "tool_call")) return;
   format.syntax = CallSyntax::kJson;
   format.call_open = go_call_mark(text);
   if (format.call_open == "[") format.call_open.clear();
@@ -116,7 +134,8 @@ std::vector<std::string> AnswerFormat::marks() const {
 
 AnswerFormat recognise_format(std::string_view template_text) {
   AnswerFormat format;
-  recognise_calls(template_text, format);
+  if (has(template_text, "tools") || has(template_text, "tool_call") || has(template_text, ".Tools") || has(template_text, "<|channel|>"))
+    recognise_calls(template_text, format);
   if (format.syntax == CallSyntax::kHarmony) return format;
   for (const ThinkRow& row : kThinkRows) {
     if (!has(template_text, row.in_template) || !has(template_text, row.and_in_template)) continue;
@@ -126,6 +145,19 @@ AnswerFormat recognise_format(std::string_view template_text) {
   }
   for (const WrapperRow& row : kWrapperRows)
     if (has(template_text, row.in_template)) format.wrappers.emplace_back(row.mark);
+  return format;
+}
+
+AnswerFormat recognise_go_format(std::string_view template_text) {
+  AnswerFormat format = recognise_format(template_text);
+  if (format.syntax == CallSyntax::kHarmony) return format;
+  if (!has(template_text, ".Tools")) {
+    const AnswerFormat none;
+    format.syntax = none.syntax;
+    format.call_open = format.call_close = format.name_after = format.name_until = "";
+    format.allows_bare = false;
+  }
+  if (format.think_open.empty()) recognise_go_thinking(template_text, format);
   return format;
 }
 

@@ -19,6 +19,7 @@ struct Scheduler::Sequence {
   Sampler sampler;
   Detokenizer detokenizer;
   std::unique_ptr<TokenConstraint> constraint;  // nullptr: any token may come
+  std::vector<int32_t> marks;         // control tokens that are text, sorted
   std::vector<int32_t> tokens;        // all that must be in the cache before the next is drawn
   bool is_generating = false;         // the prompt is through
   GenerateStats stats;
@@ -48,7 +49,7 @@ FittedPrompt fit_prompt(std::vector<int32_t> tokens, int64_t n_ctx, int n_keep, 
 }
 
 Scheduler::Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock)
-    : runner_(runner), tokenizer_(tokenizer), clock_(std::move(clock)), slots_(static_cast<size_t>(runner.n_sequences())) {
+    : runner_(runner), tokenizer_(tokenizer), mark_tokens_(tokenizer), clock_(std::move(clock)), slots_(static_cast<size_t>(runner.n_sequences())) {
   batch_.reserve(static_cast<size_t>(runner.n_batch()));
 }
 
@@ -58,11 +59,9 @@ void Scheduler::add(GenerateRequest request, int64_t n_truncated, std::shared_pt
                     std::unique_ptr<TokenConstraint> constraint) {
   OLX_CHECK(!request.prompt_tokens.empty() && static_cast<int64_t>(request.prompt_tokens.size()) < runner_.n_ctx());
   auto sequence = std::make_unique<Sequence>(std::move(request), std::move(channel), tokenizer_, runner_.n_ctx());
+  sequence->marks = mark_tokens_.of(sequence->request.marks);
   if (constraint) {
-    std::vector<int32_t> marks;
-    for (const std::string& mark : sequence->request.marks)
-      if (const auto id = tokenizer_.find(mark)) marks.push_back(*id);
-    constraint->set_marks(marks);
+    constraint->set_marks(sequence->marks);
     sequence->constraint = std::move(constraint);
   }
   sequence->stats.n_truncated_tokens = n_truncated;
@@ -279,15 +278,16 @@ void Scheduler::on_token(Slot& slot, std::span<float> logits) {
   ++n_generated_tokens_;
   const bool ends = tokenizer_.is_end_of_generation(token) && (!sequence.request.ignore_eos || sequence.constraint);
   if (ends) return finish(slot, DoneReason::kStop);
+  const bool is_mark = std::binary_search(sequence.marks.begin(), sequence.marks.end(), token);
   if (sequence.request.n_logprobs >= 0) {
     const Logprobs logprobs = log_probabilities(raw, token, sequence.request.n_logprobs);
-    TokenLogprob entry{tokenizer_.token_bytes(token), token, logprobs.chosen, {}};
+    TokenLogprob entry{tokenizer_.token_bytes(token, is_mark), token, logprobs.chosen, {}};
     for (const auto& [id, logprob] : logprobs.top) entry.top.push_back({tokenizer_.token_bytes(id), id, logprob});
     sequence.unsent_logprobs.push_back(std::move(entry));
   }
   sequence.tokens.push_back(token);
   sequence.unsent.push_back(token);
-  Detokenizer::Piece piece = sequence.detokenizer.push(token);
+  Detokenizer::Piece piece = sequence.detokenizer.push(token, is_mark);
   if (!piece.text.empty()) {
     TokenEvent event;
     event.text = std::move(piece.text);

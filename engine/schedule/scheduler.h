@@ -16,6 +16,7 @@
 #include "engine/sample/sampler.h"
 #include "engine/schedule/runner.h"
 #include "engine/text/detokenizer.h"
+#include "engine/text/marks.h"
 #include "engine/text/tokenizer.h"
 #include "engine/token_channel.h"
 
@@ -83,6 +84,7 @@ class Scheduler {
 
   Runner& runner_;
   const Tokenizer& tokenizer_;
+  MarkTokens mark_tokens_;
   Clock clock_;
   std::deque<std::unique_ptr<Sequence>> queue_;
   std::vector<Slot> slots_;

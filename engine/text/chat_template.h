@@ -26,8 +26,6 @@ class ChatTemplate {
  public:
   virtual ~ChatTemplate() = default;
   virtual std::string render(const ChatRequest& request) const = 0;
-  virtual bool uses_tools() const = 0;
-  virtual bool uses_thinking() const = 0;
 };
 
 // bos/eos: spelling of those tokens, for templates that print them. Parse errors throw EngineError(kUnsupported) with the line.

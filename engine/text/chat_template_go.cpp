@@ -200,8 +200,6 @@ class GoChatTemplate : public ChatTemplate {
  public:
   explicit GoChatTemplate(std::string_view source) : tree_(parse_chat(source)) {}
   std::string render(const ChatRequest& request) const override { return render_request(tree_, request, {}); }
-  bool uses_tools() const override { return names(tree_, "Tools"); }
-  bool uses_thinking() const override { return names(tree_, "Thinking") || names(tree_, "Think"); }
 
  private:
   gotemplate::Template tree_;

@@ -38,11 +38,7 @@ bool has_tools(const Value& tools) { return tools.as_list() && !tools.as_list()-
 class JinjaChatTemplate : public ChatTemplate {
  public:
   JinjaChatTemplate(std::string_view source, std::string_view bos, std::string_view eos)
-      : template_(source), bos_(bos), eos_(eos) {
-    uses_tools_ = template_.reads("tools");
-    uses_thinking_ = template_.reads("enable_thinking") || template_.reads("thinking") ||
-                     template_.reads("reasoning_effort") || source.find("<think>") != std::string_view::npos;
-  }
+      : template_(source), bos_(bos), eos_(eos) {}
 
   std::string render(const ChatRequest& request) const override {
     try {
@@ -59,9 +55,6 @@ class JinjaChatTemplate : public ChatTemplate {
       throw;
     }
   }
-
-  bool uses_tools() const override { return uses_tools_; }
-  bool uses_thinking() const override { return uses_thinking_; }
 
  private:
   Value variables(const ChatRequest& request, const std::vector<ChatMessage>& messages) const {
@@ -101,7 +94,6 @@ class JinjaChatTemplate : public ChatTemplate {
 
   jinja::JinjaTemplate template_;
   std::string bos_, eos_;
-  bool uses_tools_ = false, uses_thinking_ = false;
 };
 
 }  // namespace

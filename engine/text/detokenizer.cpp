@@ -62,9 +62,9 @@ Detokenizer::Piece Detokenizer::release(bool is_end) {
   return piece;
 }
 
-Detokenizer::Piece Detokenizer::push(int32_t id) {
+Detokenizer::Piece Detokenizer::push(int32_t id, bool with_special) {
   if (stopped_) return {"", true};
-  const std::string bytes = tokenizer_.token_bytes(id);
+  const std::string bytes = tokenizer_.token_bytes(id, with_special);
   std::string_view view = bytes;
   if (is_first_ && !view.empty()) {
     is_first_ = false;

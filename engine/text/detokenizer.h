@@ -27,8 +27,9 @@ class Detokenizer {
   // taken away (an answer that follows a prompt keeps its first space).
   Detokenizer(const Tokenizer& tokenizer, std::vector<std::string> stops, bool drop_first_space);
 
-  // Adds one token. After a stop it returns {"", true} for ever.
-  Piece push(int32_t id);
+  // Adds one token; with_special: a control token is its spelling, not "". After a stop it returns
+  // {"", true} for ever.
+  Piece push(int32_t id, bool with_special = false);
   // Everything held back; an unfinished character becomes U+FFFD. Empty after a stop. The
   // Detokenizer then starts anew.
   std::string flush();

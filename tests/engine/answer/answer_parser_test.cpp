@@ -71,6 +71,22 @@ constexpr const char* kHermes = "{{ tools }} <tool_call></tool_call> <think></th
 
 }  // namespace
 
+TEST_CASE("AnswerFormat_SaysWhatATemplateCanDo") {
+  CHECK(recognise_format("{% if tools %}{{ tools }}{% endif %}").calls());
+  CHECK_FALSE(recognise_format("{{ messages }} <tool_call>").thinks());
+  CHECK_FALSE(recognise_format("{% for m in messages %}{{ m.content }}{% endfor %}").calls());
+  CHECK(recognise_format("<think></think>").thinks());
+  // A Go template is offered tools as .Tools only, whatever its text speaks of.
+  CHECK_FALSE(recognise_go_format("{{ .System }} use tools: <tool_call>{}</tool_call>").calls());
+  const AnswerFormat qwen = recognise_go_format("{{ if .Tools }}{{ end }}{{ if .ToolCalls }}<tool_call>{{ end }}</tool_call>");
+  CHECK(qwen.syntax == CallSyntax::kJson);
+  CHECK(qwen.call_open == "<tool_call>");
+  const AnswerFormat own = recognise_go_format("{{ if .Thinking }}<reasoning>\n{{- .Thinking }}\n</reasoning>\n{{ end }}{{ .Content }}");
+  CHECK(own.think_open == "<reasoning>");
+  CHECK(own.think_close == "</reasoning>");
+  CHECK_FALSE(recognise_go_format("{{ if .Thinking }}{{ .Thinking }}{{ end }}{{ .Content }}").thinks());
+}
+
 TEST_CASE("AnswerParser_SplitsThinking") {
   CHECK(parse_as(kHermes, "<think>\nhm <b> ok\n</think>\n\nHello") == "T<hm <b> ok\n> C<Hello> F<>");
   CHECK(parse_as(kHermes, "hm</think>Hello", "user: hi\n<think>\n") == "T<hm> C<Hello> F<>");

@@ -12,28 +12,35 @@ namespace {
 constexpr int32_t kEnd = 99;      // ends an answer
 constexpr int64_t kVocab = 100;
 
-// Token id -> one letter; id 99 ends.
+// Token id -> one letter; id 99 ends. The one called control is a control token spelled <|x|>.
 class Letters final : public Tokenizer {
  public:
+  explicit Letters(int32_t control = -1) : control_(control) {}
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions&) const override {
     std::vector<int32_t> ids;
     for (char c : text) ids.push_back(c - 'a');
     return ids;
   }
-  std::string token_bytes(int32_t id, bool) const override { return id == kEnd ? "" : std::string(1, static_cast<char>('a' + id % 26)); }
+  std::string token_bytes(int32_t id, bool with_special) const override {
+    if (id == control_) return with_special ? "<|x|>" : "";
+    return id == kEnd ? "" : std::string(1, static_cast<char>('a' + id % 26));
+  }
   std::string decode(std::span<const int32_t> ids) const override {
     std::string text;
     for (int32_t id : ids) text += token_bytes(id, false);
     return text;
   }
   int32_t vocab_size() const override { return kVocab; }
-  TokenKind kind(int32_t) const override { return TokenKind::kNormal; }
-  std::string_view text(int32_t) const override { return ""; }
+  TokenKind kind(int32_t id) const override { return id == control_ ? TokenKind::kControl : TokenKind::kNormal; }
+  std::string_view text(int32_t id) const override { return id == control_ ? "<|x|>" : ""; }
   std::optional<int32_t> find(std::string_view) const override { return std::nullopt; }
   std::optional<int32_t> bos() const override { return std::nullopt; }
   std::optional<int32_t> eos() const override { return kEnd; }
   bool adds_bos() const override { return false; }
   bool is_end_of_generation(int32_t id) const override { return id == kEnd; }
+
+ private:
+  int32_t control_;
 };
 
 // A network that predicts "the next letter", checks what it is asked, and fails when told to.
@@ -82,8 +89,8 @@ class FakeRunner final : public Runner {
 };
 
 struct Bench {
-  explicit Bench(int64_t n_ctx = 64, int n_sequences = 2, int n_batch = 8)
-      : runner(n_ctx, n_sequences, n_batch), scheduler(runner, letters, [this] { return now_ns += 1000; }) {}
+  explicit Bench(int64_t n_ctx = 64, int n_sequences = 2, int n_batch = 8, int32_t control = -1)
+      : letters(control), runner(n_ctx, n_sequences, n_batch), scheduler(runner, letters, [this] { return now_ns += 1000; }) {}
 
   std::shared_ptr<TokenStream::State> add(const std::string& prompt, int n_predict, std::vector<std::string> stop = {}) {
     GenerateRequest request;
@@ -124,6 +131,28 @@ Answer collect(const std::shared_ptr<TokenStream::State>& channel) {
 }
 
 }  // namespace
+
+TEST_CASE("Scheduler_ShowsTheControlTokensThatAreMarks") {
+  Bench bench(64, 2, 8, 5);  // the control token is where "f" would be
+  GenerateRequest request;
+  request.prompt_tokens = {0, 1, 2};
+  request.sampling.temperature = 0;
+  request.n_predict = 4;
+  request.n_logprobs = 0;
+  const auto plain = bench.add(request);
+  request.marks = {"a mark with <|x|> in it"};
+  const auto marked = bench.add(request);
+  request.marks = {"<|x|"};
+  const auto others = bench.add(request);
+  bench.run();
+  CHECK(collect(plain).text == "deg");
+  CHECK(collect(marked).text == "de<|x|>g");
+  CHECK(collect(others).text == "deg");
+  std::string tokens;
+  for (const TokenEvent& event : marked->events)
+    for (const TokenLogprob& entry : event.logprobs) tokens += entry.token;
+  CHECK(tokens == "de<|x|>g");
+}
 
 TEST_CASE("Scheduler_OneAnswerHasTextReasonAndCounts") {
   Bench bench;

@@ -110,7 +110,6 @@ TEST_CASE("GoTemplate_OldTemplatesStopAfterTheResponse") {
   CHECK(chat->render(request) == "S:s U:1 A:a<end>\nU:2 A:");
   request.messages.push_back({.role = "assistant", .content = "half"});
   CHECK(chat->render(request) == "S:s U:1 A:a<end>\nU:2 A:half");
-  CHECK_FALSE(chat->uses_tools());
   // Without .Response it is added at the end.
   CHECK(make_go_chat_template("{{ .Prompt }}>")->render(request) == "1>a2>half");
 }
