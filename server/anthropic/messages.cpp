@@ -119,11 +119,7 @@ void handle_anthropic_messages(App& app, Exchange& exchange) {
     return;
   }
   AnswerPiece whole;
-  const engine::TokenEvent last = run_chat(exchange, turn, task, [&](AnswerPiece piece) {
-    whole.thinking += piece.thinking;
-    whole.content += piece.content;
-    std::move(piece.tool_calls.begin(), piece.tool_calls.end(), std::back_inserter(whole.tool_calls));
-  });
+  const engine::TokenEvent last = run_chat(exchange, turn, task, [&](AnswerPiece piece) { whole.add(std::move(piece)); });
   json::array content;
   if (!whole.thinking.empty()) content.push_back(thinking_block(whole.thinking));
   if (!whole.content.empty()) content.push_back(text_block(whole.content));

@@ -192,6 +192,7 @@ AnthropicRequest::AnthropicRequest(const json::object& body, Purpose purpose) {
   if (const json::array* tools = fields.array("tools"))
     for (const json::value& tool : *tools) task_.tools.push_back(read_tool(tool));
   task_.tool_choice = read_anthropic_tool_choice(fields);
+  task_.call_id_prefix = "toolu_";
 }
 
 }  // namespace olx::server

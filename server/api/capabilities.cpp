@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/answer/answer_format.h"
+
 namespace olx::server {
 
 std::vector<std::string> capabilities_of(const ModelContents& contents, const gguf::GgufFile& file) {
@@ -13,16 +15,15 @@ std::vector<std::string> capabilities_of(const ModelContents& contents, const gg
   const std::string architecture = architecture_value ? std::string(architecture_value->as_string("general.architecture")) : "";
   add(file.find(architecture + ".pooling_type") ? "embedding" : "completion");
   if (file.find(architecture + ".vision.block_count") || !contents.projector_paths.empty()) add("vision");
-  const auto has = [](std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; };
+  engine::AnswerFormat format;
   if (contents.template_text) {
-    if (has(*contents.template_text, ".Tools")) add("tools");
-    if (has(*contents.template_text, ".Suffix")) add("insert");
-    if (has(*contents.template_text, ".Thinking") || has(*contents.template_text, "<think>")) add("thinking");
+    format = engine::recognise_go_format(*contents.template_text);
+    if (contents.template_text->find(".Suffix") != std::string::npos) add("insert");
   } else if (const gguf::Value* jinja = file.find("tokenizer.chat_template")) {
-    const std::string_view text = jinja->as_string("tokenizer.chat_template");
-    if (has(text, "tools") || has(text, "tool_call")) add("tools");
-    if (has(text, "<think>") && has(text, "</think>")) add("thinking");
+    format = engine::recognise_format(jinja->as_string("tokenizer.chat_template"));
   }
+  if (format.calls()) add("tools");
+  if (format.thinks()) add("thinking");
   return names;
 }
 

@@ -8,12 +8,13 @@ namespace {
 
 namespace json = boost::json;
 
-json::object record_of(const CompletionRequest& request, const AnswerPiece& piece) {
+// n_calls: how many came in earlier records; those of this one are added.
+json::object record_of(const CompletionRequest& request, const AnswerPiece& piece, size_t& n_calls) {
   json::object message{{"role", "assistant"}, {"content", piece.content}};
   if (!piece.thinking.empty()) message["thinking"] = piece.thinking;
   if (!piece.tool_calls.empty()) {
     json::array calls;
-    for (const engine::ToolCall& call : piece.tool_calls) calls.push_back(tool_call_json(call));
+    for (const engine::ToolCall& call : piece.tool_calls) calls.push_back(tool_call_json(call, n_calls++));
     message["tool_calls"] = calls;
   }
   json::object record{{"model", request.model}, {"created_at", utc_now()}, {"message", message}};
@@ -22,7 +23,8 @@ json::object record_of(const CompletionRequest& request, const AnswerPiece& piec
 }
 
 void reply_without_messages(Exchange& exchange, const CompletionRequest& request, const char* reason) {
-  json::object record = record_of(request, {});
+  size_t n_calls = 0;
+  json::object record = record_of(request, {}, n_calls);
   record["done"] = true;
   record["done_reason"] = reason;
   reply(exchange, record);
@@ -43,6 +45,7 @@ void handle_chat(App& app, Exchange& exchange) {
       task.messages.push_back(read_message(message.get_object()));
     }
   if (const json::array* tools = fields.array("tools")) task.tools = *tools;
+  task.tool_choice = read_tool_choice(fields);
   const InstalledModel installed = find_model(app, request);
   if (task.messages.empty() && request.keep_alive_ns == 0) {
     app.host.unload(app.store.contents(installed).gguf_path);
@@ -50,8 +53,9 @@ void handle_chat(App& app, Exchange& exchange) {
   }
   ChatTurn turn = prepare_chat(app, exchange, task);
   if (task.messages.empty()) return reply_without_messages(exchange, request, "load");
+  size_t n_calls = 0;
   if (request.is_render_only) {
-    json::object record = record_of(request, {});
+    json::object record = record_of(request, {}, n_calls);
     record["done"] = false;
     record["_debug_info"] = json::object{{"rendered_template", turn.rendered}};
     return reply(exchange, record);
@@ -61,16 +65,13 @@ void handle_chat(App& app, Exchange& exchange) {
   AnswerPiece whole;
   const engine::TokenEvent last = run_chat(exchange, turn, task, [&](AnswerPiece piece) {
     if (writer.is_streaming()) {
-      json::object record = record_of(request, piece);
+      json::object record = record_of(request, piece, n_calls);
       record["done"] = false;
       return writer.write(record);
     }
-    whole.thinking += piece.thinking;
-    whole.content += piece.content;
-    std::move(piece.tool_calls.begin(), piece.tool_calls.end(), std::back_inserter(whole.tool_calls));
-    whole.logprobs.insert(whole.logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
+    whole.add(std::move(piece));
   });
-  json::object record = record_of(request, whole);
+  json::object record = record_of(request, whole, n_calls);
   record["done"] = true;
   record["done_reason"] = done_reason(last);
   add_metrics(record, turn.completion, last);

@@ -161,10 +161,23 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   return completion;
 }
 
+engine::AnswerFormat answer_format(const Completion& completion, const std::string& go_template, const std::optional<bool>& think) {
+  engine::AnswerFormat format = completion.lease.engine().answer_format(go_template);
+  if (!go_template.empty() && !think.value_or(true)) format.think_open = format.think_close = "";
+  return format;
+}
+
+std::string think_level(const CompletionRequest& request, const engine::AnswerFormat& format) {
+  const bool is_harmony = format.syntax == engine::CallSyntax::kHarmony;
+  return is_harmony && request.think_level == "max" ? "high" : request.think_level;
+}
+
 engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, const CompletionRequest& request,
                                   std::vector<int32_t> prompt_tokens, const OnText& on_text) {
   engine::GenerateRequest generate;
   generate.prompt_tokens = std::move(prompt_tokens);
+  generate.constraint = completion.constraint;
+  generate.marks = completion.marks;
   generate.sampling = completion.options.sampling;
   generate.stop = completion.options.stop;
   generate.n_predict = completion.options.num_predict;
@@ -186,6 +199,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
     has_event.notify_one();
   });
   int64_t last_token_ns = 0;
+  bool is_enough = false;
   while (true) {
     if (exchange.is_gone()) throw ApiError(499, "request canceled");
     std::optional<engine::TokenEvent> event = stream.poll();
@@ -206,9 +220,11 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
       else completion.metrics.add_token_gap(seconds);
       last_token_ns = now_ns;
     }
-    if (!event->text.empty() || !event->logprobs.empty())
-      on_text(event->text, logprobs_json(event->logprobs, request.n_logprobs > 0));
+    if (!is_enough && (!event->text.empty() || !event->logprobs.empty()))
+      is_enough = !on_text(event->text, logprobs_json(event->logprobs, request.n_logprobs > 0));
+    if (is_enough) stream.cancel();
     if (event->done == engine::DoneReason::kNone) continue;
+    if (is_enough) event->done = engine::DoneReason::kStop;
     completion.metrics.count_tokens(event->stats.n_prompt_tokens, event->stats.n_generated_tokens);
     if (event->done == engine::DoneReason::kError)
       throw ApiError(500, "an error was encountered while running the model: " + event->error);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "server/api/history.h"
+
 namespace olx::server {
 namespace {
 
@@ -97,8 +99,8 @@ engine::ChatMessage read_message(const json::object& object) {
   return message;
 }
 
-json::object tool_call_json(const engine::ToolCall& call) {
-  json::object function{{"name", call.name}, {"arguments", to_json(call.arguments)}};
+json::object tool_call_json(const engine::ToolCall& call, size_t index) {
+  json::object function{{"index", index}, {"name", call.name}, {"arguments", to_json(call.arguments)}};
   json::object out;
   if (!call.id.empty()) out["id"] = call.id;
   out["function"] = std::move(function);
@@ -107,32 +109,40 @@ json::object tool_call_json(const engine::ToolCall& call) {
 
 ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   const CompletionRequest& request = task.request;
-  ChatTurn turn{start_completion(app, exchange, request), "", {}};
-  const Completion& completion = turn.completion;
+  const json::array tools = offered_tools(task.tools, task.tool_choice);
+  ChatTurn turn{start_completion(app, exchange, request), "", {}, {}, {}};
+  Completion& completion = turn.completion;
   if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support chat");
   if (request.think.value_or(false) && !completion.can("thinking"))
     throw ApiError(400, "\"" + request.model + "\" does not support thinking");
-  if (!task.tools.empty() && !completion.can("tools"))
-    throw ApiError(400, completion.installed.name.full() + " does not support tools");
+  if (!tools.empty() && !completion.can("tools")) throw ApiError(400, completion.installed.name.full() + " does not support tools");
   const bool has_images = std::any_of(task.messages.begin(), task.messages.end(), [](const auto& message) { return !message.images.empty(); });
   if (has_images) throw ApiError(400, completion.installed.name.full() + " does not support vision");
   if (task.messages.empty()) return turn;
 
   engine::ChatRequest chat;
-  chat.messages = conversation(completion, task.messages);
-  if (!task.tools.empty()) chat.tools = to_value(task.tools);
-  chat.think = completion.thinks(request);
-  chat.think_level = request.think_level;
   chat.template_text = completion.contents.template_text.value_or("");
+  chat.think = completion.thinks(request);
+  turn.format = answer_format(completion, chat.template_text, chat.think);
+  chat.think_level = think_level(request, turn.format);
+  chat.messages = conversation(completion, task.messages);
+  complete_history(chat.messages, turn.format);
+  if (!tools.empty()) chat.tools = turn.tools = to_value(tools);
   turn.prompt_tokens = fitting_prompt(completion.lease.engine(), chat, request.may_truncate, turn.rendered);
+  completion.marks = turn.format.marks();
   return turn;
 }
 
 engine::TokenEvent run_chat(Exchange& exchange, ChatTurn& turn, const ChatTask& task, const OnPiece& on_piece) {
-  return run_completion(exchange, turn.completion, task.request, turn.prompt_tokens,
-                        [&](const std::string& text, const json::array& logprobs) {
-                          on_piece({.thinking = "", .content = text, .tool_calls = {}, .logprobs = logprobs});
-                        });
+  AnswerReader reader(turn.format, turn.tools, turn.rendered, task.call_id_prefix, task.tool_choice.allows_parallel ? 0 : 1);
+  engine::TokenEvent last = run_completion(exchange, turn.completion, task.request, turn.prompt_tokens,
+                                           [&](const std::string& text, const json::array& logprobs) {
+                                             AnswerPiece piece = reader.push(text, logprobs);
+                                             if (!piece.is_empty()) on_piece(std::move(piece));
+                                             return !reader.is_over();
+                                           });
+  if (AnswerPiece piece = reader.finish(); !piece.is_empty()) on_piece(std::move(piece));
+  return last;
 }
 
 }  // namespace olx::server

@@ -7,30 +7,18 @@
 #include <string>
 #include <vector>
 
+#include "server/api/answer_reader.h"
 #include "server/api/completion.h"
+#include "server/api/tool_choice.h"
 
 namespace olx::server {
-
-struct ToolChoice {
-  enum class Kind { kAuto, kNone, kRequired, kNamed };  // kRequired: some tool; kNamed: the one called `name`
-  Kind kind = Kind::kAuto;
-  std::string name;
-  bool allows_parallel = true;  // more than one call in an answer
-};
 
 struct ChatTask {
   CompletionRequest request;
   std::vector<engine::ChatMessage> messages;
   boost::json::array tools;  // as Ollama and OpenAI write them: {"type":"function","function":{"name",...}}
   ToolChoice tool_choice;
-};
-
-// A part of an answer, in the order the model wrote it. Some fields may be empty, not all.
-struct AnswerPiece {
-  std::string thinking;
-  std::string content;
-  std::vector<engine::ToolCall> tool_calls;  // whole calls, with ids
-  boost::json::array logprobs;
+  std::string call_id_prefix = "call_";
 };
 
 // A task with its model loaded and its prompt made.
@@ -38,12 +26,14 @@ struct ChatTurn {
   Completion completion;
   std::string rendered;               // the prompt as text
   std::vector<int32_t> prompt_tokens;
+  engine::AnswerFormat format;        // of the answer
+  engine::Value tools;                // those the model was told of; null: none
 };
 
 // A message as Ollama writes it. ApiError 400.
 engine::ChatMessage read_message(const boost::json::object& object);
-// A tool call as Ollama writes it; {"function":{"name","arguments"}} with an id where there is one.
-boost::json::object tool_call_json(const engine::ToolCall& call);
+// A tool call as Ollama writes it: {"id","function":{"index","name","arguments"}}.
+boost::json::object tool_call_json(const engine::ToolCall& call, size_t index);
 
 // Loads the model, checks that it can do what is asked, renders the prompt. An empty conversation only loads.
 // ApiError in Ollama's words.

@@ -1,6 +1,7 @@
 // POST /api/generate: a completion of one prompt.
 #include <boost/json.hpp>
 
+#include "server/api/conversation.h"
 #include "server/api/prompt.h"
 
 namespace olx::server {
@@ -68,22 +69,38 @@ void handle_generate(App& app, Exchange& exchange) {
   tokens.insert(tokens.end(), prompt_tokens.begin(), prompt_tokens.end());
 
   RecordWriter writer(exchange, request.is_streaming);
-  std::string text;
-  json::array all_logprobs;
+  const engine::AnswerFormat format = prompt_format(completion, request, parts);
+  completion.marks = format.marks();
+  AnswerReader reader(format, {}, rendered);
+  std::string text;   // all of it, as written
+  AnswerPiece whole;  // what the last record carries
+  const auto on_piece = [&](AnswerPiece piece) {
+    if (!writer.is_streaming()) return whole.add(std::move(piece));
+    // Calls that nobody offered tools for come with the last record.
+    std::move(piece.tool_calls.begin(), piece.tool_calls.end(), std::back_inserter(whole.tool_calls));
+    piece.tool_calls.clear();
+    if (piece.is_empty()) return;
+    json::object record = record_head(request);
+    record["response"] = piece.content;
+    if (!piece.thinking.empty()) record["thinking"] = piece.thinking;
+    record["done"] = false;
+    if (!piece.logprobs.empty()) record["logprobs"] = piece.logprobs;
+    writer.write(record);
+  };
   const engine::TokenEvent last = run_completion(exchange, completion, request, tokens, [&](const std::string& piece, const json::array& logprobs) {
     text += piece;
-    if (!writer.is_streaming()) {
-      all_logprobs.insert(all_logprobs.end(), logprobs.begin(), logprobs.end());
-      return;
-    }
-    json::object record = record_head(request);
-    record["response"] = piece;
-    record["done"] = false;
-    if (!logprobs.empty()) record["logprobs"] = logprobs;
-    writer.write(record);
+    on_piece(reader.push(piece, logprobs));
+    return true;
   });
+  on_piece(reader.finish());
   json::object record = record_head(request);
-  record["response"] = writer.is_streaming() ? "" : text;
+  record["response"] = whole.content;
+  if (!whole.thinking.empty()) record["thinking"] = whole.thinking;
+  if (!whole.tool_calls.empty()) {
+    json::array calls;
+    for (const engine::ToolCall& call : whole.tool_calls) calls.push_back(tool_call_json(call, calls.size()));
+    record["tool_calls"] = std::move(calls);
+  }
   record["done"] = true;
   record["done_reason"] = done_reason(last);
   if (!parts.is_raw) {
@@ -95,7 +112,7 @@ void handle_generate(App& app, Exchange& exchange) {
     record["context"] = ids;
   }
   add_metrics(record, completion, last);
-  if (!all_logprobs.empty()) record["logprobs"] = all_logprobs;
+  if (!whole.logprobs.empty()) record["logprobs"] = whole.logprobs;
   writer.write(record);
 }
 

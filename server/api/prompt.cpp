@@ -5,11 +5,23 @@
 namespace olx::server {
 namespace {
 
+std::string template_of(const Completion& completion, const PromptParts& parts) {
+  return parts.template_text.empty() ? completion.contents.template_text.value_or("") : parts.template_text;
+}
+
+bool has_template(const Completion& completion, const PromptParts& parts) {
+  return !parts.is_raw && (!template_of(completion, parts).empty() || completion.lease.engine().info().has_chat_template);
+}
+
+bool is_insert(const Completion& completion, const PromptParts& parts) {
+  return !parts.suffix.empty() && !template_of(completion, parts).empty();
+}
+
 engine::ChatRequest chat_of(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
   engine::ChatRequest chat;
   chat.think = completion.thinks(request);
-  chat.think_level = request.think_level;
-  chat.template_text = parts.template_text.empty() ? completion.contents.template_text.value_or("") : parts.template_text;
+  chat.template_text = template_of(completion, parts);
+  chat.think_level = think_level(request, answer_format(completion, chat.template_text, chat.think));
   const std::string& system = parts.system.empty() ? completion.contents.system : parts.system;
   if (!system.empty()) chat.messages.push_back({.role = "system", .content = system});
   if (!parts.has_context)
@@ -34,13 +46,16 @@ void check_generates(const Completion& completion, const CompletionRequest& requ
     throw ApiError(400, completion.installed.name.full() + " does not support insert");
 }
 
+engine::AnswerFormat prompt_format(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+  if (!has_template(completion, parts) || is_insert(completion, parts)) return {};
+  return answer_format(completion, template_of(completion, parts), completion.thinks(request));
+}
+
 std::string render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
   engine::Engine& engine = completion.lease.engine();
-  const bool has_template = !parts.template_text.empty() || completion.contents.template_text || engine.info().has_chat_template;
-  if (parts.is_raw || !has_template) return parts.prompt;
+  if (!has_template(completion, parts)) return parts.prompt;
   const engine::ChatRequest chat = chat_of(completion, request, parts);
-  const bool is_insert = !parts.suffix.empty() && !chat.template_text.empty();
-  return is_insert ? engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix) : engine.render_chat(chat);
+  return is_insert(completion, parts) ? engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix) : engine.render_chat(chat);
 }
 
 }  // namespace olx::server

@@ -78,13 +78,6 @@ json::object whole_choice(int index, const AnswerPiece& whole, const engine::Tok
   return choice;
 }
 
-void add_piece(AnswerPiece& whole, AnswerPiece piece) {
-  whole.thinking += piece.thinking;
-  whole.content += piece.content;
-  std::move(piece.tool_calls.begin(), piece.tool_calls.end(), std::back_inserter(whole.tool_calls));
-  whole.logprobs.insert(whole.logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
-}
-
 }  // namespace
 
 void handle_openai_chat(App& app, Exchange& exchange) {
@@ -105,7 +98,7 @@ void handle_openai_chat(App& app, Exchange& exchange) {
       stream.finish(last);
     } else {
       AnswerPiece whole;
-      last = run_chat(exchange, turn, task, [&](AnswerPiece piece) { add_piece(whole, std::move(piece)); });
+      last = run_chat(exchange, turn, task, [&](AnswerPiece piece) { whole.add(std::move(piece)); });
       choices.push_back(whole_choice(i, whole, last));
     }
     usage.add(last.stats);

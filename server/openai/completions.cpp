@@ -1,6 +1,7 @@
 // POST /v1/completions: a completion of one prompt or several, OpenAI's older protocol.
 #include <boost/json.hpp>
 
+#include "server/api/answer_reader.h"
 #include "server/api/native_request.h"
 #include "server/api/prompt.h"
 #include "server/http/event_stream.h"
@@ -79,6 +80,8 @@ void handle_openai_completion(App& app, Exchange& exchange) {
 
   Completion completion = start_completion(app, exchange, request);
   check_generates(completion, request, parts);
+  const engine::AnswerFormat format = prompt_format(completion, request, parts);
+  completion.marks = format.marks();
   const int64_t seed = completion.options.sampling.seed;
   const RecordHead head("cmpl-", request.model);
   EventStream events(exchange);
@@ -87,8 +90,8 @@ void handle_openai_completion(App& app, Exchange& exchange) {
   int index = 0;
   for (const std::string& prompt : prompts) {
     parts.prompt = prompt;
-    const std::vector<int32_t> tokens =
-        completion.lease.engine().tokenize(render_prompt(completion, request, parts), true, true);
+    const std::string rendered = render_prompt(completion, request, parts);
+    const std::vector<int32_t> tokens = completion.lease.engine().tokenize(rendered, true, true);
     completion.options.sampling.seed = seed;
     Usage of_prompt;
     for (int i = 0; i < n_each; ++i, ++index) {
@@ -102,12 +105,20 @@ void handle_openai_completion(App& app, Exchange& exchange) {
         events.send(record);
       };
       if (request.is_streaming && has_echo) send(prompt, {}, nullptr);
+      // This protocol has no place for thinking: it is left out.
+      AnswerReader reader(format, {}, rendered);
+      const auto on_piece = [&](const AnswerPiece& piece) {
+        if (piece.content.empty() && piece.logprobs.empty()) return;
+        if (request.is_streaming) return send(piece.content, piece.logprobs, nullptr);
+        text += piece.content;
+        logprobs.insert(logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
+      };
       const engine::TokenEvent last =
           run_completion(exchange, completion, request, tokens, [&](const std::string& piece, const json::array& its_logprobs) {
-            if (request.is_streaming) return send(piece, its_logprobs, nullptr);
-            text += piece;
-            logprobs.insert(logprobs.end(), its_logprobs.begin(), its_logprobs.end());
+            on_piece(reader.push(piece, its_logprobs));
+            return true;
           });
+      on_piece(reader.finish());
       if (request.is_streaming) send("", {}, done_reason(last));
       else choices.push_back(choice_json(index, text, logprobs, n_bytes, done_reason(last)));
       of_prompt.add(last.stats);

@@ -10,13 +10,6 @@ namespace json = boost::json;
 constexpr std::string_view kEfforts[][2] = {{"minimal", "low"}, {"low", "low"},  {"medium", "medium"}, {"high", "high"},
                                             {"xhigh", "max"},   {"max", "max"}, {"ultra", "max"}};
 
-ToolChoice::Kind kind_of_choice(std::string_view mode) {
-  if (mode == "none") return ToolChoice::Kind::kNone;
-  if (mode == "auto") return ToolChoice::Kind::kAuto;
-  if (mode == "required") return ToolChoice::Kind::kRequired;
-  throw ApiError(400, "invalid tool_choice: \"" + std::string(mode) + "\" (must be \"none\", \"auto\", \"required\" or a function)");
-}
-
 }  // namespace
 
 void copy_sampling(const Fields& given, NativeRequest& native) {
@@ -83,25 +76,6 @@ void set_format(const Fields& format, const Fields& holder, NativeRequest& nativ
   } else if (type != "text") {
     throw ApiError(400, "invalid format type: \"" + type + "\" (must be \"text\", \"json_object\" or \"json_schema\")");
   }
-}
-
-ToolChoice read_tool_choice(const Fields& given) {
-  ToolChoice choice;
-  choice.allows_parallel = given.boolean("parallel_tool_calls").value_or(true);
-  const json::value* value = given.find("tool_choice");
-  if (value == nullptr) return choice;
-  if (value->is_string()) {
-    choice.kind = kind_of_choice(value->get_string());
-    return choice;
-  }
-  const Fields named(*given.object("tool_choice"), "ToolChoice");
-  const std::string type = named.text("type").value_or("");
-  if (type != "function") throw ApiError(400, "invalid tool_choice type: \"" + type + "\" (only \"function\" is supported)");
-  const json::object* function = named.object("function");
-  choice.kind = ToolChoice::Kind::kNamed;
-  choice.name = (function ? Fields(*function, "ToolChoiceFunction").text("name") : named.text("name")).value_or("");
-  if (choice.name.empty()) throw ApiError(400, "tool_choice names no function");
-  return choice;
 }
 
 engine::Value parse_arguments(const std::string& text) {

@@ -26,8 +26,6 @@ bool read_includes_usage(const Fields& given);
 void set_effort(const std::string& effort, NativeRequest& native);
 // {"type":"json_schema", ...}; the schema is a member of `holder`.
 void set_format(const Fields& format, const Fields& holder, NativeRequest& native);
-// Chat completions write {"type":"function","function":{"name"}}, responses {"type":"function","name"}.
-ToolChoice read_tool_choice(const Fields& given);
 // Arguments of a call: a JSON object as text; "" is {}.
 engine::Value parse_arguments(const std::string& text);
 // The base64 data of a data: URL with an image.
