@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "engine/answer/call_constraint.h"
 #include "server/api/history.h"
 
 namespace olx::server {
@@ -82,6 +83,30 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
   return tokens;
 }
 
+// The tools that the answer may call: all it was told of, or the one chosen.
+engine::Value callable_tools(const engine::Value& offered, const ToolChoice& choice) {
+  if (choice.kind != ToolChoice::Kind::kNamed) return offered;
+  engine::ValueList chosen;
+  for (const engine::Value& tool : *offered.as_list()) {
+    const engine::Value* function = tool.find("function");
+    const engine::Value* name = function ? function->find("name") : nullptr;
+    if (name && name->as_string() && *name->as_string() == choice.name) chosen.push_back(tool);
+  }
+  return chosen;
+}
+
+// What tool_choice and `format` ask for together: calls where they must be, either where both may be.
+void constrain_answer(ChatTurn& turn, const ToolChoice& choice, bool may_think) {
+  engine::OutputConstraint& constraint = turn.completion.constraint;
+  const bool has_content = !constraint.is_none();
+  const bool has_calls = choice.must_call() || (has_content && !turn.tools.is_null());
+  if (has_calls) {
+    engine::OutputConstraint calls = constrain_calls(turn.format, callable_tools(turn.tools, choice), choice.allows_parallel);
+    constraint = choice.must_call() ? std::move(calls) : constrain_either(turn.format, constraint, std::move(calls));
+  }
+  if (!constraint.is_none()) free_thinking(turn.format, turn.rendered, may_think, !has_calls, constraint);
+}
+
 }  // namespace
 
 engine::ChatMessage read_message(const json::object& object) {
@@ -130,6 +155,7 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   if (!tools.empty()) chat.tools = turn.tools = to_value(tools);
   turn.prompt_tokens = fitting_prompt(completion.lease.engine(), chat, request.may_truncate, turn.rendered);
   completion.marks = turn.format.marks();
+  constrain_answer(turn, task.tool_choice, chat.think.value_or(true));
   return turn;
 }
 

@@ -1,6 +1,7 @@
 // POST /api/generate: a completion of one prompt.
 #include <boost/json.hpp>
 
+#include "engine/answer/call_constraint.h"
 #include "server/api/conversation.h"
 #include "server/api/prompt.h"
 
@@ -71,6 +72,8 @@ void handle_generate(App& app, Exchange& exchange) {
   RecordWriter writer(exchange, request.is_streaming);
   const engine::AnswerFormat format = prompt_format(completion, request, parts);
   completion.marks = format.marks();
+  if (!completion.constraint.is_none())
+    free_thinking(format, rendered, completion.thinks(request).value_or(true), true, completion.constraint);
   AnswerReader reader(format, {}, rendered);
   std::string text;   // all of it, as written
   AnswerPiece whole;  // what the last record carries
