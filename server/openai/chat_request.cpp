@@ -9,15 +9,6 @@ namespace {
 
 namespace json = boost::json;
 
-// The roles of the protocol under the names templates know. "developer" is the newer name of "system", "function" the
-// older one of "tool".
-std::string role_of(const std::string& role) {
-  if (role == "system" || role == "user" || role == "assistant" || role == "tool") return role;
-  if (role == "developer") return "system";
-  if (role == "function") return "tool";
-  throw ApiError(400, "invalid role: \"" + role + "\" (must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\")");
-}
-
 void read_part(const json::value& part, engine::ChatMessage& message) {
   if (!part.is_object()) throw ApiError(400, "invalid message format");
   const Fields fields(part.get_object(), "ContentPart");
@@ -50,7 +41,7 @@ engine::ChatMessage read_openai_message(const json::value& value, ToolNames& too
   if (!value.is_object()) throw ApiError(400, "a message must be an object");
   const Fields fields(value.get_object(), "Message");
   engine::ChatMessage message;
-  message.role = role_of(fields.text("role").value_or(""));
+  message.role = template_role(fields.text("role").value_or(""));
   if (const json::array* calls = fields.array("tool_calls"))
     for (const json::value& call : *calls) message.tool_calls.push_back(read_call(call));
   tool_names.add(message.tool_calls);

@@ -78,6 +78,13 @@ void set_format(const Fields& format, const Fields& holder, NativeRequest& nativ
   }
 }
 
+std::string template_role(const std::string& role) {
+  if (role == "system" || role == "user" || role == "assistant" || role == "tool") return role;
+  if (role == "developer") return "system";
+  if (role == "function") return "tool";
+  throw ApiError(400, "invalid role: \"" + role + "\" (must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\")");
+}
+
 engine::Value parse_arguments(const std::string& text) {
   if (text.empty()) return engine::ValueMap{};
   try {
