@@ -14,6 +14,7 @@
 #include "engine/model/model_runner.h"
 #include "engine/schedule/scheduler.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/control_guard.h"
 #include "engine/text/tokenizer.h"
 #include "engine/token_channel.h"
 #include "gguf/reader.h"
@@ -102,6 +103,7 @@ struct Engine::Impl {
     if (thread.joinable()) thread.join();
   }
 
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
   bool has_commands() const { return !submissions.empty() || !embed_jobs.empty() || !exclusive.empty(); }
   void check_token(int32_t token) const {
     if (token >= 0 && token < info.vocab_size) return;
@@ -247,16 +249,26 @@ AnswerFormat Engine::answer_format(std::string_view go_template) const {
   return go_template.empty() ? impl_->answer_format : recognise_go_format(go_template);
 }
 
-std::string Engine::render_chat(const ChatRequest& request) const {
-  if (!request.template_text.empty()) return make_go_chat_template(request.template_text)->render(request);
-  return impl_->chat_template->render(request);
+ChatPrompt Engine::render_chat(const ChatRequest& request) const {
+  const AnswerFormat format = answer_format(request.template_text);
+  const GuardedChat guarded = guard_controls(request, *impl_->tokenizer, {format.think_open, format.think_close});
+  const auto render = [&](const ChatTemplate& with) { return without_marks(with.render(guarded.request), guarded.mark); };
+  return request.template_text.empty() ? render(*impl_->chat_template) : render(*make_go_chat_template(request.template_text));
 }
 
 std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_bos, bool parse_special) const {
-  std::vector<int32_t> tokens = impl_->tokenizer->encode(text, {.add_special = add_bos, .parse_special = parse_special});
+  return impl_->encode(text, {.add_special = add_bos, .parse_special = parse_special});
+}
+
+std::vector<int32_t> Engine::tokenize(const ChatPrompt& prompt, bool add_bos) const {
+  return impl_->encode(prompt.text, {.add_special = add_bos, .parse_special = true, .breaks = prompt.breaks});
+}
+
+std::vector<int32_t> Engine::Impl::encode(std::string_view text, const EncodeOptions& options) const {
+  std::vector<int32_t> tokens = tokenizer->encode(text, options);
   // A template that prints the BOS token itself must not get a second one.
-  const std::optional<int32_t> bos = impl_->tokenizer->bos();
-  if (add_bos && bos && impl_->tokenizer->adds_bos() && tokens.size() >= 2 && tokens[0] == *bos && tokens[1] == *bos)
+  const std::optional<int32_t> bos = tokenizer->bos();
+  if (options.add_special && bos && tokenizer->adds_bos() && tokens.size() >= 2 && tokens[0] == *bos && tokens[1] == *bos)
     tokens.erase(tokens.begin());
   return tokens;
 }

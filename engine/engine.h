@@ -79,7 +79,10 @@ class Engine {
   // How the model marks its thinking and its calls: as the Go template given says, or the model's own ("").
   AnswerFormat answer_format(std::string_view go_template) const;
   // The prompt text of a conversation. Throws EngineError(kInvalidRequest) when the template refuses it.
-  std::string render_chat(const ChatRequest& request) const;
+  // A control token that the conversation's texts spell stays text.
+  ChatPrompt render_chat(const ChatRequest& request) const;
+  // Special tokens in the prompt become their ids, except where its breaks forbid it.
+  std::vector<int32_t> tokenize(const ChatPrompt& prompt, bool add_bos) const;
   // add_bos: apply the model's own BOS/EOS rule; parse_special: special tokens in the text become their ids.
   std::vector<int32_t> tokenize(std::string_view text, bool add_bos, bool parse_special) const;
   std::string detokenize(std::span<const int32_t> tokens) const;

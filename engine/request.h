@@ -141,4 +141,10 @@ struct ChatRequest {
   std::string template_text;         // Go template; "": the model's own
 };
 
+// A conversation as the text a model reads.
+struct ChatPrompt {
+  std::string text;
+  std::vector<size_t> breaks;  // ascending places in it: a control token spelled across one is text that somebody wrote
+};
+
 }  // namespace olx::engine

@@ -17,13 +17,14 @@ TokenizerBase::TokenizerBase(const gguf::GgufFile& file)
     : vocabulary_(file), special_(file, vocabulary_) {}
 
 void TokenizerBase::build_matchers() {
-  std::vector<int32_t> user_defined, all = special_.ordinary_look_alikes;
+  std::vector<int32_t> user_defined, all = special_.ordinary_look_alikes, controls = all;
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     const TokenKind kind = vocabulary_.kind(id);
     if (kind == TokenKind::kUserDefined) user_defined.push_back(id);
     if (kind == TokenKind::kUserDefined || kind == TokenKind::kControl ||
         kind == TokenKind::kUnknown)
       all.push_back(id);
+    if (kind == TokenKind::kControl || kind == TokenKind::kUnknown) controls.push_back(id);
   }
   // Phi-3's special tokens take the white space behind them ("rstrip" in its tokenizer.json). A
   // GGUF file does not say so; the family is known by its tokens.
@@ -37,11 +38,21 @@ void TokenizerBase::build_matchers() {
   std::sort(strip_after_.begin(), strip_after_.end());
   user_defined_ = SpellingMatcher(vocabulary_, std::move(user_defined));
   all_special_ = SpellingMatcher(vocabulary_, std::move(all));
+  controls_ = SpellingMatcher(vocabulary_, std::move(controls));
 }
 
 bool TokenizerBase::strips_space_after(int32_t id) const {
   return std::binary_search(strip_after_.begin(), strip_after_.end(), id);
 }
+
+namespace {
+
+bool is_broken(std::span<const size_t> breaks, size_t begin, size_t end) {
+  const auto inside = std::upper_bound(breaks.begin(), breaks.end(), begin);
+  return inside != breaks.end() && *inside < end;
+}
+
+}  // namespace
 
 std::vector<int32_t> TokenizerBase::encode(std::string_view text,
                                            const EncodeOptions& options) const {
@@ -56,7 +67,9 @@ std::vector<int32_t> TokenizerBase::encode(std::string_view text,
   const SpellingMatcher& matcher = options.parse_special ? all_special_ : user_defined_;
   bool is_first = true;
   for (size_t pos = 0; pos < text.size();) {
-    const SpellingMatcher::Match match = matcher.next(vocabulary_, text, pos);
+    SpellingMatcher::Match match = matcher.next(vocabulary_, text, pos);
+    while (match.n_bytes > 0 && is_broken(options.breaks, match.pos, match.pos + match.n_bytes))
+      match = matcher.next(vocabulary_, text, match.pos + 1);
     const size_t end = match.n_bytes > 0 ? match.pos : text.size();
     if (end > pos) {
       encode_text(text.substr(pos, end - pos), is_first, out);
@@ -76,6 +89,17 @@ std::vector<int32_t> TokenizerBase::encode(std::string_view text,
   }
   if (options.add_special && eos_to_add_) out.push_back(*eos_to_add_);
   return out;
+}
+
+std::vector<ControlPlace> TokenizerBase::find_controls(std::string_view text) const {
+  std::vector<ControlPlace> places;
+  for (auto match = controls_.next(vocabulary_, text, 0); match.n_bytes > 0;
+       match = controls_.next(vocabulary_, text, match.pos + 1)) {
+    size_t inside = match.pos + 1;
+    while (inside < text.size() && (static_cast<uint8_t>(text[inside]) & 0xC0) == 0x80) ++inside;
+    if (inside < match.pos + match.n_bytes) places.push_back({match.pos, match.n_bytes, inside});
+  }
+  return places;
 }
 
 std::string TokenizerBase::token_bytes(int32_t id, bool with_special) const {

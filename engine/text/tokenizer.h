@@ -16,9 +16,16 @@ namespace olx::engine {
 
 enum class TokenKind : uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
+// Where a control token is spelled in a text.
+struct ControlPlace {
+  size_t begin, n_bytes;
+  size_t inside;  // behind its first character
+};
+
 struct EncodeOptions {
   bool add_special = false;    // the model's own BOS / EOS rule
   bool parse_special = false;  // control tokens written in the text become their ids (user-defined ones always do)
+  std::span<const size_t> breaks = {};  // ascending: what is written across one of these places is no special token
 };
 
 class Tokenizer {
@@ -27,6 +34,9 @@ class Tokenizer {
 
   // Any bytes are accepted; invalid UTF-8 is encoded byte by byte or as the replacement character, as the algorithm has it.
   virtual std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const = 0;
+  // The control tokens written in the text, also where they overlap, those of one character aside.
+  // None unless an algorithm has them.
+  virtual std::vector<ControlPlace> find_controls(std::string_view) const { return {}; }
   // The bytes a token stands for in output; control tokens give "" unless with_special. Ids out of range give "".
   virtual std::string token_bytes(int32_t id, bool with_special = false) const = 0;
   // Whole text of a sequence (SPM drops the first space it added).

@@ -19,6 +19,7 @@ class TokenizerBase : public Tokenizer {
   static constexpr size_t kMaxTextBytes = 64u << 20;
 
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const final;
+  std::vector<ControlPlace> find_controls(std::string_view text) const final;
   std::string token_bytes(int32_t id, bool with_special = false) const final;
   std::string decode(std::span<const int32_t> ids) const final;
   int32_t vocab_size() const final { return vocabulary_.size(); }
@@ -57,6 +58,7 @@ class TokenizerBase : public Tokenizer {
 
   SpellingMatcher user_defined_;
   SpellingMatcher all_special_;
+  SpellingMatcher controls_;
   std::vector<int32_t>
       strip_after_;  // sorted: special tokens that swallow the white space behind them
 };

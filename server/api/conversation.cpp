@@ -50,8 +50,9 @@ engine::ChatRequest without_oldest(const engine::ChatRequest& chat, size_t first
 // Renders, leaving out the oldest messages (but never a system message nor the last one) until the prompt fits.
 std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::ChatRequest& chat, bool may_truncate,
                                     std::string& rendered) {
-  rendered = engine.render_chat(chat);
-  std::vector<int32_t> tokens = engine.tokenize(rendered, true, true);
+  engine::ChatPrompt prompt = engine.render_chat(chat);
+  std::vector<int32_t> tokens = engine.tokenize(prompt, true);
+  rendered = std::move(prompt.text);
   const auto fits = [&](size_t n_tokens) { return static_cast<int64_t>(n_tokens) <= engine.info().n_ctx; };
   if (!may_truncate || fits(tokens.size()) || chat.messages.size() < 2) return tokens;
   // By bisection: a long conversation must not be rendered once for each of its messages. Some templates refuse to begin
@@ -60,10 +61,10 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
   for (size_t low = 1, high = last; low <= high;) {
     const size_t middle = low + (high - low) / 2;
     size_t first = middle;
-    std::string text;
+    engine::ChatPrompt shorter;
     for (bool is_rendered = false; !is_rendered;) {
       try {
-        text = engine.render_chat(without_oldest(chat, first));
+        shorter = engine.render_chat(without_oldest(chat, first));
         is_rendered = true;
       } catch (const engine::EngineError&) {
         if (first == last) throw;
@@ -71,10 +72,10 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
         while (first < last && chat.messages[first].role != "user");
       }
     }
-    std::vector<int32_t> found = engine.tokenize(text, true, true);
+    std::vector<int32_t> found = engine.tokenize(shorter, true);
     const bool is_short = fits(found.size());
     if (is_short || first == last) {
-      rendered = std::move(text);
+      rendered = std::move(shorter.text);
       tokens = std::move(found);
     }
     if (is_short) high = middle - 1;

@@ -52,12 +52,12 @@ void handle_generate(App& app, Exchange& exchange) {
   if (prompt.empty()) return reply_without_prompt(exchange, request, "load");
 
   engine::Engine& engine = completion.lease.engine();
-  const std::string rendered = render_prompt(completion, request, parts);
+  const engine::ChatPrompt rendered = render_prompt(completion, request, parts);
   if (request.is_render_only) {
     json::object record = record_head(request);
     record["response"] = "";
     record["done"] = false;
-    record["_debug_info"] = json::object{{"rendered_template", rendered}};
+    record["_debug_info"] = json::object{{"rendered_template", rendered.text}};
     return reply(exchange, record);
   }
   std::vector<int32_t> tokens;
@@ -66,15 +66,15 @@ void handle_generate(App& app, Exchange& exchange) {
       if (!id.is_int64()) throw ApiError(400, "json: cannot unmarshal a context that is not an array of integers");
       tokens.push_back(static_cast<int32_t>(std::clamp<int64_t>(id.get_int64(), -1, INT32_MAX)));
     }
-  const std::vector<int32_t> prompt_tokens = engine.tokenize(rendered, !has_context, true);
+  const std::vector<int32_t> prompt_tokens = engine.tokenize(rendered, !has_context);
   tokens.insert(tokens.end(), prompt_tokens.begin(), prompt_tokens.end());
 
   RecordWriter writer(exchange, request.is_streaming);
   const engine::AnswerFormat format = prompt_format(completion, request, parts);
   completion.marks = format.marks();
   if (!completion.constraint.is_none())
-    free_thinking(format, rendered, completion.thinks(request).value_or(true), true, completion.constraint);
-  AnswerReader reader(format, {}, rendered);
+    free_thinking(format, rendered.text, completion.thinks(request).value_or(true), true, completion.constraint);
+  AnswerReader reader(format, {}, rendered.text);
   std::string text;   // all of it, as written
   AnswerPiece whole;  // what the last record carries
   const auto on_piece = [&](AnswerPiece piece) {
@@ -111,7 +111,7 @@ void handle_generate(App& app, Exchange& exchange) {
     json::array ids;
     if (has_context)
       for (const json::value& id : *context) ids.push_back(id);
-    for (int32_t id : engine.tokenize(rendered + text, false, true)) ids.push_back(id);
+    for (int32_t id : engine.tokenize(engine::ChatPrompt{rendered.text + text, rendered.breaks}, false)) ids.push_back(id);
     record["context"] = ids;
   }
   add_metrics(record, completion, last);

@@ -51,11 +51,12 @@ engine::AnswerFormat prompt_format(const Completion& completion, const Completio
   return answer_format(completion, template_of(completion, parts), completion.thinks(request));
 }
 
-std::string render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
   engine::Engine& engine = completion.lease.engine();
-  if (!has_template(completion, parts)) return parts.prompt;
+  if (!has_template(completion, parts)) return {parts.prompt, {}};
   const engine::ChatRequest chat = chat_of(completion, request, parts);
-  return is_insert(completion, parts) ? engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix) : engine.render_chat(chat);
+  if (is_insert(completion, parts)) return {engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix), {}};
+  return engine.render_chat(chat);
 }
 
 }  // namespace olx::server

@@ -20,6 +20,6 @@ struct PromptParts {
 void check_generates(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
 // How the model writes its answer; of a prompt that goes through no chat template, as text and nothing else.
 engine::AnswerFormat prompt_format(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
-std::string render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
+engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
 
 }  // namespace olx::server

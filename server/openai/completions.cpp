@@ -90,8 +90,8 @@ void handle_openai_completion(App& app, Exchange& exchange) {
   int index = 0;
   for (const std::string& prompt : prompts) {
     parts.prompt = prompt;
-    const std::string rendered = render_prompt(completion, request, parts);
-    const std::vector<int32_t> tokens = completion.lease.engine().tokenize(rendered, true, true);
+    const engine::ChatPrompt rendered = render_prompt(completion, request, parts);
+    const std::vector<int32_t> tokens = completion.lease.engine().tokenize(rendered, true);
     completion.options.sampling.seed = seed;
     Usage of_prompt;
     for (int i = 0; i < n_each; ++i, ++index) {
@@ -106,7 +106,7 @@ void handle_openai_completion(App& app, Exchange& exchange) {
       };
       if (request.is_streaming && has_echo) send(prompt, {}, nullptr);
       // This protocol has no place for thinking: it is left out.
-      AnswerReader reader(format, {}, rendered);
+      AnswerReader reader(format, {}, rendered.text);
       const auto on_piece = [&](const AnswerPiece& piece) {
         if (piece.content.empty() && piece.logprobs.empty()) return;
         if (request.is_streaming) return send(piece.content, piece.logprobs, nullptr);
