@@ -118,7 +118,8 @@ OutputConstraint constrain_calls(const AnswerFormat& format, const Value& tools,
     std::move(arguments.schemas().begin(), arguments.schemas().end(), std::back_inserter(constraint.schemas));
   }
   const auto literal = [](const std::string& text) { return text.empty() ? "" : gbnf_literal(text) + " "; };
-  const bool is_one = !allows_parallel || is_harmony;
+  // A mark that ends a call and begins the next is the end of a message: such models call once a message, as harmony's do.
+  const bool is_one = !allows_parallel || is_harmony || (!format.call_close.empty() && format.call_open.starts_with(format.call_close));
   std::string& grammar = constraint.grammar;
   grammar = "root ::= " + std::string(is_harmony ? kHarmonyStart : "") + "calls\n";
   grammar += "calls ::= " + literal(layout.before_all) + "one-call ";
