@@ -156,6 +156,7 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   load.is_gone = [&exchange] { return exchange.is_gone(); };
   EngineHost::Lease lease = app.host.acquire(load);
   Completion completion{std::move(installed), std::move(contents), std::move(capabilities), std::move(options), std::move(lease), app.metrics};
+  completion.constraint = request.constraint;
   completion.started_ns = started_ns;
   completion.load_ns = steady_ns() - started_ns;
   return completion;
@@ -185,7 +186,6 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
   generate.may_truncate = request.may_truncate && request.may_shift;
   generate.may_shift = request.may_shift;
   generate.n_logprobs = request.n_logprobs;
-  generate.constraint = request.constraint;
   // Declared before the stream: its callback may still run until the stream is gone.
   std::mutex mutex;
   std::condition_variable has_event;

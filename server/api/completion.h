@@ -25,7 +25,7 @@ struct CompletionRequest {
   bool may_shift = true;
   int n_logprobs = -1;
   bool is_render_only = false;
-  engine::OutputConstraint constraint;  // of "format" or options.grammar; run_completion passes it on
+  engine::OutputConstraint constraint;  // of "format" or options.grammar
   const boost::json::object* options = nullptr;
 };
 // fields must outlive the result. ApiError for what Ollama refuses at this point.
@@ -44,7 +44,7 @@ struct Completion {
   RequestOptions options;
   EngineHost::Lease lease;
   Metrics& metrics;
-  engine::OutputConstraint constraint;  // what the answer must look like
+  engine::OutputConstraint constraint;  // what the answer must look like: the request's, or one made of it
   std::vector<std::string> marks;       // control tokens that are part of its text
   int64_t load_ns = 0;
   int64_t started_ns = 0;

@@ -65,3 +65,18 @@ TEST_CASE("Thinking_OfARawPromptIsText") {
   CHECK(!raw.contains("thinking"));
   CHECK(!raw.at("response").as_string().empty());
 }
+
+TEST_CASE("Thinking_ComesBeforeWhatAFormatHoldsFor") {
+  ServerFixture fixture(1, 256);
+  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  const std::string format = R"(,"format":{"type":"object","properties":{"n":{"enum":[1,2]}},"required":["n"],"additionalProperties":false})";
+  const json::object off = object_in(fixture.post("/api/chat", ask(kMessages + format + R"(,"think":false)")));
+  CHECK(off.at("message").at("content").as_string().starts_with("{"));
+  // The prompt has begun the thinking: nothing is asked of it.
+  const json::object on = object_in(fixture.post("/api/chat", ask(kMessages + format)));
+  CHECK(on.at("message").at("content") == "");
+  CHECK(!on.at("message").at("thinking").as_string().starts_with("{\""));
+  CHECK(on.at("eval_count") == 8);
+  const json::object generated = object_in(fixture.post("/api/generate", ask(R"(,"prompt":"hi","think":false)" + format)));
+  CHECK(generated.at("response").as_string().starts_with("{"));
+}
