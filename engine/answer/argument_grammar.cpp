@@ -48,6 +48,22 @@ bool is_plain_name(std::string_view name) {
   return !name.empty() && name[0] != '-' && name[0] != '.' && std::all_of(name.begin(), name.end(), is_name_char);
 }
 
+int64_t n_parts(const Value& value) {
+  int64_t n = 1;
+  if (const ValueList* list = value.as_list())
+    for (const Value& item : *list) n += n_parts(item);
+  if (const ValueMap* map = value.as_map())
+    for (const auto& [key, member] : *map) n += n_parts(member);
+  return n;
+}
+
+bool has_reference(const Value& schema) {
+  if (schema.find("$ref")) return true;
+  if (const ValueList* list = schema.as_list()) return std::any_of(list->begin(), list->end(), has_reference);
+  const ValueMap* map = schema.as_map();
+  return map && std::any_of(map->begin(), map->end(), [](const auto& member) { return has_reference(member.second); });
+}
+
 // The parameters as a schema of one object. Where they say nothing of further members, there are none: a model that may
 // add what it likes seldom stops.
 Value object_schema(const Value& schema) {
@@ -99,9 +115,13 @@ std::string ArgumentGrammar::rule(std::string_view body) {
 // A schema that stands inside the parameters still finds their definitions.
 std::string ArgumentGrammar::json(const Value& schema) {
   Value whole = schema;
-  if (ValueMap* map = whole.as_map(); map && &schema != &schema_)
+  if (ValueMap* map = whole.as_map(); map && &schema != &schema_ && has_reference(schema))
     for (const char* word : {"$defs", "definitions"})
-      if (const Value* definitions = schema_.find(word); definitions && !schema.find(word)) map->emplace_back(word, *definitions);
+      if (const Value* definitions = schema_.find(word); definitions && !schema.find(word)) {
+        n_copied_ += n_parts(*definitions);
+        if (n_copied_ > kMaxCopiedParts) refuse("a schema whose definitions are this large");
+        map->emplace_back(word, *definitions);
+      }
   schemas_.emplace_back(prefix_ + "-s" + std::to_string(schemas_.size()), std::move(whole));
   return schemas_.back().first;
 }
@@ -239,6 +259,7 @@ const Value* ArgumentGrammar::resolved(const Value& schema, int& depth) const {
 
 std::string ArgumentGrammar::gemma_value(const Value& given, int depth) {
   if (depth > kMaxDepth) refuse("a schema nested deeper than " + std::to_string(kMaxDepth));
+  if (++n_expanded_ > kMaxExpandedParts) refuse("a schema of more than " + std::to_string(kMaxExpandedParts) + " parts");
   const Value& schema = *resolved(given, depth);
   if (!schema.as_map() || schema.as_map()->empty()) return "gemma-any";
   std::string choices;

@@ -12,6 +12,10 @@
 
 namespace olx::engine {
 
+// Definitions may be used in many places and one within another; what they come to, written out, is bounded.
+inline constexpr int64_t kMaxCopiedParts = 100'000;  // of definitions, copied to where they are used
+inline constexpr int kMaxExpandedParts = 5'000;      // of a schema, written out
+
 // A string of GBNF for exactly this text.
 std::string gbnf_literal(std::string_view text);
 
@@ -54,6 +58,8 @@ class ArgumentGrammar {
   std::string rules_;
   std::vector<std::pair<std::string, Value>> schemas_;
   int n_rules_ = 0;
+  int64_t n_copied_ = 0;
+  int n_expanded_ = 0;
 };
 
 }  // namespace olx::engine

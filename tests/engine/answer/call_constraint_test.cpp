@@ -4,6 +4,7 @@
 #include <set>
 
 #include "engine/answer/answer_parser.h"
+#include "engine/answer/argument_grammar.h"
 #include "engine/sample/rng.h"
 #include "tests/engine/grammar/grammar_support.h"
 #include "tests/support/catch.h"
@@ -303,4 +304,40 @@ TEST_CASE("CallConstraint_NamesWhatCannotBeHeldTo") {
   CHECK(refused("tools <tool_call></tool_call>", "{}", std::string(256, 'a')) == "");
   CHECK(refused("tools <tool_call></tool_call>", "{}", std::string(257, 'a')).ends_with("cannot be forced"));
   CHECK(refused("nothing", "{}") == "a call cannot be forced: the model's template has no tools");
+}
+
+TEST_CASE("CallConstraint_BoundsWhatDefinitionsComeTo") {
+  const auto is_refused = [](const char* form, const std::string& parameters) {
+    try {
+      (void)constrain_calls(recognise_format(form), parse_json(R"([{"function":{"name":"f","parameters":)" + parameters + "}}]"), true);
+    } catch (const EngineError&) {
+      return true;
+    }
+    return false;
+  };
+  // One part of it is the object that holds the definitions, one their list, and one in each.
+  const auto copied = [](int64_t n_uses, int64_t n_parts) {
+    std::string uses, values;
+    for (int64_t i = 0; i < n_uses; ++i) uses += (i > 0 ? "," : "") + ("\"p" + std::to_string(i) + R"(":{"$ref":"#/$defs/x"})");
+    for (int64_t i = 0; i < n_parts - 3; ++i) values += i > 0 ? ",1" : "1";
+    return R"({"properties":{)" + uses + R"(},"$defs":{"x":{"enum":[)" + values + "]}}}";
+  };
+  constexpr const char* kTags = "tools <tool_call> <function=";
+  CHECK_FALSE(is_refused(kTags, copied(10, kMaxCopiedParts / 10)));
+  CHECK(is_refused(kTags, copied(10, kMaxCopiedParts / 10 + 1)));
+  constexpr const char* kGemma = "tools <|tool_call> <tool_call|>";
+  const auto listed = [](int n) {
+    std::string properties;
+    for (int i = 0; i < n; ++i) properties += (i > 0 ? "," : "") + ("\"p" + std::to_string(i) + R"(":{"type":"boolean"})");
+    return R"({"properties":{)" + properties + "}}";
+  };
+  CHECK_FALSE(is_refused(kGemma, listed(kMaxExpandedParts)));
+  CHECK(is_refused(kGemma, listed(kMaxExpandedParts + 1)));
+  // Definitions that double at each step.
+  std::string defs;
+  for (int i = 0; i < 15; ++i) {
+    const std::string next = R"({"$ref":"#/$defs/d)" + std::to_string(i + 1) + R"("})";
+    defs += "\"d" + std::to_string(i) + R"(":{"type":"object","properties":{"a":)" + next + R"(,"b":)" + next + "}},";
+  }
+  CHECK(is_refused(kGemma, R"({"properties":{"a":{"$ref":"#/$defs/d0"}},"$defs":{)" + defs + R"("d15":{"type":"null"}}})"));
 }
