@@ -194,8 +194,9 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
     try {
       impl->tokenizer = make_tokenizer(file);
       impl->chat_template = open_template(file, *impl->tokenizer, options.template_text);
-      impl->answer_format = options.template_text.empty() ? recognise_format(text_or(file, "tokenizer.chat_template", ""))
-                                                          : recognise_go_format(options.template_text);
+      impl->answer_format = options.template_text.empty()
+                                ? recognise_format(text_or(file, "tokenizer.chat_template", ""))
+                                : recognise_go_format(options.template_text);
     } catch (...) {
       text_error = std::current_exception();
     }
@@ -235,7 +236,8 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.kv_bytes = impl->runner->kv_bytes();
   info.scratch_bytes = impl->runner->scratch_bytes();
   info.device = options.device;
-  info.has_chat_template = !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
+  info.has_chat_template =
+      !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
   info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
 
   impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);
@@ -251,9 +253,13 @@ AnswerFormat Engine::answer_format(std::string_view go_template) const {
 
 ChatPrompt Engine::render_chat(const ChatRequest& request) const {
   const AnswerFormat format = answer_format(request.template_text);
-  const GuardedChat guarded = guard_controls(request, *impl_->tokenizer, {format.think_open, format.think_close});
-  const auto render = [&](const ChatTemplate& with) { return without_marks(with.render(guarded.request), guarded.mark); };
-  return request.template_text.empty() ? render(*impl_->chat_template) : render(*make_go_chat_template(request.template_text));
+  const GuardedChat guarded =
+      guard_controls(request, *impl_->tokenizer, {format.think_open, format.think_close});
+  const auto render = [&](const ChatTemplate& with) {
+    return without_marks(with.render(guarded.request), guarded.mark);
+  };
+  return request.template_text.empty() ? render(*impl_->chat_template)
+                                       : render(*make_go_chat_template(request.template_text));
 }
 
 std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_bos, bool parse_special) const {
@@ -261,14 +267,17 @@ std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_bos, bool 
 }
 
 std::vector<int32_t> Engine::tokenize(const ChatPrompt& prompt, bool add_bos) const {
-  return impl_->encode(prompt.text, {.add_special = add_bos, .parse_special = true, .breaks = prompt.breaks});
+  return impl_->encode(prompt.text,
+                       {.add_special = add_bos, .parse_special = true, .breaks = prompt.breaks});
 }
 
-std::vector<int32_t> Engine::Impl::encode(std::string_view text, const EncodeOptions& options) const {
+std::vector<int32_t> Engine::Impl::encode(std::string_view text,
+                                          const EncodeOptions& options) const {
   std::vector<int32_t> tokens = tokenizer->encode(text, options);
   // A template that prints the BOS token itself must not get a second one.
   const std::optional<int32_t> bos = tokenizer->bos();
-  if (options.add_special && bos && tokenizer->adds_bos() && tokens.size() >= 2 && tokens[0] == *bos && tokens[1] == *bos)
+  if (options.add_special && bos && tokenizer->adds_bos() && tokens.size() >= 2 &&
+      tokens[0] == *bos && tokens[1] == *bos)
     tokens.erase(tokens.begin());
   return tokens;
 }

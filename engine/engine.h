@@ -76,10 +76,11 @@ class Engine {
 
   const ModelInfo& info() const;
 
-  // How the model marks its thinking and its calls: as the Go template given says, or the model's own ("").
+  // How the model marks its thinking and its calls: as the Go template given says, or the model's
+  // own ("").
   AnswerFormat answer_format(std::string_view go_template) const;
-  // The prompt text of a conversation. Throws EngineError(kInvalidRequest) when the template refuses it.
-  // A control token that the conversation's texts spell stays text.
+  // The prompt text of a conversation. Throws EngineError(kInvalidRequest) when the template
+  // refuses it. A control token that the conversation's texts spell stays text.
   ChatPrompt render_chat(const ChatRequest& request) const;
   // Special tokens in the prompt become their ids, except where its breaks forbid it.
   std::vector<int32_t> tokenize(const ChatPrompt& prompt, bool add_bos) const;

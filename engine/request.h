@@ -45,8 +45,9 @@ struct OutputConstraint {
 struct GenerateRequest {
   std::vector<int32_t> prompt_tokens;
   OutputConstraint constraint;
-  std::vector<std::string> marks;  // control tokens spelled so, or as a part of one, are part of the text (and of what the
-                                   // grammar sees). One that ends the answer still ends it
+  std::vector<std::string>
+      marks;  // control tokens spelled so, or as a part of one, are part of the text (and of what
+              // the grammar sees). One that ends the answer still ends it
   SamplingOptions sampling;
   std::vector<std::string> stop;   // stop strings; never part of the output
   int n_predict = -1;              // < 0: until the context is full
@@ -144,7 +145,8 @@ struct ChatRequest {
 // A conversation as the text a model reads.
 struct ChatPrompt {
   std::string text;
-  std::vector<size_t> breaks;  // ascending places in it: a control token spelled across one is text that somebody wrote
+  std::vector<size_t> breaks;  // ascending places in it: a control token spelled across one is text
+                               // that somebody wrote
 };
 
 }  // namespace olx::engine

@@ -81,14 +81,17 @@ std::string go_call_mark(std::string_view text) {
   return "";
 }
 
-// A Go template writes the thinking of the history between the marks the model writes: {{ if .Thinking }}<think>{{ .Thinking }}</think>.
+// A Go template writes the thinking of the history between the marks the model writes: {{ if
+// .Thinking }}<think>{{ .Thinking }}</think>.
 void recognise_go_thinking(std::string_view text, AnswerFormat& format) {
-  for (size_t at = text.find(".Thinking"); at != std::string_view::npos; at = text.find(".Thinking", at + 1)) {
+  for (size_t at = text.find(".Thinking"); at != std::string_view::npos;
+       at = text.find(".Thinking", at + 1)) {
     const size_t open = text.rfind("{{", at), end = text.find("}}", at);
     if (open == std::string_view::npos || end == std::string_view::npos) return;
     std::string_view action = trimmed(text.substr(open + 2, end - open - 2));
     while (action.starts_with('-') || action.starts_with(' ')) action.remove_prefix(1);
-    if (!action.starts_with('.') && !action.starts_with('$')) continue;  // a condition, not the text itself
+    if (!action.starts_with('.') && !action.starts_with('$'))
+      continue;  // a condition, not the text itself
     const size_t before = text.rfind("}}", open), after = text.find("{{", end);
     if (before == std::string_view::npos || after == std::string_view::npos) continue;
     const std::string_view mark = trimmed(text.substr(before + 2, open - before - 2));
@@ -134,7 +137,8 @@ std::vector<std::string> AnswerFormat::marks() const {
 
 AnswerFormat recognise_format(std::string_view template_text) {
   AnswerFormat format;
-  if (has(template_text, "tools") || has(template_text, "tool_call") || has(template_text, ".Tools") || has(template_text, "<|channel|>"))
+  if (has(template_text, "tools") || has(template_text, "tool_call") ||
+      has(template_text, ".Tools") || has(template_text, "<|channel|>"))
     recognise_calls(template_text, format);
   if (format.syntax == CallSyntax::kHarmony) return format;
   for (const ThinkRow& row : kThinkRows) {

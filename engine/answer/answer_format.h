@@ -38,7 +38,8 @@ struct AnswerFormat {
   std::vector<std::string> marks() const;
 };
 
-// A Jinja template. One that speaks of tools in no known form gives bare JSON; one that never does, no calls.
+// A Jinja template. One that speaks of tools in no known form gives bare JSON; one that never does,
+// no calls.
 AnswerFormat recognise_format(std::string_view template_text);
 // A Go template. Its marks of thinking may be any: what stands around {{ .Thinking }}.
 AnswerFormat recognise_go_format(std::string_view template_text);

@@ -17,8 +17,9 @@ constexpr std::string_view kTextBeforeTag = R"([^<]* ("<"+ [^</] [^<]*)*)";
 constexpr std::string_view kGemmaText = R"([^<]* ("<"+ [^<|] [^<]*)*)";
 
 // Words of a schema that say nothing about what is valid.
-constexpr std::array<std::string_view, 13> kNotes{"title",   "description", "default",  "examples",   "$schema",  "$id",        "$comment",
-                                                  "$defs",   "definitions", "strict",   "deprecated", "readOnly", "writeOnly"};
+constexpr std::array<std::string_view, 13> kNotes{
+    "title", "description", "default", "examples",   "$schema",  "$id",      "$comment",
+    "$defs", "definitions", "strict",  "deprecated", "readOnly", "writeOnly"};
 
 const std::string* text_member(const Value& schema, std::string_view name) {
   const Value* value = schema.find(name);
@@ -29,12 +30,14 @@ std::optional<int64_t> count_member(const Value& schema, std::string_view name) 
   const Value* value = schema.find(name);
   if (!value) return std::nullopt;
   if (const int64_t* number = value->as_int()) return *number;
-  if (const double* number = value->as_double(); number && *number >= 0 && *number < 1e9) return static_cast<int64_t>(*number);
+  if (const double* number = value->as_double(); number && *number >= 0 && *number < 1e9)
+    return static_cast<int64_t>(*number);
   return std::nullopt;
 }
 
 // "{2,5}", "{2,}", or "*" where the schema bounds neither end.
-std::string repetition(const Value& schema, std::string_view min_name, std::string_view max_name, int64_t less = 0) {
+std::string repetition(const Value& schema, std::string_view min_name, std::string_view max_name,
+                       int64_t less = 0) {
   const auto min = count_member(schema, min_name), max = count_member(schema, max_name);
   if (!min && !max) return "*";
   return "{" + std::to_string(std::max<int64_t>(min.value_or(0) - less, 0)) + "," +
@@ -43,9 +46,11 @@ std::string repetition(const Value& schema, std::string_view min_name, std::stri
 
 bool is_plain_name(std::string_view name) {
   const auto is_name_char = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-' || c == '.';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '-' || c == '.';
   };
-  return !name.empty() && name[0] != '-' && name[0] != '.' && std::all_of(name.begin(), name.end(), is_name_char);
+  return !name.empty() && name[0] != '-' && name[0] != '.' &&
+         std::all_of(name.begin(), name.end(), is_name_char);
 }
 
 int64_t n_parts(const Value& value) {
@@ -59,21 +64,26 @@ int64_t n_parts(const Value& value) {
 
 bool has_reference(const Value& schema) {
   if (schema.find("$ref")) return true;
-  if (const ValueList* list = schema.as_list()) return std::any_of(list->begin(), list->end(), has_reference);
+  if (const ValueList* list = schema.as_list())
+    return std::any_of(list->begin(), list->end(), has_reference);
   const ValueMap* map = schema.as_map();
-  return map && std::any_of(map->begin(), map->end(), [](const auto& member) { return has_reference(member.second); });
+  return map && std::any_of(map->begin(), map->end(),
+                            [](const auto& member) { return has_reference(member.second); });
 }
 
-// The parameters as a schema of one object. Where they say nothing of further members, there are none: a model that may
-// add what it likes seldom stops.
+// The parameters as a schema of one object. Where they say nothing of further members, there are
+// none: a model that may add what it likes seldom stops.
 Value object_schema(const Value& schema) {
   const ValueMap* map = schema.as_map();
-  if (!map || map->empty()) return ValueMap{{"type", "object"}, {"properties", ValueMap{}}, {"additionalProperties", false}};
+  if (!map || map->empty())
+    return ValueMap{
+        {"type", "object"}, {"properties", ValueMap{}}, {"additionalProperties", false}};
   for (const char* word : {"$ref", "anyOf", "oneOf", "allOf", "patternProperties"})
     if (schema.find(word)) return schema;
   ValueMap closed = *map;
   if (!schema.find("type")) closed.emplace_back("type", "object");
-  if (schema.find("properties") && !schema.find("additionalProperties")) closed.emplace_back("additionalProperties", false);
+  if (schema.find("properties") && !schema.find("additionalProperties"))
+    closed.emplace_back("additionalProperties", false);
   return closed;
 }
 
@@ -83,25 +93,34 @@ std::string gbnf_literal(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\t') out += "\\t";
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\r')
+      out += "\\r";
+    else if (c == '\t')
+      out += "\\t";
+    else
+      out += c;
   }
   return out + "\"";
 }
 
-ArgumentGrammar::ArgumentGrammar(const AnswerFormat& format, std::string tool, std::string prefix, const Value& schema)
+ArgumentGrammar::ArgumentGrammar(const AnswerFormat& format, std::string tool, std::string prefix,
+                                 const Value& schema)
     : format_(format), tool_(std::move(tool)), prefix_(std::move(prefix)), schema_(schema) {}
 
 void ArgumentGrammar::refuse(const std::string& what) const {
-  throw EngineError(ErrorCode::kInvalidRequest, "tool \"" + tool_ + "\": " + what + " cannot be enforced in the way this model writes its calls");
+  throw EngineError(ErrorCode::kInvalidRequest,
+                    "tool \"" + tool_ + "\": " + what +
+                        " cannot be enforced in the way this model writes its calls");
 }
 
-void ArgumentGrammar::allow(const Value& schema, std::initializer_list<std::string_view> words) const {
+void ArgumentGrammar::allow(const Value& schema,
+                            std::initializer_list<std::string_view> words) const {
   if (!schema.as_map()) return;
   for (const auto& [word, value] : *schema.as_map()) {
-    const bool is_known = std::find(words.begin(), words.end(), word) != words.end() || std::find(kNotes.begin(), kNotes.end(), word) != kNotes.end();
+    const bool is_known = std::find(words.begin(), words.end(), word) != words.end() ||
+                          std::find(kNotes.begin(), kNotes.end(), word) != kNotes.end();
     if (!is_known) refuse("\"" + word + "\"");
   }
 }
@@ -133,34 +152,47 @@ std::string ArgumentGrammar::expression() {
     case CallSyntax::kXml:
       if (format_.call_open != "<function=") return tagged();
       break;
-    case CallSyntax::kPairs: return tagged();
-    case CallSyntax::kPython: return separated(properties_of(schema_, true), 0);
-    case CallSyntax::kGemma: return "\"{\" (" + separated(properties_of(schema_, true), 0) + ") \"}\"";
-    default: break;
+    case CallSyntax::kPairs:
+      return tagged();
+    case CallSyntax::kPython:
+      return separated(properties_of(schema_, true), 0);
+    case CallSyntax::kGemma:
+      return "\"{\" (" + separated(properties_of(schema_, true), 0) + ") \"}\"";
+    default:
+      break;
   }
   return json(object_schema(schema_));
 }
 
-std::vector<ArgumentGrammar::Property> ArgumentGrammar::properties_of(const Value& schema, bool is_top) const {
+std::vector<ArgumentGrammar::Property> ArgumentGrammar::properties_of(const Value& schema,
+                                                                      bool is_top) const {
   allow(schema, {"type", "properties", "required", "additionalProperties"});
   std::vector<Property> out;
   if (const Value* properties = schema.find("properties"); properties && properties->as_map())
-    for (const auto& [name, property] : *properties->as_map()) out.push_back({name, &property, false});
+    for (const auto& [name, property] : *properties->as_map())
+      out.push_back({name, &property, false});
   const Value* required = schema.find("required");
   if (required && required->as_list())
     for (const Value& item : *required->as_list()) {
       const std::string* name = item.as_string();
-      const auto found = std::find_if(out.begin(), out.end(), [&](const Property& property) { return name && property.name == *name; });
+      const auto found = std::find_if(out.begin(), out.end(), [&](const Property& property) {
+        return name && property.name == *name;
+      });
       if (found == out.end()) refuse("a required parameter that is not among the properties");
       found->is_required = true;
     }
-  const bool is_tagged = is_top && (format_.syntax == CallSyntax::kXml || format_.syntax == CallSyntax::kPairs);
+  const bool is_tagged =
+      is_top && (format_.syntax == CallSyntax::kXml || format_.syntax == CallSyntax::kPairs);
   for (const Property& property : out) {
-    const bool is_sound = is_tagged ? !property.name.empty() && property.name.find_first_of("<>\"=\\\n\r\t ") == std::string_view::npos
-                                    : is_plain_name(property.name);
+    const bool is_sound =
+        is_tagged ? !property.name.empty() &&
+                        property.name.find_first_of("<>\"=\\\n\r\t ") == std::string_view::npos
+                  : is_plain_name(property.name);
     if (!is_sound) refuse("the parameter \"" + std::string(property.name) + "\"");
   }
-  if (!is_tagged) std::stable_partition(out.begin(), out.end(), [](const Property& property) { return property.is_required; });
+  if (!is_tagged)
+    std::stable_partition(out.begin(), out.end(),
+                          [](const Property& property) { return property.is_required; });
   return out;
 }
 
@@ -178,15 +210,24 @@ std::string ArgumentGrammar::tag(const Property& property) {
   const std::string name(property.name);
   const std::string* type = text_member(*property.schema, "type");
   const bool is_text = type && *type == "string";
-  const std::string value = is_text ? plain_text(*property.schema, kTextBeforeTag) : json(*property.schema);
-  const auto element = [&](const std::string& open, const std::string& close) { return gbnf_literal(open) + " " + value + " " + gbnf_literal(close); };
+  const std::string value =
+      is_text ? plain_text(*property.schema, kTextBeforeTag) : json(*property.schema);
+  const auto element = [&](const std::string& open, const std::string& close) {
+    return gbnf_literal(open) + " " + value + " " + gbnf_literal(close);
+  };
   if (format_.syntax == CallSyntax::kPairs)
-    return gbnf_literal("<arg_key>" + name + "</arg_key>") + " \"\\n\"? " + element("<arg_value>", "</arg_value>") + " \"\\n\"?";
+    return gbnf_literal("<arg_key>" + name + "</arg_key>") + " \"\\n\"? " +
+           element("<arg_value>", "</arg_value>") + " \"\\n\"?";
   if (format_.call_open.find("｜DSML｜") != std::string::npos)
-    return element("<｜DSML｜parameter name=\"" + name + "\" string=\"" + (is_text ? "true" : "false") + "\">", "</｜DSML｜parameter>\n");
-  if (format_.call_open.starts_with("<atem:")) return element("<atem:parameter name=\"" + name + "\">", "</atem:parameter>\n");
-  if (format_.call_open == "<function name=") return element("<param name=\"" + name + "\">", "</param>");
-  if (format_.call_open == "<tool_call>") return element("<parameter=" + name + ">\n", "\n</parameter>\n");
+    return element(
+        "<｜DSML｜parameter name=\"" + name + "\" string=\"" + (is_text ? "true" : "false") + "\">",
+        "</｜DSML｜parameter>\n");
+  if (format_.call_open.starts_with("<atem:"))
+    return element("<atem:parameter name=\"" + name + "\">", "</atem:parameter>\n");
+  if (format_.call_open == "<function name=")
+    return element("<param name=\"" + name + "\">", "</param>");
+  if (format_.call_open == "<tool_call>")
+    return element("<parameter=" + name + ">\n", "\n</parameter>\n");
   return element("<parameter name=\"" + name + "\">", "</parameter>\n");
 }
 
@@ -203,7 +244,8 @@ std::string ArgumentGrammar::plain_text(const Value& schema, std::string_view an
   };
   const Value* fixed = schema.find("const");
   const Value* list = schema.find("enum");
-  if (fixed) add(*fixed);
+  if (fixed)
+    add(*fixed);
   else if (list && list->as_list())
     for (const Value& value : *list->as_list()) add(value);
   if ((fixed || list) && choices.empty()) refuse("a text with no possible value");
@@ -213,11 +255,14 @@ std::string ArgumentGrammar::plain_text(const Value& schema, std::string_view an
 }
 
 std::string ArgumentGrammar::item(const Property& property, int depth) {
-  if (format_.syntax == CallSyntax::kPython) return gbnf_literal(std::string(property.name) + "=") + " " + python_value(*property.schema);
-  return gbnf_literal(std::string(property.name) + ":") + " " + gemma_value(*property.schema, depth + 1);
+  if (format_.syntax == CallSyntax::kPython)
+    return gbnf_literal(std::string(property.name) + "=") + " " + python_value(*property.schema);
+  return gbnf_literal(std::string(property.name) + ":") + " " +
+         gemma_value(*property.schema, depth + 1);
 }
 
-// Required ones are in front. With none, the first that is there has no comma before it, whichever that is.
+// Required ones are in front. With none, the first that is there has no comma before it, whichever
+// that is.
 std::string ArgumentGrammar::separated(const std::vector<Property>& properties, int depth) {
   const std::string comma = format_.syntax == CallSyntax::kPython ? "\", \" " : "\",\" ";
   std::string out;
@@ -225,20 +270,25 @@ std::string ArgumentGrammar::separated(const std::vector<Property>& properties, 
   for (; n_required < properties.size() && properties[n_required].is_required; ++n_required)
     out += (n_required > 0 ? comma : "") + item(properties[n_required], depth) + " ";
   std::vector<std::string> optional;
-  for (size_t i = n_required; i < properties.size(); ++i) optional.push_back(rule(item(properties[i], depth)));
-  std::vector<std::string> tails(optional.size() + 1);  // tails[i]: of optional ones, those from i on
-  for (size_t i = optional.size(); i-- > 0;) tails[i] = rule("(" + comma + optional[i] + ")? " + tails[i + 1]);
+  for (size_t i = n_required; i < properties.size(); ++i)
+    optional.push_back(rule(item(properties[i], depth)));
+  std::vector<std::string> tails(optional.size() +
+                                 1);  // tails[i]: of optional ones, those from i on
+  for (size_t i = optional.size(); i-- > 0;)
+    tails[i] = rule("(" + comma + optional[i] + ")? " + tails[i + 1]);
   if (n_required > 0 || optional.empty()) {
     out += tails[0];
     return out.empty() ? "\"\"" : out;
   }
-  for (size_t i = 0; i < optional.size(); ++i) out += (i > 0 ? " | " : "(") + optional[i] + " " + tails[i + 1];
+  for (size_t i = 0; i < optional.size(); ++i)
+    out += (i > 0 ? " | " : "(") + optional[i] + " " + tails[i + 1];
   return out + ")?";
 }
 
 std::string ArgumentGrammar::python_value(const Value& schema) {
   const std::string* type = text_member(schema, "type");
-  if (type && *type == "boolean" && !schema.find("enum") && !schema.find("const")) return "(\"True\" | \"False\")";
+  if (type && *type == "boolean" && !schema.find("enum") && !schema.find("const"))
+    return "(\"True\" | \"False\")";
   if (type && *type == "null") return "\"None\"";
   return json(schema);
 }
@@ -250,7 +300,8 @@ const Value* ArgumentGrammar::resolved(const Value& schema, int& depth) const {
     const Value* found = nullptr;
     for (const std::string_view place : {"#/$defs/", "#/definitions/"})
       if (reference->starts_with(place))
-        if (const Value* holder = schema_.find(place.substr(2, place.size() - 3))) found = holder->find(reference->substr(place.size()));
+        if (const Value* holder = schema_.find(place.substr(2, place.size() - 3)))
+          found = holder->find(reference->substr(place.size()));
     if (!found) refuse("\"$ref\": \"" + *reference + "\"");
     at = found;
   }
@@ -259,11 +310,14 @@ const Value* ArgumentGrammar::resolved(const Value& schema, int& depth) const {
 
 std::string ArgumentGrammar::gemma_value(const Value& given, int depth) {
   if (depth > kMaxDepth) refuse("a schema nested deeper than " + std::to_string(kMaxDepth));
-  if (++n_expanded_ > kMaxExpandedParts) refuse("a schema of more than " + std::to_string(kMaxExpandedParts) + " parts");
+  if (++n_expanded_ > kMaxExpandedParts)
+    refuse("a schema of more than " + std::to_string(kMaxExpandedParts) + " parts");
   const Value& schema = *resolved(given, depth);
   if (!schema.as_map() || schema.as_map()->empty()) return "gemma-any";
   std::string choices;
-  const auto add = [&](const std::string& choice) { choices += (choices.empty() ? "" : " | ") + choice; };
+  const auto add = [&](const std::string& choice) {
+    choices += (choices.empty() ? "" : " | ") + choice;
+  };
   if (const Value* fixed = schema.find("const")) return gemma_literal(*fixed, depth);
   if (const Value* list = schema.find("enum"); list && list->as_list()) {
     for (const Value& value : *list->as_list()) add(gemma_literal(value, depth));
@@ -303,18 +357,21 @@ std::string ArgumentGrammar::gemma_of_type(const Value& schema, std::string_view
     Value text = schema;  // a type that is one of several is not the schema's own
     for (auto& [word, value] : *text.as_map())
       if (word == "type") value = Value("string");
-    return gbnf_literal(kGemmaQuote) + " " + plain_text(text, kGemmaText) + " " + gbnf_literal(kGemmaQuote);
+    return gbnf_literal(kGemmaQuote) + " " + plain_text(text, kGemmaText) + " " +
+           gbnf_literal(kGemmaQuote);
   }
   if (type == "array") return gemma_list(schema, depth);
   if (type == "object") {
-    if (!schema.find("properties")) return allow(schema, {"type", "additionalProperties"}), "gemma-map";
+    if (!schema.find("properties"))
+      return allow(schema, {"type", "additionalProperties"}), "gemma-map";
     return "\"{\" (" + separated(properties_of(schema, false), depth) + ") \"}\"";
   }
   if (type == "boolean") return "(\"true\" | \"false\")";
   if (type == "null") return "\"null\"";
   if (type != "number" && type != "integer") refuse("the type \"" + std::string(type) + "\"");
   ValueMap number;
-  for (const auto& [word, value] : *schema.as_map()) number.emplace_back(word, word == "type" ? Value(type) : value);
+  for (const auto& [word, value] : *schema.as_map())
+    number.emplace_back(word, word == "type" ? Value(type) : value);
   return json(Value(std::move(number)));
 }
 
@@ -323,7 +380,8 @@ std::string ArgumentGrammar::gemma_list(const Value& schema, int depth) {
   const Value* items = schema.find("items");
   const std::string element = rule(items ? gemma_value(*items, depth + 1) : "gemma-any");
   if (count_member(schema, "maxItems") == 0) return "\"[]\"";
-  const std::string more = "(\",\" " + element + ")" + repetition(schema, "minItems", "maxItems", 1);
+  const std::string more =
+      "(\",\" " + element + ")" + repetition(schema, "minItems", "maxItems", 1);
   const bool may_be_empty = count_member(schema, "minItems").value_or(0) == 0;
   return "\"[\" (" + element + " " + more + ")" + (may_be_empty ? "?" : "") + " \"]\"";
 }

@@ -136,7 +136,8 @@ CallsRead read_named(std::string_view body, const AnswerFormat& format, const To
     if (const size_t at = head.find(format.name_after); at != std::string_view::npos) head.remove_prefix(at + format.name_after.size());
     head = trimmed(head);
     // Mistral's marks between name and arguments come in several kinds.
-    const std::string_view until = format.name_until.starts_with('[') ? "[" : std::string_view(format.name_until);
+    const std::string_view until =
+        format.name_until.starts_with('[') ? "[" : std::string_view(format.name_until);
     const std::string_view name = trimmed(head.substr(0, head.find(until)));
     if (brace == std::string_view::npos && calls.empty()) return {ReadResult::kUnfinished, {}, 0};
     if (brace == std::string_view::npos || !is_name(name)) break;

@@ -19,7 +19,7 @@ struct Scheduler::Sequence {
   Sampler sampler;
   Detokenizer detokenizer;
   std::unique_ptr<TokenConstraint> constraint;  // nullptr: any token may come
-  std::vector<int32_t> marks;         // control tokens that are text, sorted
+  std::vector<int32_t> marks;                   // control tokens that are text, sorted
   std::vector<int32_t> tokens;        // all that must be in the cache before the next is drawn
   bool is_generating = false;         // the prompt is through
   GenerateStats stats;
@@ -49,7 +49,11 @@ FittedPrompt fit_prompt(std::vector<int32_t> tokens, int64_t n_ctx, int n_keep, 
 }
 
 Scheduler::Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock)
-    : runner_(runner), tokenizer_(tokenizer), mark_tokens_(tokenizer), clock_(std::move(clock)), slots_(static_cast<size_t>(runner.n_sequences())) {
+    : runner_(runner),
+      tokenizer_(tokenizer),
+      mark_tokens_(tokenizer),
+      clock_(std::move(clock)),
+      slots_(static_cast<size_t>(runner.n_sequences())) {
   batch_.reserve(static_cast<size_t>(runner.n_batch()));
 }
 

@@ -199,7 +199,9 @@ std::string render_request(const gotemplate::Template& tree, const ChatRequest& 
 class GoChatTemplate : public ChatTemplate {
  public:
   explicit GoChatTemplate(std::string_view source) : tree_(parse_chat(source)) {}
-  std::string render(const ChatRequest& request) const override { return render_request(tree_, request, {}); }
+  std::string render(const ChatRequest& request) const override {
+    return render_request(tree_, request, {});
+  }
 
  private:
   gotemplate::Template tree_;

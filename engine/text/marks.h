@@ -1,6 +1,8 @@
 #pragma once
-// MarkTokens: which control tokens belong to the text of an answer because the format of the model's answers is made of them
-// (<tool_call>, <|channel|>). Built once a vocabulary, asked once a request. That a token ends the answer is not changed by it.
+// MarkTokens: which control tokens belong to the text of an answer because the format of the
+// model's answers is made of them
+// (<tool_call>, <|channel|>). Built once a vocabulary, asked once a request. That a token ends the
+// answer is not changed by it.
 
 #include <cstdint>
 #include <string>
@@ -15,7 +17,8 @@ class MarkTokens {
   // The tokenizer must outlive this.
   explicit MarkTokens(const Tokenizer& tokenizer);
 
-  // The control tokens that are spelled as one of the marks or as a part of one (a mark may be a token and some text), sorted.
+  // The control tokens that are spelled as one of the marks or as a part of one (a mark may be a
+  // token and some text), sorted.
   std::vector<int32_t> of(const std::vector<std::string>& marks) const;
 
  private:

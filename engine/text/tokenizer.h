@@ -25,7 +25,8 @@ struct ControlPlace {
 struct EncodeOptions {
   bool add_special = false;    // the model's own BOS / EOS rule
   bool parse_special = false;  // control tokens written in the text become their ids (user-defined ones always do)
-  std::span<const size_t> breaks = {};  // ascending: what is written across one of these places is no special token
+  std::span<const size_t> breaks =
+      {};  // ascending: what is written across one of these places is no special token
 };
 
 class Tokenizer {

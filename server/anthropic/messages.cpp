@@ -119,7 +119,8 @@ void handle_anthropic_messages(App& app, Exchange& exchange) {
     return;
   }
   AnswerPiece whole;
-  const engine::TokenEvent last = run_chat(exchange, turn, task, [&](AnswerPiece piece) { whole.add(std::move(piece)); });
+  const engine::TokenEvent last =
+      run_chat(exchange, turn, task, [&](AnswerPiece piece) { whole.add(std::move(piece)); });
   json::array content;
   if (!whole.thinking.empty()) content.push_back(thinking_block(whole.thinking));
   if (!whole.content.empty()) content.push_back(text_block(whole.content));

@@ -14,9 +14,11 @@ void AnswerPiece::add(AnswerPiece next) {
   logprobs.insert(logprobs.end(), next.logprobs.begin(), next.logprobs.end());
 }
 
-AnswerReader::AnswerReader(engine::AnswerFormat format, const engine::Value& tools, std::string_view prompt, std::string call_id_prefix,
-                           size_t max_calls)
-    : parser_(std::move(format), tools, prompt), call_id_prefix_(std::move(call_id_prefix)), max_calls_(max_calls) {}
+AnswerReader::AnswerReader(engine::AnswerFormat format, const engine::Value& tools,
+                           std::string_view prompt, std::string call_id_prefix, size_t max_calls)
+    : parser_(std::move(format), tools, prompt),
+      call_id_prefix_(std::move(call_id_prefix)),
+      max_calls_(max_calls) {}
 
 AnswerPiece AnswerReader::piece_of(engine::ParsedText parsed) {
   AnswerPiece piece;
@@ -37,6 +39,8 @@ AnswerPiece AnswerReader::push(std::string_view text, const boost::json::array& 
   return piece;
 }
 
-AnswerPiece AnswerReader::finish() { return is_over() ? AnswerPiece() : piece_of(parser_.finish()); }
+AnswerPiece AnswerReader::finish() {
+  return is_over() ? AnswerPiece() : piece_of(parser_.finish());
+}
 
 }  // namespace olx::server

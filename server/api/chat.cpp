@@ -9,12 +9,14 @@ namespace {
 namespace json = boost::json;
 
 // n_calls: how many came in earlier records; those of this one are added.
-json::object record_of(const CompletionRequest& request, const AnswerPiece& piece, size_t& n_calls) {
+json::object record_of(const CompletionRequest& request, const AnswerPiece& piece,
+                       size_t& n_calls) {
   json::object message{{"role", "assistant"}, {"content", piece.content}};
   if (!piece.thinking.empty()) message["thinking"] = piece.thinking;
   if (!piece.tool_calls.empty()) {
     json::array calls;
-    for (const engine::ToolCall& call : piece.tool_calls) calls.push_back(tool_call_json(call, n_calls++));
+    for (const engine::ToolCall& call : piece.tool_calls)
+      calls.push_back(tool_call_json(call, n_calls++));
     message["tool_calls"] = calls;
   }
   json::object record{{"model", request.model}, {"created_at", utc_now()}, {"message", message}};

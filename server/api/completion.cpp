@@ -162,7 +162,8 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   return completion;
 }
 
-engine::AnswerFormat answer_format(const Completion& completion, const std::string& go_template, const std::optional<bool>& think) {
+engine::AnswerFormat answer_format(const Completion& completion, const std::string& go_template,
+                                   const std::optional<bool>& think) {
   engine::AnswerFormat format = completion.lease.engine().answer_format(go_template);
   if (!go_template.empty() && !think.value_or(true)) format.think_open = format.think_close = "";
   return format;

@@ -44,8 +44,9 @@ struct Completion {
   RequestOptions options;
   EngineHost::Lease lease;
   Metrics& metrics;
-  engine::OutputConstraint constraint;  // what the answer must look like: the request's, or one made of it
-  std::vector<std::string> marks;       // control tokens that are part of its text
+  engine::OutputConstraint
+      constraint;  // what the answer must look like: the request's, or one made of it
+  std::vector<std::string> marks;  // control tokens that are part of its text
   int64_t load_ns = 0;
   int64_t started_ns = 0;
 
@@ -56,14 +57,17 @@ struct Completion {
 // Loads where it must; the client may leave meanwhile.
 Completion start_completion(App& app, Exchange& exchange, const CompletionRequest& request);
 
-// How the model writes its answer to a prompt of the template given ("": the file's own). Of a TEMPLATE layer's model that was
-// told not to think, thinking that comes all the same is content, as Ollama has it.
-engine::AnswerFormat answer_format(const Completion& completion, const std::string& go_template, const std::optional<bool>& think);
+// How the model writes its answer to a prompt of the template given ("": the file's own). Of a
+// TEMPLATE layer's model that was told not to think, thinking that comes all the same is content,
+// as Ollama has it.
+engine::AnswerFormat answer_format(const Completion& completion, const std::string& go_template,
+                                   const std::optional<bool>& think);
 // The request's, in the words that the model's template knows.
 std::string think_level(const CompletionRequest& request, const engine::AnswerFormat& format);
 
-// Generates, calling on_text for each piece (text, logprobs) until it returns false: the answer needs no more. Returns the
-// last event. ApiError when the engine fails, 499 when the client has gone.
+// Generates, calling on_text for each piece (text, logprobs) until it returns false: the answer
+// needs no more. Returns the last event. ApiError when the engine fails, 499 when the client has
+// gone.
 using OnText = std::function<bool(const std::string& text, const boost::json::array& logprobs)>;
 engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, const CompletionRequest& request,
                                   std::vector<int32_t> prompt_tokens, const OnText& on_text);

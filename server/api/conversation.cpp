@@ -96,16 +96,20 @@ engine::Value callable_tools(const engine::Value& offered, const ToolChoice& cho
   return chosen;
 }
 
-// What tool_choice and `format` ask for together: calls where they must be, either where both may be.
+// What tool_choice and `format` ask for together: calls where they must be, either where both may
+// be.
 void constrain_answer(ChatTurn& turn, const ToolChoice& choice, bool may_think) {
   engine::OutputConstraint& constraint = turn.completion.constraint;
   const bool has_content = !constraint.is_none();
   const bool has_calls = choice.must_call() || (has_content && !turn.tools.is_null());
   if (has_calls) {
-    engine::OutputConstraint calls = constrain_calls(turn.format, callable_tools(turn.tools, choice), choice.allows_parallel);
-    constraint = choice.must_call() ? std::move(calls) : constrain_either(turn.format, constraint, std::move(calls));
+    engine::OutputConstraint calls =
+        constrain_calls(turn.format, callable_tools(turn.tools, choice), choice.allows_parallel);
+    constraint = choice.must_call() ? std::move(calls)
+                                    : constrain_either(turn.format, constraint, std::move(calls));
   }
-  if (!constraint.is_none()) free_thinking(turn.format, turn.rendered, may_think, !has_calls, constraint);
+  if (!constraint.is_none())
+    free_thinking(turn.format, turn.rendered, may_think, !has_calls, constraint);
 }
 
 }  // namespace
@@ -126,7 +130,8 @@ engine::ChatMessage read_message(const json::object& object) {
 }
 
 json::object tool_call_json(const engine::ToolCall& call, size_t index) {
-  json::object function{{"index", index}, {"name", call.name}, {"arguments", to_json(call.arguments)}};
+  json::object function{
+      {"index", index}, {"name", call.name}, {"arguments", to_json(call.arguments)}};
   json::object out;
   if (!call.id.empty()) out["id"] = call.id;
   out["function"] = std::move(function);
@@ -141,7 +146,8 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support chat");
   if (request.think.value_or(false) && !completion.can("thinking"))
     throw ApiError(400, "\"" + request.model + "\" does not support thinking");
-  if (!tools.empty() && !completion.can("tools")) throw ApiError(400, completion.installed.name.full() + " does not support tools");
+  if (!tools.empty() && !completion.can("tools"))
+    throw ApiError(400, completion.installed.name.full() + " does not support tools");
   const bool has_images = std::any_of(task.messages.begin(), task.messages.end(), [](const auto& message) { return !message.images.empty(); });
   if (has_images) throw ApiError(400, completion.installed.name.full() + " does not support vision");
   if (task.messages.empty()) return turn;
@@ -161,13 +167,15 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
 }
 
 engine::TokenEvent run_chat(Exchange& exchange, ChatTurn& turn, const ChatTask& task, const OnPiece& on_piece) {
-  AnswerReader reader(turn.format, turn.tools, turn.rendered, task.call_id_prefix, task.tool_choice.allows_parallel ? 0 : 1);
-  engine::TokenEvent last = run_completion(exchange, turn.completion, task.request, turn.prompt_tokens,
-                                           [&](const std::string& text, const json::array& logprobs) {
-                                             AnswerPiece piece = reader.push(text, logprobs);
-                                             if (!piece.is_empty()) on_piece(std::move(piece));
-                                             return !reader.is_over();
-                                           });
+  AnswerReader reader(turn.format, turn.tools, turn.rendered, task.call_id_prefix,
+                      task.tool_choice.allows_parallel ? 0 : 1);
+  engine::TokenEvent last =
+      run_completion(exchange, turn.completion, task.request, turn.prompt_tokens,
+                     [&](const std::string& text, const json::array& logprobs) {
+                       AnswerPiece piece = reader.push(text, logprobs);
+                       if (!piece.is_empty()) on_piece(std::move(piece));
+                       return !reader.is_over();
+                     });
   if (AnswerPiece piece = reader.finish(); !piece.is_empty()) on_piece(std::move(piece));
   return last;
 }

@@ -26,8 +26,8 @@ struct ChatTurn {
   Completion completion;
   std::string rendered;               // the prompt as text
   std::vector<int32_t> prompt_tokens;
-  engine::AnswerFormat format;        // of the answer
-  engine::Value tools;                // those the model was told of; null: none
+  engine::AnswerFormat format;  // of the answer
+  engine::Value tools;          // those the model was told of; null: none
 };
 
 // A message as Ollama writes it. ApiError 400.

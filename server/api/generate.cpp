@@ -73,14 +73,16 @@ void handle_generate(App& app, Exchange& exchange) {
   const engine::AnswerFormat format = prompt_format(completion, request, parts);
   completion.marks = format.marks();
   if (!completion.constraint.is_none())
-    free_thinking(format, rendered.text, completion.thinks(request).value_or(true), true, completion.constraint);
+    free_thinking(format, rendered.text, completion.thinks(request).value_or(true), true,
+                  completion.constraint);
   AnswerReader reader(format, {}, rendered.text);
   std::string text;   // all of it, as written
   AnswerPiece whole;  // what the last record carries
   const auto on_piece = [&](AnswerPiece piece) {
     if (!writer.is_streaming()) return whole.add(std::move(piece));
     // Calls that nobody offered tools for come with the last record.
-    std::move(piece.tool_calls.begin(), piece.tool_calls.end(), std::back_inserter(whole.tool_calls));
+    std::move(piece.tool_calls.begin(), piece.tool_calls.end(),
+              std::back_inserter(whole.tool_calls));
     piece.tool_calls.clear();
     if (piece.is_empty()) return;
     json::object record = record_head(request);
@@ -90,18 +92,21 @@ void handle_generate(App& app, Exchange& exchange) {
     if (!piece.logprobs.empty()) record["logprobs"] = piece.logprobs;
     writer.write(record);
   };
-  const engine::TokenEvent last = run_completion(exchange, completion, request, tokens, [&](const std::string& piece, const json::array& logprobs) {
-    text += piece;
-    on_piece(reader.push(piece, logprobs));
-    return true;
-  });
+  const engine::TokenEvent last =
+      run_completion(exchange, completion, request, tokens,
+                     [&](const std::string& piece, const json::array& logprobs) {
+                       text += piece;
+                       on_piece(reader.push(piece, logprobs));
+                       return true;
+                     });
   on_piece(reader.finish());
   json::object record = record_head(request);
   record["response"] = whole.content;
   if (!whole.thinking.empty()) record["thinking"] = whole.thinking;
   if (!whole.tool_calls.empty()) {
     json::array calls;
-    for (const engine::ToolCall& call : whole.tool_calls) calls.push_back(tool_call_json(call, calls.size()));
+    for (const engine::ToolCall& call : whole.tool_calls)
+      calls.push_back(tool_call_json(call, calls.size()));
     record["tool_calls"] = std::move(calls);
   }
   record["done"] = true;
@@ -111,7 +116,9 @@ void handle_generate(App& app, Exchange& exchange) {
     json::array ids;
     if (has_context)
       for (const json::value& id : *context) ids.push_back(id);
-    for (int32_t id : engine.tokenize(engine::ChatPrompt{rendered.text + text, rendered.breaks}, false)) ids.push_back(id);
+    for (int32_t id :
+         engine.tokenize(engine::ChatPrompt{rendered.text + text, rendered.breaks}, false))
+      ids.push_back(id);
     record["context"] = ids;
   }
   add_metrics(record, completion, last);

@@ -17,14 +17,16 @@ struct OpenCall {
 };
 
 void match_results(std::vector<ChatMessage>& messages) {
-  std::unordered_map<std::string, const ToolCall*> by_id;  // of all turns; a later call of the same id counts
-  std::vector<OpenCall> open;                              // of the last message with calls
+  std::unordered_map<std::string, const ToolCall*>
+      by_id;                   // of all turns; a later call of the same id counts
+  std::vector<OpenCall> open;  // of the last message with calls
   size_t n_calls = 0;
   for (ChatMessage& message : messages) {
     if (!message.tool_calls.empty()) {
       open.clear();
       for (ToolCall& call : message.tool_calls) {
-        // The same in every request of a conversation, so that its prompt stays the beginning of the next.
+        // The same in every request of a conversation, so that its prompt stays the beginning of
+        // the next.
         if (call.id.empty()) call.id = fmt::format("call_{:08}", n_calls);
         ++n_calls;
         by_id[call.id] = &call;
@@ -37,8 +39,12 @@ void match_results(std::vector<ChatMessage>& messages) {
       return message.tool_name.empty() || entry.call->name == message.tool_name;
     };
     const ToolCall* call = nullptr;
-    if (const auto found = by_id.find(message.tool_call_id); !message.tool_call_id.empty() && found != by_id.end()) call = found->second;
-    auto entry = std::find_if(open.begin(), open.end(), [&](const OpenCall& one) { return call ? one.call == call : fits(one); });
+    if (const auto found = by_id.find(message.tool_call_id);
+        !message.tool_call_id.empty() && found != by_id.end())
+      call = found->second;
+    auto entry = std::find_if(open.begin(), open.end(), [&](const OpenCall& one) {
+      return call ? one.call == call : fits(one);
+    });
     if (entry != open.end()) {
       entry->is_answered = true;
       call = entry->call;
@@ -59,7 +65,9 @@ void drop_old_thinking(std::vector<ChatMessage>& messages, const engine::AnswerF
     std::string& content = messages[i].content;
     if (messages[i].role != "assistant") continue;
     const size_t begin = content.find_first_not_of(kSpace);
-    if (begin == std::string::npos || content.compare(begin, format.think_open.size(), format.think_open) != 0) continue;
+    if (begin == std::string::npos ||
+        content.compare(begin, format.think_open.size(), format.think_open) != 0)
+      continue;
     const size_t close = content.find(format.think_close, begin);
     if (close == std::string::npos) continue;
     const size_t rest = content.find_first_not_of(kSpace, close + format.think_close.size());
@@ -71,12 +79,14 @@ void drop_old_thinking(std::vector<ChatMessage>& messages, const engine::AnswerF
 std::string short_id(const std::string& id) {
   constexpr size_t kLength = 9;
   constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
-  const bool is_plain = std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
+  const bool is_plain =
+      std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
   if (id.empty() || (is_plain && id.size() == kLength)) return id;
   uint64_t hash = 14695981039346656037u;  // FNV-1a
   for (const unsigned char c : id) hash = (hash ^ c) * 1099511628211u;
   std::string out;
-  for (size_t i = 0; i < kLength; ++i, hash /= kDigits.size()) out += kDigits[hash % kDigits.size()];
+  for (size_t i = 0; i < kLength; ++i, hash /= kDigits.size())
+    out += kDigits[hash % kDigits.size()];
   return out;
 }
 

@@ -6,11 +6,13 @@ namespace olx::server {
 namespace {
 
 std::string template_of(const Completion& completion, const PromptParts& parts) {
-  return parts.template_text.empty() ? completion.contents.template_text.value_or("") : parts.template_text;
+  return parts.template_text.empty() ? completion.contents.template_text.value_or("")
+                                     : parts.template_text;
 }
 
 bool has_template(const Completion& completion, const PromptParts& parts) {
-  return !parts.is_raw && (!template_of(completion, parts).empty() || completion.lease.engine().info().has_chat_template);
+  return !parts.is_raw && (!template_of(completion, parts).empty() ||
+                           completion.lease.engine().info().has_chat_template);
 }
 
 bool is_insert(const Completion& completion, const PromptParts& parts) {
@@ -21,7 +23,8 @@ engine::ChatRequest chat_of(const Completion& completion, const CompletionReques
   engine::ChatRequest chat;
   chat.think = completion.thinks(request);
   chat.template_text = template_of(completion, parts);
-  chat.think_level = think_level(request, answer_format(completion, chat.template_text, chat.think));
+  chat.think_level =
+      think_level(request, answer_format(completion, chat.template_text, chat.think));
   const std::string& system = parts.system.empty() ? completion.contents.system : parts.system;
   if (!system.empty()) chat.messages.push_back({.role = "system", .content = system});
   if (!parts.has_context)
@@ -46,16 +49,19 @@ void check_generates(const Completion& completion, const CompletionRequest& requ
     throw ApiError(400, completion.installed.name.full() + " does not support insert");
 }
 
-engine::AnswerFormat prompt_format(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+engine::AnswerFormat prompt_format(const Completion& completion, const CompletionRequest& request,
+                                   const PromptParts& parts) {
   if (!has_template(completion, parts) || is_insert(completion, parts)) return {};
   return answer_format(completion, template_of(completion, parts), completion.thinks(request));
 }
 
-engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts) {
+engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request,
+                                 const PromptParts& parts) {
   engine::Engine& engine = completion.lease.engine();
   if (!has_template(completion, parts)) return {parts.prompt, {}};
   const engine::ChatRequest chat = chat_of(completion, request, parts);
-  if (is_insert(completion, parts)) return {engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix), {}};
+  if (is_insert(completion, parts))
+    return {engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix), {}};
   return engine.render_chat(chat);
 }
 

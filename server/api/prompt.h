@@ -18,8 +18,11 @@ struct PromptParts {
 
 // Checks that the model can do what is asked. ApiError 400 in Ollama's words.
 void check_generates(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
-// How the model writes its answer; of a prompt that goes through no chat template, as text and nothing else.
-engine::AnswerFormat prompt_format(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
-engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request, const PromptParts& parts);
+// How the model writes its answer; of a prompt that goes through no chat template, as text and
+// nothing else.
+engine::AnswerFormat prompt_format(const Completion& completion, const CompletionRequest& request,
+                                   const PromptParts& parts);
+engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request,
+                                 const PromptParts& parts);
 
 }  // namespace olx::server

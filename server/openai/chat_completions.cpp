@@ -98,7 +98,8 @@ void handle_openai_chat(App& app, Exchange& exchange) {
       stream.finish(last);
     } else {
       AnswerPiece whole;
-      last = run_chat(exchange, turn, task, [&](AnswerPiece piece) { whole.add(std::move(piece)); });
+      last =
+          run_chat(exchange, turn, task, [&](AnswerPiece piece) { whole.add(std::move(piece)); });
       choices.push_back(whole_choice(i, whole, last));
     }
     usage.add(last.stats);

@@ -1,6 +1,7 @@
 // POST /v1/completions: a completion of one prompt or several, OpenAI's older protocol.
 #include <boost/json.hpp>
 
+#include "engine/answer/call_constraint.h"
 #include "server/api/answer_reader.h"
 #include "server/api/native_request.h"
 #include "server/api/prompt.h"
@@ -93,6 +94,9 @@ void handle_openai_completion(App& app, Exchange& exchange) {
     const engine::ChatPrompt rendered = render_prompt(completion, request, parts);
     const std::vector<int32_t> tokens = completion.lease.engine().tokenize(rendered, true);
     completion.options.sampling.seed = seed;
+    completion.constraint = request.constraint;
+    if (!completion.constraint.is_none())
+      free_thinking(format, rendered.text, completion.thinks(request).value_or(true), true, completion.constraint);
     Usage of_prompt;
     for (int i = 0; i < n_each; ++i, ++index) {
       vary_seed(completion, i);
@@ -114,10 +118,11 @@ void handle_openai_completion(App& app, Exchange& exchange) {
         logprobs.insert(logprobs.end(), piece.logprobs.begin(), piece.logprobs.end());
       };
       const engine::TokenEvent last =
-          run_completion(exchange, completion, request, tokens, [&](const std::string& piece, const json::array& its_logprobs) {
-            on_piece(reader.push(piece, its_logprobs));
-            return true;
-          });
+          run_completion(exchange, completion, request, tokens,
+                         [&](const std::string& piece, const json::array& its_logprobs) {
+                           on_piece(reader.push(piece, its_logprobs));
+                           return true;
+                         });
       on_piece(reader.finish());
       if (request.is_streaming) send("", {}, done_reason(last));
       else choices.push_back(choice_json(index, text, logprobs, n_bytes, done_reason(last)));

@@ -1,4 +1,5 @@
-// POST /v1/responses: the next turn of a conversation, in the newer of OpenAI's protocols. Nothing is kept between requests.
+// POST /v1/responses: the next turn of a conversation, in the newer of OpenAI's protocols. Nothing
+// is kept between requests.
 #include <boost/json.hpp>
 #include <ctime>
 
@@ -12,11 +13,15 @@ namespace {
 
 namespace json = boost::json;
 
-// The answer as it grows: its output items, and the events that tell of them where the answer is streamed.
+// The answer as it grows: its output items, and the events that tell of them where the answer is
+// streamed.
 class ResponseWriter {
  public:
   ResponseWriter(Exchange& exchange, const ResponsesRequest& request)
-      : events_(exchange), request_(request), is_streaming_(request.task().request.is_streaming), created_(std::time(nullptr)) {}
+      : events_(exchange),
+        request_(request),
+        is_streaming_(request.task().request.is_streaming),
+        created_(std::time(nullptr)) {}
 
   void add(const AnswerPiece& piece) {
     begin();
@@ -46,21 +51,23 @@ class ResponseWriter {
 
   json::object record(const char* status, json::value usage) const {
     const bool is_done = std::string_view(status) == "completed";
-    json::object out{{"id", id_},
-                     {"object", "response"},
-                     {"created_at", created_},
-                     {"completed_at", is_done ? json::value(std::time(nullptr)) : json::value(nullptr)},
-                     {"status", status},
-                     {"incomplete_details", nullptr},
-                     {"model", request_.task().request.model},
-                     {"output", output_},
-                     {"error", nullptr}};
+    json::object out{
+        {"id", id_},
+        {"object", "response"},
+        {"created_at", created_},
+        {"completed_at", is_done ? json::value(std::time(nullptr)) : json::value(nullptr)},
+        {"status", status},
+        {"incomplete_details", nullptr},
+        {"model", request_.task().request.model},
+        {"output", output_},
+        {"error", nullptr}};
     for (const auto& member : request_.echo()) out[member.key()] = member.value();
     out["usage"] = std::move(usage);
     return out;
   }
 
-  // Only with the first piece: until then what is wrong with a request can still be said in a status.
+  // Only with the first piece: until then what is wrong with a request can still be said in a
+  // status.
   void begin() {
     if (std::exchange(has_begun_, true)) return;
     send("response.created", {{"response", record("in_progress", nullptr)}});
@@ -82,11 +89,23 @@ class ResponseWriter {
   json::object reasoning_item() const {
     json::array summary;
     if (!text_.empty()) summary.push_back(json::object{{"type", "summary_text"}, {"text", text_}});
-    return {{"id", item_id_}, {"type", "reasoning"}, {"summary", summary}, {"encrypted_content", text_}};
+    return {{"id", item_id_},
+            {"type", "reasoning"},
+            {"summary", summary},
+            {"encrypted_content", text_}};
   }
-  json::object text_part() const { return {{"type", "output_text"}, {"text", text_}, {"annotations", json::array()}, {"logprobs", item_logprobs_}}; }
+  json::object text_part() const {
+    return {{"type", "output_text"},
+            {"text", text_},
+            {"annotations", json::array()},
+            {"logprobs", item_logprobs_}};
+  }
   json::object message_item(const char* status, json::array content) const {
-    return {{"id", item_id_}, {"type", "message"}, {"status", status}, {"role", "assistant"}, {"content", std::move(content)}};
+    return {{"id", item_id_},
+            {"type", "message"},
+            {"status", status},
+            {"role", "assistant"},
+            {"content", std::move(content)}};
   }
 
   void open(Open kind, std::string item_id) {
@@ -99,7 +118,8 @@ class ResponseWriter {
       send_item("response.reasoning_summary_text.done", {{"summary_index", 0}, {"text", text_}});
       end_item(reasoning_item());
     } else if (open_ == Open::kMessage) {
-      send_item("response.output_text.done", {{"content_index", 0}, {"text", text_}, {"logprobs", item_logprobs_}});
+      send_item("response.output_text.done",
+                {{"content_index", 0}, {"text", text_}, {"logprobs", item_logprobs_}});
       send_item("response.content_part.done", {{"content_index", 0}, {"part", text_part()}});
       end_item(message_item("completed", {text_part()}));
     }
@@ -107,7 +127,10 @@ class ResponseWriter {
     text_.clear();
     item_logprobs_.clear();
   }
-  void begin_item(json::object item) { send("response.output_item.added", {{"output_index", output_.size()}, {"item", std::move(item)}}); }
+  void begin_item(json::object item) {
+    send("response.output_item.added",
+         {{"output_index", output_.size()}, {"item", std::move(item)}});
+  }
   void end_item(json::object item) {
     send("response.output_item.done", {{"output_index", output_.size()}, {"item", item}});
     output_.push_back(std::move(item));
@@ -115,7 +138,8 @@ class ResponseWriter {
 
   void add_thinking(const std::string& text) {
     if (open_ != Open::kReasoning) {
-      open(Open::kReasoning, "rs_" + id_ + (n_reasoning_ == 0 ? "" : "_" + std::to_string(n_reasoning_)));
+      open(Open::kReasoning,
+           "rs_" + id_ + (n_reasoning_ == 0 ? "" : "_" + std::to_string(n_reasoning_)));
       ++n_reasoning_;
       begin_item(reasoning_item());
     }
@@ -132,17 +156,20 @@ class ResponseWriter {
     text_ += text;
     json::array logprobs = std::exchange(logprobs_, {});
     item_logprobs_.insert(item_logprobs_.end(), logprobs.begin(), logprobs.end());
-    if (!text.empty()) send_item("response.output_text.delta", {{"content_index", 0}, {"delta", text}, {"logprobs", std::move(logprobs)}});
+    if (!text.empty())
+      send_item("response.output_text.delta",
+                {{"content_index", 0}, {"delta", text}, {"logprobs", std::move(logprobs)}});
   }
   void add_call(const engine::ToolCall& call) {
     open(Open::kNone, "fc_" + id_ + "_" + std::to_string(n_calls_++));
     has_calls_ = true;
     const std::string arguments = go_json(to_json(call.arguments));
-    json::object item{{"id", item_id_},      {"type", "function_call"}, {"status", "in_progress"}, {"call_id", call.id},
-                      {"name", call.name}, {"arguments", ""}};
+    json::object item{{"id", item_id_},     {"type", "function_call"}, {"status", "in_progress"},
+                      {"call_id", call.id}, {"name", call.name},       {"arguments", ""}};
     begin_item(item);
     send_item("response.function_call_arguments.delta", {{"delta", arguments}});
-    send_item("response.function_call_arguments.done", {{"name", call.name}, {"arguments", arguments}});
+    send_item("response.function_call_arguments.done",
+              {{"name", call.name}, {"arguments", arguments}});
     item["status"] = "completed";
     item["arguments"] = arguments;
     end_item(std::move(item));
@@ -157,7 +184,7 @@ class ResponseWriter {
   Open open_ = Open::kNone;     // the item that is not
   std::string item_id_, text_;  // its id, and what it says so far
   json::array item_logprobs_;
-  json::array logprobs_;        // of text that is still held back
+  json::array logprobs_;  // of text that is still held back
   bool has_begun_ = false, has_message_ = false, has_calls_ = false;
   int n_calls_ = 0, n_reasoning_ = 0;
   int64_t n_events_ = 0;
@@ -170,7 +197,8 @@ void handle_openai_responses(App& app, Exchange& exchange) {
   const ResponsesRequest request(body.get_object());
   ChatTurn turn = prepare_chat(app, exchange, request.task());
   ResponseWriter writer(exchange, request);
-  const engine::TokenEvent last = run_chat(exchange, turn, request.task(), [&](const AnswerPiece& piece) { writer.add(piece); });
+  const engine::TokenEvent last = run_chat(exchange, turn, request.task(),
+                                           [&](const AnswerPiece& piece) { writer.add(piece); });
   const json::object whole = writer.finish(last.stats);
   if (!request.task().request.is_streaming) reply(exchange, whole);
 }

@@ -18,12 +18,14 @@ class InputReader {
     if (!value.is_object()) throw ApiError(400, "input item must be an object");
     const Fields item(value.get_object(), "InputItem");
     const auto type = item.text("type");
-    if (!type && item.find("role") == nullptr) throw ApiError(400, "input item missing required 'type' field");
+    if (!type && item.find("role") == nullptr)
+      throw ApiError(400, "input item missing required 'type' field");
     if (!type || *type == "message") return read_message(item);
     if (*type == "function_call") return read_call(item);
     if (*type == "function_call_output") return read_result(item);
     if (*type == "reasoning") return read_reasoning(item);
-    if (*type != "web_search_call") throw ApiError(400, "unknown input item type: \"" + *type + "\"");
+    if (*type != "web_search_call")
+      throw ApiError(400, "unknown input item type: \"" + *type + "\"");
   }
 
  private:
@@ -36,9 +38,11 @@ class InputReader {
   }
   // What an assistant does without a message of the user's between is one turn.
   void read_call(const Fields& item) {
-    engine::ToolCall call{item.text("call_id").value_or(""), item.text("name").value_or(""), parse_arguments(item.text("arguments").value_or(""))};
+    engine::ToolCall call{item.text("call_id").value_or(""), item.text("name").value_or(""),
+                          parse_arguments(item.text("arguments").value_or(""))};
     if (call.name.empty()) throw ApiError(400, "function_call needs a name");
-    if (messages_.empty() || messages_.back().role != "assistant") messages_.push_back({.role = "assistant"});
+    if (messages_.empty() || messages_.back().role != "assistant")
+      messages_.push_back({.role = "assistant"});
     engine::ChatMessage& message = messages_.back();
     message.thinking += std::exchange(thinking_, "");
     message.tool_calls.push_back(std::move(call));
@@ -56,7 +60,8 @@ class InputReader {
     std::string text = item.text("encrypted_content").value_or("");
     if (const json::array* summary = item.array("summary"); summary && text.empty())
       for (const json::value& part : *summary)
-        if (part.is_object()) text += Fields(part.get_object(), "Summary").text("text").value_or("");
+        if (part.is_object())
+          text += Fields(part.get_object(), "Summary").text("text").value_or("");
     thinking_ += text;
   }
 
@@ -110,8 +115,10 @@ void ResponsesRequest::read_tools(const Fields& fields) {
   for (const json::value& value : *tools) {
     if (!value.is_object()) throw ApiError(400, "a tool must be an object");
     const Fields tool(value.get_object(), "Tool");
-    const std::string type = tool.text("type").value_or("function"), name = tool.text("name").value_or("");
-    if (type != "function" && type != "namespace") throw ApiError(400, "tools of type \"" + type + "\" are not supported");
+    const std::string type = tool.text("type").value_or("function"),
+                      name = tool.text("name").value_or("");
+    if (type != "function" && type != "namespace")
+      throw ApiError(400, "tools of type \"" + type + "\" are not supported");
     if (name.empty()) throw ApiError(400, "a tool needs a name");
     if (type == "function") {
       task_.tools.push_back(chat_tool(tool, name));
@@ -174,20 +181,24 @@ ResponsesRequest::ResponsesRequest(const json::object& body) {
     const json::value* value = fields.find(name);
     return value ? *value : std::move(otherwise);
   };
-  const auto copy_of = [](const json::value* value) { return value ? *value : json::value(nullptr); };
+  const auto copy_of = [](const json::value* value) {
+    return value ? *value : json::value(nullptr);
+  };
   echo_ = {{"previous_response_id", nullptr},
            {"instructions", given("instructions", nullptr)},
            {"tools", given("tools", json::array())},
            {"tool_choice", given("tool_choice", "auto")},
            {"truncation", given("truncation", "disabled")},
            {"parallel_tool_calls", task_.tool_choice.allows_parallel},
-           {"text", json::object{{"format", format ? json::value(*format) : json::value(json::object{{"type", "text"}})}}},
+           {"text", json::object{{"format", format ? json::value(*format)
+                                                   : json::value(json::object{{"type", "text"}})}}},
            {"top_p", given("top_p", 1.0)},
            {"presence_penalty", 0},
            {"frequency_penalty", 0},
            {"top_logprobs", given("top_logprobs", 0)},
            {"temperature", given("temperature", 1.0)},
-           {"reasoning", json::object{{"effort", copy_of(member(reasoning, "effort"))}, {"summary", copy_of(member(reasoning, "summary"))}}},
+           {"reasoning", json::object{{"effort", copy_of(member(reasoning, "effort"))},
+                                      {"summary", copy_of(member(reasoning, "summary"))}}},
            {"max_output_tokens", given("max_output_tokens", nullptr)},
            {"max_tool_calls", nullptr},
            {"store", false},

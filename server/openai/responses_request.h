@@ -9,7 +9,8 @@ namespace olx::server {
 
 class ResponsesRequest {
  public:
-  // Throws JsonError and ApiError 400; what is wrong with an item of the input is said with its index.
+  // Throws JsonError and ApiError 400; what is wrong with an item of the input is said with its
+  // index.
   explicit ResponsesRequest(const boost::json::object& body);
   ResponsesRequest(const ResponsesRequest&) = delete;
   ResponsesRequest& operator=(const ResponsesRequest&) = delete;

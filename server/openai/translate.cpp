@@ -82,7 +82,9 @@ std::string template_role(const std::string& role) {
   if (role == "system" || role == "user" || role == "assistant" || role == "tool") return role;
   if (role == "developer") return "system";
   if (role == "function") return "tool";
-  throw ApiError(400, "invalid role: \"" + role + "\" (must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\")");
+  throw ApiError(400,
+                 "invalid role: \"" + role +
+                     "\" (must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\")");
 }
 
 engine::Value parse_arguments(const std::string& text) {

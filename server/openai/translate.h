@@ -26,8 +26,8 @@ bool read_includes_usage(const Fields& given);
 void set_effort(const std::string& effort, NativeRequest& native);
 // {"type":"json_schema", ...}; the schema is a member of `holder`.
 void set_format(const Fields& format, const Fields& holder, NativeRequest& native);
-// A role of the protocols under the name that templates know. "developer" is the newer name of "system", "function" the older
-// one of "tool".
+// A role of the protocols under the name that templates know. "developer" is the newer name of
+// "system", "function" the older one of "tool".
 std::string template_role(const std::string& role);
 // Arguments of a call: a JSON object as text; "" is {}.
 engine::Value parse_arguments(const std::string& text);

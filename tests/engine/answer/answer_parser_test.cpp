@@ -78,13 +78,16 @@ TEST_CASE("AnswerFormat_SaysWhatATemplateCanDo") {
   CHECK(recognise_format("<think></think>").thinks());
   // A Go template is offered tools as .Tools only, whatever its text speaks of.
   CHECK_FALSE(recognise_go_format("{{ .System }} use tools: <tool_call>{}</tool_call>").calls());
-  const AnswerFormat qwen = recognise_go_format("{{ if .Tools }}{{ end }}{{ if .ToolCalls }}<tool_call>{{ end }}</tool_call>");
+  const AnswerFormat qwen = recognise_go_format(
+      "{{ if .Tools }}{{ end }}{{ if .ToolCalls }}<tool_call>{{ end }}</tool_call>");
   CHECK(qwen.syntax == CallSyntax::kJson);
   CHECK(qwen.call_open == "<tool_call>");
-  const AnswerFormat own = recognise_go_format("{{ if .Thinking }}<reasoning>\n{{- .Thinking }}\n</reasoning>\n{{ end }}{{ .Content }}");
+  const AnswerFormat own = recognise_go_format(
+      "{{ if .Thinking }}<reasoning>\n{{- .Thinking }}\n</reasoning>\n{{ end }}{{ .Content }}");
   CHECK(own.think_open == "<reasoning>");
   CHECK(own.think_close == "</reasoning>");
-  CHECK_FALSE(recognise_go_format("{{ if .Thinking }}{{ .Thinking }}{{ end }}{{ .Content }}").thinks());
+  CHECK_FALSE(
+      recognise_go_format("{{ if .Thinking }}{{ .Thinking }}{{ end }}{{ .Content }}").thinks());
 }
 
 TEST_CASE("AnswerParser_SplitsThinking") {

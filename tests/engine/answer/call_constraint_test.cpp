@@ -1,4 +1,5 @@
-// What a constraint forces is what AnswerParser reads back: a sample and random walks through the grammar, for every family.
+// What a constraint forces is what AnswerParser reads back: a sample and random walks through the
+// grammar, for every family.
 #include "engine/answer/call_constraint.h"
 
 #include <set>
@@ -33,71 +34,108 @@ struct Family {
 
 constexpr Family kFamilies[] = {
     {"Hermes", "tools <tool_call></tool_call>",
-     "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}}\n</tool_call>"},
-    {"Llama 3", "tools \"parameters\": dictionary", R"({"name": "get_weather", "parameters": {"city": "Oslo", "days": 2, "unit": "c"}})"},
-    {"Mistral", "tools [TOOL_CALLS]", R"([TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}])"},
-    {"Ministral", "tools [TOOL_CALLS] [ARGS]", R"([TOOL_CALLS]get_weather[ARGS]{"city": "Oslo", "days": 2, "unit": "c"})"},
+     "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": 2, "
+     "\"unit\": \"c\"}}\n</tool_call>"},
+    {"Llama 3", "tools \"parameters\": dictionary",
+     R"({"name": "get_weather", "parameters": {"city": "Oslo", "days": 2, "unit": "c"}})"},
+    {"Mistral", "tools [TOOL_CALLS]",
+     R"([TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}])"},
+    {"Ministral", "tools [TOOL_CALLS] [ARGS]",
+     R"([TOOL_CALLS]get_weather[ARGS]{"city": "Oslo", "days": 2, "unit": "c"})"},
     {"Mistral Small 3.2", "tools [TOOL_CALLS] [CALL_ID] [ARGS]",
      R"([TOOL_CALLS]get_weather[CALL_ID]a1b2c3d4e[ARGS]{"city": "Oslo", "days": 2, "unit": "c"})"},
     {"Command-R", "tools Action:\n```json",
-     "Action:\n```json\n[\n    {\n        \"tool_name\": \"get_weather\",\n        \"parameters\": {\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}\n    }\n]```"},
+     "Action:\n```json\n[\n    {\n        \"tool_name\": \"get_weather\",\n        \"parameters\": "
+     "{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}\n    }\n]```"},
     {"Command-R7B", "tools <|START_ACTION|> <|END_ACTION|>",
-     "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_weather\", \"parameters\": {\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}}\n]<|END_ACTION|>"},
-    {"DeepSeek R1", "tools <｜tool▁calls▁begin｜><｜tool▁call▁begin｜> ```json <｜tool▁calls▁end｜>",
-     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}\n```"
+     "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_weather\", "
+     "\"parameters\": {\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}}\n]<|END_ACTION|>"},
+    {"DeepSeek R1",
+     "tools <｜tool▁calls▁begin｜><｜tool▁call▁begin｜> ```json <｜tool▁calls▁end｜>",
+     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n{"
+     "\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}\n```"
      "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
-    {"DeepSeek V3.1", "tools <｜tool▁calls▁begin｜><｜tool▁call▁begin｜><｜tool▁sep｜> <｜tool▁calls▁end｜>",
-     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+    {"DeepSeek V3.1",
+     "tools <｜tool▁calls▁begin｜><｜tool▁call▁begin｜><｜tool▁sep｜> <｜tool▁calls▁end｜>",
+     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>{\"city\": \"Oslo\", "
+     "\"days\": 2, \"unit\": \"c\"}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
     {"DeepSeek V3.2", "tools ｜DSML｜ function_calls>",
-     "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<｜DSML｜parameter name=\"city\" string=\"true\">Oslo</｜DSML｜parameter>\n"
-     "<｜DSML｜parameter name=\"days\" string=\"false\">2</｜DSML｜parameter>\n<｜DSML｜parameter name=\"unit\" string=\"true\">c</｜DSML｜parameter>\n"
+     "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<｜DSML｜parameter "
+     "name=\"city\" string=\"true\">Oslo</｜DSML｜parameter>\n"
+     "<｜DSML｜parameter name=\"days\" string=\"false\">2</｜DSML｜parameter>\n<｜DSML｜parameter "
+     "name=\"unit\" string=\"true\">c</｜DSML｜parameter>\n"
      "</｜DSML｜invoke>\n</｜DSML｜function_calls>"},
     {"DeepSeek V4", "tools ｜DSML｜ tool_calls>",
-     "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<｜DSML｜parameter name=\"city\" string=\"true\">Oslo</｜DSML｜parameter>\n"
-     "<｜DSML｜parameter name=\"days\" string=\"false\">2</｜DSML｜parameter>\n<｜DSML｜parameter name=\"unit\" string=\"true\">c</｜DSML｜parameter>\n"
+     "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<｜DSML｜parameter "
+     "name=\"city\" string=\"true\">Oslo</｜DSML｜parameter>\n"
+     "<｜DSML｜parameter name=\"days\" string=\"false\">2</｜DSML｜parameter>\n<｜DSML｜parameter "
+     "name=\"unit\" string=\"true\">c</｜DSML｜parameter>\n"
      "</｜DSML｜invoke>\n</｜DSML｜tool_calls>"},
     {"gpt-oss", "<|channel|> <|message|>",
-     "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}"},
-    {"Gemma 4", "tools <|tool_call> <tool_call|>", "<|tool_call>call:get_weather{city:<|\"|>Oslo<|\"|>,unit:<|\"|>c<|\"|>,days:2}<tool_call|>"},
-    {"Gemma 3", "tools ```tool_code", "```tool_code\nget_weather(city=\"Oslo\", unit=\"c\", days=2)\n```"},
+     "<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{\"city\": "
+     "\"Oslo\", \"days\": 2, \"unit\": \"c\"}"},
+    {"Gemma 4", "tools <|tool_call> <tool_call|>",
+     "<|tool_call>call:get_weather{city:<|\"|>Oslo<|\"|>,unit:<|\"|>c<|\"|>,days:2}<tool_call|>"},
+    {"Gemma 3", "tools ```tool_code",
+     "```tool_code\nget_weather(city=\"Oslo\", unit=\"c\", days=2)\n```"},
     {"Qwen3-Coder", "tools <tool_call> <function=",
-     "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n2\n</parameter>\n<parameter=unit>\nc\n</parameter>\n"
+     "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</"
+     "parameter>\n<parameter=days>\n2\n</parameter>\n<parameter=unit>\nc\n</parameter>\n"
      "</function>\n</tool_call>"},
-    {"Functionary", "tools <function= </function>", R"(<function=get_weather>{"city": "Oslo", "days": 2, "unit": "c"}</function>)"},
+    {"Functionary", "tools <function= </function>",
+     R"(<function=get_weather>{"city": "Oslo", "days": 2, "unit": "c"}</function>)"},
     {"MiniCPM 5", "tools <function name=\" </function>",
      R"(<function name="get_weather"><param name="city">Oslo</param><param name="days">2</param><param name="unit">c</param></function>)"},
     {"MiniMax M2", "tools <minimax:tool_call> <invoke name=",
-     "<minimax:tool_call>\n<invoke name=\"get_weather\">\n<parameter name=\"city\">Oslo</parameter>\n<parameter name=\"days\">2</parameter>\n"
+     "<minimax:tool_call>\n<invoke name=\"get_weather\">\n<parameter "
+     "name=\"city\">Oslo</parameter>\n<parameter name=\"days\">2</parameter>\n"
      "<parameter name=\"unit\">c</parameter>\n</invoke>\n</minimax:tool_call>"},
     {"Glimmer", "tools <atem:function_calls> <atem:invoke",
-     "<atem:function_calls>\n<atem:invoke name=\"get_weather\">\n<atem:parameter name=\"city\">Oslo</atem:parameter>\n<atem:parameter name=\"days\">2"
-     "</atem:parameter>\n<atem:parameter name=\"unit\">c</atem:parameter>\n</atem:invoke>\n</atem:function_calls>"},
+     "<atem:function_calls>\n<atem:invoke name=\"get_weather\">\n<atem:parameter "
+     "name=\"city\">Oslo</atem:parameter>\n<atem:parameter name=\"days\">2"
+     "</atem:parameter>\n<atem:parameter "
+     "name=\"unit\">c</atem:parameter>\n</atem:invoke>\n</atem:function_calls>"},
     {"GLM", "tools <tool_call> <arg_key>",
-     "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n"
+     "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n<arg_key>days</"
+     "arg_key>\n<arg_value>2</arg_value>\n"
      "<arg_key>unit</arg_key>\n<arg_value>c</arg_value>\n</tool_call>"},
     {"GLM 4.7", "tools <tool_call> <arg_key>",
-     "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Oslo</arg_value><arg_key>days</arg_key><arg_value>2</arg_value>"
+     "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Oslo</arg_value><arg_key>days</"
+     "arg_key><arg_value>2</arg_value>"
      "<arg_key>unit</arg_key><arg_value>c</arg_value></tool_call>"},
-    {"Nemotron", "tools <TOOLCALL></TOOLCALL>", R"(<TOOLCALL>[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}]</TOOLCALL>)"},
+    {"Nemotron", "tools <TOOLCALL></TOOLCALL>",
+     R"(<TOOLCALL>[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}]</TOOLCALL>)"},
     {"Nemotron Mini", "tools <toolcall></toolcall>",
      R"(<toolcall> {"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}} </toolcall>)"},
     {"Apriel", "tools <tool_calls></tool_calls>",
      R"(<tool_calls>[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}]</tool_calls>)"},
-    {"LFM 2", "tools <|tool_call_start|>", "<|tool_call_start|>[get_weather(city=\"Oslo\", unit=\"c\", days=2)]<|tool_call_end|>"},
-    {"Phi 4 mini", "tools <|tool_call|> <|/tool_call|>", R"(<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}])"},
-    {"Apertus", "tools <|tools_prefix|> <|tools_suffix|>", R"(<|tools_prefix|>[{"get_weather": {"city": "Oslo", "days": 2, "unit": "c"}}]<|tools_suffix|>)"},
-    {"Kimi K2", "tools <|tool_call_begin|> <|tool_call_argument_begin|> <|tool_calls_section_begin|> <|tool_calls_section_end|>",
-     "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}"
+    {"LFM 2", "tools <|tool_call_start|>",
+     "<|tool_call_start|>[get_weather(city=\"Oslo\", unit=\"c\", days=2)]<|tool_call_end|>"},
+    {"Phi 4 mini", "tools <|tool_call|> <|/tool_call|>",
+     R"(<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}])"},
+    {"Apertus", "tools <|tools_prefix|> <|tools_suffix|>",
+     R"(<|tools_prefix|>[{"get_weather": {"city": "Oslo", "days": 2, "unit": "c"}}]<|tools_suffix|>)"},
+    {"Kimi K2",
+     "tools <|tool_call_begin|> <|tool_call_argument_begin|> <|tool_calls_section_begin|> "
+     "<|tool_calls_section_end|>",
+     "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_"
+     "begin|>{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}"
      "<|tool_call_end|><|tool_calls_section_end|>"},
     {"Solar Open", "tools <|tool_calls|> <|tool_call:begin|> <|tool_call:args|>",
-     "<|tool_calls|><|tool_call:begin|>a1b2c3d4e<|tool_call:name|>get_weather<|tool_call:args|>{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}<|tool_call:end|>"},
+     "<|tool_calls|><|tool_call:begin|>a1b2c3d4e<|tool_call:name|>get_weather<|tool_call:args|>{"
+     "\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}<|tool_call:end|>"},
     {"GigaChat 3", "tools 'function call' <|role_sep|>",
-     "<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}}"},
-    {"GigaChat 3.1", "tools <|function_call|>", R"(<|function_call|>{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}})"},
-    {"Firefunction", "tools functools", R"(functools[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}])"},
-    {"a Go template's own mark", "{{ if .Tools }}x{{ end }}{{ if .ToolCalls }}{{ range .ToolCalls }}CALL {\"name\": 1}",
+     "<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"get_weather\", \"arguments\": "
+     "{\"city\": \"Oslo\", \"days\": 2, \"unit\": \"c\"}}"},
+    {"GigaChat 3.1", "tools <|function_call|>",
+     R"(<|function_call|>{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}})"},
+    {"Firefunction", "tools functools",
+     R"(functools[{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}}])"},
+    {"a Go template's own mark",
+     "{{ if .Tools }}x{{ end }}{{ if .ToolCalls }}{{ range .ToolCalls }}CALL {\"name\": 1}",
      R"(CALL{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}})"},
-    {"no mark at all", "{% if tools %}{{ tools }}{% endif %}", R"({"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}})"},
+    {"no mark at all", "{% if tools %}{{ tools }}{% endif %}",
+     R"({"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "unit": "c"}})"},
 };
 
 ParsedText parse(const AnswerFormat& format, const Value& declared, std::string_view text) {
@@ -137,11 +175,14 @@ std::string fault_in(const ToolCall& call) {
     if (key == "place") {
       const Value* lat = value.find("lat");
       const Value* on = value.find("on");
-      is_sound = lat && (lat->as_int() || lat->as_double()) && (!on || on->is_null() || on->as_bool());
+      is_sound =
+          lat && (lat->as_int() || lat->as_double()) && (!on || on->is_null() || on->as_bool());
     }
     if (!is_sound) return key;
   }
-  return call.arguments.find("city") && call.arguments.find("unit") ? "" : "something required is missing";
+  return call.arguments.find("city") && call.arguments.find("unit")
+             ? ""
+             : "something required is missing";
 }
 
 // A text the grammar allows, byte by byte at random; "" where it did not end in time.
@@ -156,7 +197,8 @@ std::string random_text(Matcher& matcher, Rng& rng) {
     for (int byte = 1; byte < 256; ++byte) {
       if (matcher.next(state, static_cast<uint8_t>(byte)) == Matcher::kDead) continue;
       allowed.push_back(static_cast<uint8_t>(byte));
-      if (std::string_view("\"</}])|>").find(static_cast<char>(byte)) != std::string_view::npos) closing.push_back(static_cast<uint8_t>(byte));
+      if (std::string_view("\"</}])|>").find(static_cast<char>(byte)) != std::string_view::npos)
+        closing.push_back(static_cast<uint8_t>(byte));
     }
     if (allowed.empty()) return "";
     const std::vector<uint8_t>& from = !closing.empty() && rng.next() % 4 == 0 ? closing : allowed;
@@ -169,7 +211,8 @@ std::string random_text(Matcher& matcher, Rng& rng) {
 
 AnswerFormat format_of(const Family& family) {
   const std::string_view text = family.in_template;
-  return text.find(".Tools") == std::string_view::npos ? recognise_format(text) : recognise_go_format(text);
+  return text.find(".Tools") == std::string_view::npos ? recognise_format(text)
+                                                       : recognise_go_format(text);
 }
 
 Value named(const char* name) {
@@ -195,7 +238,9 @@ TEST_CASE("CallConstraint_AllowsWhatEachFamilyWrites") {
     const ParsedText parsed = parse(format, tools(), family.sample);
     REQUIRE(parsed.tool_calls.size() == 1);
     CHECK(parsed.tool_calls[0].name == "get_weather");
-    for (const auto& [key, value] : expected) CHECK((parsed.tool_calls[0].arguments.find(key) && *parsed.tool_calls[0].arguments.find(key) == value));
+    for (const auto& [key, value] : expected)
+      CHECK((parsed.tool_calls[0].arguments.find(key) &&
+             *parsed.tool_calls[0].arguments.find(key) == value));
     CHECK_FALSE(matches(constrain_calls(format, named("add"), true), family.sample));
   }
 }
@@ -247,39 +292,54 @@ TEST_CASE("CallConstraint_ThinksFirstWhereTheModelDoes") {
   const AnswerFormat harmony = recognise_format("<|channel|> <|message|>");
   OutputConstraint calls = constrain_calls(harmony, tools(), true);
   free_thinking(harmony, "<|start|>assistant", true, false, calls);
-  const std::string message = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}";
+  const std::string message =
+      "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}";
   CHECK(matches(calls, message));
   CHECK(matches(calls, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant" + message));
-  CHECK_FALSE(matches(calls, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>no"));
+  CHECK_FALSE(matches(
+      calls,
+      "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>no"));
 
-  OutputConstraint content = schema(R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})");
+  OutputConstraint content = schema(
+      R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})");
   const OutputConstraint plain = content;
   free_thinking(harmony, "<|start|>assistant", true, true, content);
-  CHECK(matches(content, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{\"a\":1}"));
+  CHECK(matches(content,
+                "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|"
+                "message|>{\"a\":1}"));
   CHECK(matches(content, "<|channel|>final<|message|>{\"a\":1}"));
   CHECK_FALSE(matches(content, "<|channel|>final<|message|>Hello"));
 
-  OutputConstraint either = constrain_either(harmony, plain, constrain_calls(harmony, tools(), true));
+  OutputConstraint either =
+      constrain_either(harmony, plain, constrain_calls(harmony, tools(), true));
   free_thinking(harmony, "<|start|>assistant", true, false, either);
   CHECK(matches(either, message));
-  CHECK(matches(either, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{\"a\":1}"));
+  CHECK(matches(either,
+                "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|"
+                "message|>{\"a\":1}"));
   CHECK_FALSE(matches(either, "<|channel|>final<|message|>Hello"));
 }
 
 TEST_CASE("CallConstraint_TakesEitherCallsOrTheAnswer") {
   const AnswerFormat format = recognise_format("tools <tool_call></tool_call>");
-  const OutputConstraint content = schema(R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})");
-  const OutputConstraint either = constrain_either(format, content, constrain_calls(format, tools(), true));
+  const OutputConstraint content = schema(
+      R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})");
+  const OutputConstraint either =
+      constrain_either(format, content, constrain_calls(format, tools(), true));
   CHECK(matches(either, R"({"a":1})"));
   CHECK(matches(either, "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"));
   CHECK_FALSE(matches(either, "Hello"));
-  CHECK_THROWS_AS(constrain_either(format, gbnf("root ::= \"a\" | \"b\""), constrain_calls(format, tools(), true)), EngineError);
+  CHECK_THROWS_AS(constrain_either(format, gbnf("root ::= \"a\" | \"b\""),
+                                   constrain_calls(format, tools(), true)),
+                  EngineError);
 }
 
 TEST_CASE("CallConstraint_NamesWhatCannotBeHeldTo") {
-  const auto refused = [](const char* form, const std::string& parameters, const std::string& name = "f") {
+  const auto refused = [](const char* form, const std::string& parameters,
+                          const std::string& name = "f") {
     try {
-      const Value declared = parse_json(R"([{"function":{"name":")" + name + R"(","parameters":)" + parameters + "}}]");
+      const Value declared = parse_json(R"([{"function":{"name":")" + name + R"(","parameters":)" +
+                                        parameters + "}}]");
       (void)compile_constraint(constrain_calls(recognise_format(form), declared, true));
     } catch (const EngineError& error) {
       return error.code() == ErrorCode::kInvalidRequest ? std::string(error.what()) : "wrong code";
@@ -289,27 +349,42 @@ TEST_CASE("CallConstraint_NamesWhatCannotBeHeldTo") {
   constexpr const char* kTags = "tools <tool_call> <function=";
   constexpr const char* kGemma = "tools <|tool_call> <tool_call|>";
   const std::string end = " cannot be enforced in the way this model writes its calls";
-  CHECK(refused(kTags, R"({"properties":{"a":{"type":"string","pattern":"x+"}}})") == "tool \"f\": \"pattern\"" + end);
-  CHECK(refused(kTags, R"({"properties":{"a":{"type":"string","minLength":2,"maxLength":3}}})") == "");
+  CHECK(refused(kTags, R"({"properties":{"a":{"type":"string","pattern":"x+"}}})") ==
+        "tool \"f\": \"pattern\"" + end);
+  CHECK(refused(kTags, R"({"properties":{"a":{"type":"string","minLength":2,"maxLength":3}}})") ==
+        "");
   CHECK(refused(kTags, R"({"anyOf":[]})") == "tool \"f\": \"anyOf\"" + end);
-  CHECK(refused(kTags, R"({"type":"array"})") == "tool \"f\": parameters of type \"array\" (only \"object\")" + end);
-  CHECK(refused(kTags, R"({"properties":{"a b":{}}})") == "tool \"f\": the parameter \"a b\"" + end);
-  CHECK(refused(kTags, R"({"properties":{},"required":["a"]})") == "tool \"f\": a required parameter that is not among the properties" + end);
-  CHECK(refused(kTags, R"({"properties":{"a":{"type":"string","enum":["</parameter>"]}}})") == "tool \"f\": the value \"</parameter>\"" + end);
-  CHECK(refused(kGemma, R"({"properties":{"a":{"$ref":"#/$defs/n"}},"$defs":{"n":{"type":"object","properties":{"n":{"$ref":"#/$defs/n"}}}}})")
-            .starts_with("tool \"f\": a schema"));
-  CHECK(refused(kGemma, R"({"properties":{"a":{"$ref":"#/elsewhere"}}})") == "tool \"f\": \"$ref\": \"#/elsewhere\"" + end);
-  CHECK(refused(kGemma, R"({"properties":{"a":{"type":"string","format":"date"}}})") == "tool \"f\": \"format\"" + end);
-  CHECK(refused("tools <tool_call></tool_call>", "{}", "a b") == "tool \"a b\": a call of this name cannot be forced");
+  CHECK(refused(kTags, R"({"type":"array"})") ==
+        "tool \"f\": parameters of type \"array\" (only \"object\")" + end);
+  CHECK(refused(kTags, R"({"properties":{"a b":{}}})") ==
+        "tool \"f\": the parameter \"a b\"" + end);
+  CHECK(refused(kTags, R"({"properties":{},"required":["a"]})") ==
+        "tool \"f\": a required parameter that is not among the properties" + end);
+  CHECK(refused(kTags, R"({"properties":{"a":{"type":"string","enum":["</parameter>"]}}})") ==
+        "tool \"f\": the value \"</parameter>\"" + end);
+  CHECK(
+      refused(
+          kGemma,
+          R"({"properties":{"a":{"$ref":"#/$defs/n"}},"$defs":{"n":{"type":"object","properties":{"n":{"$ref":"#/$defs/n"}}}}})")
+          .starts_with("tool \"f\": a schema"));
+  CHECK(refused(kGemma, R"({"properties":{"a":{"$ref":"#/elsewhere"}}})") ==
+        "tool \"f\": \"$ref\": \"#/elsewhere\"" + end);
+  CHECK(refused(kGemma, R"({"properties":{"a":{"type":"string","format":"date"}}})") ==
+        "tool \"f\": \"format\"" + end);
+  CHECK(refused("tools <tool_call></tool_call>", "{}", "a b") ==
+        "tool \"a b\": a call of this name cannot be forced");
   CHECK(refused("tools <tool_call></tool_call>", "{}", std::string(256, 'a')) == "");
-  CHECK(refused("tools <tool_call></tool_call>", "{}", std::string(257, 'a')).ends_with("cannot be forced"));
+  CHECK(refused("tools <tool_call></tool_call>", "{}", std::string(257, 'a'))
+            .ends_with("cannot be forced"));
   CHECK(refused("nothing", "{}") == "a call cannot be forced: the model's template has no tools");
 }
 
 TEST_CASE("CallConstraint_BoundsWhatDefinitionsComeTo") {
   const auto is_refused = [](const char* form, const std::string& parameters) {
     try {
-      (void)constrain_calls(recognise_format(form), parse_json(R"([{"function":{"name":"f","parameters":)" + parameters + "}}]"), true);
+      (void)constrain_calls(
+          recognise_format(form),
+          parse_json(R"([{"function":{"name":"f","parameters":)" + parameters + "}}]"), true);
     } catch (const EngineError&) {
       return true;
     }
@@ -318,7 +393,8 @@ TEST_CASE("CallConstraint_BoundsWhatDefinitionsComeTo") {
   // One part of it is the object that holds the definitions, one their list, and one in each.
   const auto copied = [](int64_t n_uses, int64_t n_parts) {
     std::string uses, values;
-    for (int64_t i = 0; i < n_uses; ++i) uses += (i > 0 ? "," : "") + ("\"p" + std::to_string(i) + R"(":{"$ref":"#/$defs/x"})");
+    for (int64_t i = 0; i < n_uses; ++i)
+      uses += (i > 0 ? "," : "") + ("\"p" + std::to_string(i) + R"(":{"$ref":"#/$defs/x"})");
     for (int64_t i = 0; i < n_parts - 3; ++i) values += i > 0 ? ",1" : "1";
     return R"({"properties":{)" + uses + R"(},"$defs":{"x":{"enum":[)" + values + "]}}}";
   };
@@ -328,7 +404,8 @@ TEST_CASE("CallConstraint_BoundsWhatDefinitionsComeTo") {
   constexpr const char* kGemma = "tools <|tool_call> <tool_call|>";
   const auto listed = [](int n) {
     std::string properties;
-    for (int i = 0; i < n; ++i) properties += (i > 0 ? "," : "") + ("\"p" + std::to_string(i) + R"(":{"type":"boolean"})");
+    for (int i = 0; i < n; ++i)
+      properties += (i > 0 ? "," : "") + ("\"p" + std::to_string(i) + R"(":{"type":"boolean"})");
     return R"({"properties":{)" + properties + "}}";
   };
   CHECK_FALSE(is_refused(kGemma, listed(kMaxExpandedParts)));
@@ -337,7 +414,9 @@ TEST_CASE("CallConstraint_BoundsWhatDefinitionsComeTo") {
   std::string defs;
   for (int i = 0; i < 15; ++i) {
     const std::string next = R"({"$ref":"#/$defs/d)" + std::to_string(i + 1) + R"("})";
-    defs += "\"d" + std::to_string(i) + R"(":{"type":"object","properties":{"a":)" + next + R"(,"b":)" + next + "}},";
+    defs += "\"d" + std::to_string(i) + R"(":{"type":"object","properties":{"a":)" + next +
+            R"(,"b":)" + next + "}},";
   }
-  CHECK(is_refused(kGemma, R"({"properties":{"a":{"$ref":"#/$defs/d0"}},"$defs":{)" + defs + R"("d15":{"type":"null"}}})"));
+  CHECK(is_refused(kGemma, R"({"properties":{"a":{"$ref":"#/$defs/d0"}},"$defs":{)" + defs +
+                               R"("d15":{"type":"null"}}})"));
 }

@@ -31,7 +31,9 @@ class Letters final : public Tokenizer {
     return text;
   }
   int32_t vocab_size() const override { return kVocab; }
-  TokenKind kind(int32_t id) const override { return id == control_ ? TokenKind::kControl : TokenKind::kNormal; }
+  TokenKind kind(int32_t id) const override {
+    return id == control_ ? TokenKind::kControl : TokenKind::kNormal;
+  }
   std::string_view text(int32_t id) const override { return id == control_ ? "<|x|>" : ""; }
   std::optional<int32_t> find(std::string_view) const override { return std::nullopt; }
   std::optional<int32_t> bos() const override { return std::nullopt; }
@@ -90,7 +92,9 @@ class FakeRunner final : public Runner {
 
 struct Bench {
   explicit Bench(int64_t n_ctx = 64, int n_sequences = 2, int n_batch = 8, int32_t control = -1)
-      : letters(control), runner(n_ctx, n_sequences, n_batch), scheduler(runner, letters, [this] { return now_ns += 1000; }) {}
+      : letters(control),
+        runner(n_ctx, n_sequences, n_batch),
+        scheduler(runner, letters, [this] { return now_ns += 1000; }) {}
 
   std::shared_ptr<TokenStream::State> add(const std::string& prompt, int n_predict, std::vector<std::string> stop = {}) {
     GenerateRequest request;

@@ -13,13 +13,18 @@ namespace json = boost::json;
 namespace {
 
 const engine::AnswerFormat& hermes() {
-  static const engine::AnswerFormat format = engine::recognise_format("{{ tools }} <tool_call></tool_call> <think></think>");
+  static const engine::AnswerFormat format =
+      engine::recognise_format("{{ tools }} <tool_call></tool_call> <think></think>");
   return format;
 }
 
-engine::Value tools() { return tests::parse_json(R"([{"type":"function","function":{"name":"add","parameters":{}}}])"); }
+engine::Value tools() {
+  return tests::parse_json(R"([{"type":"function","function":{"name":"add","parameters":{}}}])");
+}
 
-constexpr const char* kTwoCalls = "<think>hm</think>Well. <tool_call>{\"name\":\"add\"}</tool_call><tool_call>{\"name\":\"add\"}</tool_call> done";
+constexpr const char* kTwoCalls =
+    "<think>hm</think>Well. "
+    "<tool_call>{\"name\":\"add\"}</tool_call><tool_call>{\"name\":\"add\"}</tool_call> done";
 
 }  // namespace
 
@@ -34,7 +39,8 @@ TEST_CASE("AnswerReader_GivesEachCallAnIdOfItsOwn") {
   for (const engine::ToolCall& call : whole.tool_calls) {
     CHECK(call.id.size() == 13);
     CHECK(call.id.starts_with("call_"));
-    CHECK(call.id.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789", 5) == std::string::npos);
+    CHECK(call.id.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789", 5) ==
+          std::string::npos);
   }
   CHECK_FALSE(reader.is_over());
 }

@@ -28,7 +28,9 @@ std::string refusal(const std::string& members) {
 
 const json::array& tools() {
   static const json::array list =
-      json::parse(R"([{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}])").as_array();
+      json::parse(
+          R"([{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}])")
+          .as_array();
   return list;
 }
 
@@ -47,17 +49,21 @@ TEST_CASE("ToolChoice_ReadsEveryForm") {
       R"("tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"g"}}]}})");
   CHECK(chat.kind == ToolChoice::Kind::kRequired);
   CHECK(chat.allowed == std::vector<std::string>{"g"});
-  const ToolChoice responses = read(R"("tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]})");
+  const ToolChoice responses = read(
+      R"("tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]})");
   CHECK(responses.kind == ToolChoice::Kind::kAuto);
   CHECK(responses.allowed == std::vector<std::string>{"f"});
 }
 
 TEST_CASE("ToolChoice_RefusesWhatItDoesNotKnow") {
-  CHECK(refusal(R"("tool_choice":"maybe")") == "invalid tool_choice: \"maybe\" (must be \"none\", \"auto\", \"required\" or a function)");
+  CHECK(refusal(R"("tool_choice":"maybe")") ==
+        "invalid tool_choice: \"maybe\" (must be \"none\", \"auto\", \"required\" or a function)");
   CHECK(refusal(R"("tool_choice":{"type":"web_search"})") ==
-        "invalid tool_choice type: \"web_search\" (only \"function\" and \"allowed_tools\" are supported)");
+        "invalid tool_choice type: \"web_search\" (only \"function\" and \"allowed_tools\" are "
+        "supported)");
   CHECK(refusal(R"("tool_choice":{"type":"function"})") == "tool_choice names no function");
-  CHECK(refusal(R"("tool_choice":{"type":"allowed_tools","tools":[]})") == "tool_choice allows no tool");
+  CHECK(refusal(R"("tool_choice":{"type":"allowed_tools","tools":[]})") ==
+        "tool_choice allows no tool");
 }
 
 TEST_CASE("ToolChoice_SaysWhichToolsAreOffered") {
@@ -65,7 +71,8 @@ TEST_CASE("ToolChoice_SaysWhichToolsAreOffered") {
   CHECK(offered_tools(tools(), {.kind = ToolChoice::Kind::kNone}).empty());
   CHECK(offered_tools(tools(), {.kind = ToolChoice::Kind::kNamed, .name = "g"}) == tools());
   CHECK(offered_tools(tools(), {.allowed = {"g"}}) == json::array{tools()[1]});
-  CHECK_THROWS_AS(offered_tools(tools(), {.kind = ToolChoice::Kind::kNamed, .name = "h"}), ApiError);
+  CHECK_THROWS_AS(offered_tools(tools(), {.kind = ToolChoice::Kind::kNamed, .name = "h"}),
+                  ApiError);
   CHECK_THROWS_AS(offered_tools(tools(), {.allowed = {"f", "h"}}), ApiError);
   CHECK_THROWS_AS(offered_tools({}, {.kind = ToolChoice::Kind::kRequired}), ApiError);
 }
