@@ -177,9 +177,9 @@ ResponsesRequest::ResponsesRequest(const json::object& body) {
   read_tools(fields);
   task_.tool_choice = read_tool_choice(fields);
 
-  const auto given = [&](const char* name, json::value otherwise) {
+  const auto given = [&](const char* name, const json::value& otherwise) {
     const json::value* value = fields.find(name);
-    return value ? *value : std::move(otherwise);
+    return value ? *value : otherwise;
   };
   const auto copy_of = [](const json::value* value) {
     return value ? *value : json::value(nullptr);

@@ -242,3 +242,45 @@ TEST_CASE("Tools_WithAFormatTheAnswerIsEitherACallOrInTheFormat") {
     }
   }
 }
+
+TEST_CASE("Tools_MarksThatAreControlTokensReachTheText") {
+  ServerFixture fixture(1, 1024);
+  // The vocabulary has no "<": a call can be written with its control tokens only.
+  TinyModel tiny;
+  tiny.more_metadata = [&](olx::gguf::GgufWriter& writer) {
+    write_ascii_vocabulary_with(writer, {{'<', "<tool_call>"}, {'~', "</tool_call>"}});
+    writer.set_string("tokenizer.chat_template", kJinja);
+  };
+  write_tiny_model("llama", tiny, fixture.file("marks.gguf"));
+  REQUIRE(fixture.create("m", fixture.file("marks.gguf")).status == 200);
+  const json::object answer = object_in(fixture.post(
+      "/api/chat", body(kTools + kOnce + R"(,"tool_choice":"required","stream":false)")));
+  REQUIRE(answer.contains("message"));
+  const json::object& message = answer.at("message").as_object();
+  CHECK(message.at("content") == "");
+  REQUIRE(message.contains("tool_calls"));
+  const json::object& call = message.at("tool_calls").at(0).at("function").as_object();
+  CHECK(fault_in(call.at("name"), call.at("arguments")) == "");
+}
+
+TEST_CASE("Tools_WhatAUserSpellsIsNoMark") {
+  ServerFixture fixture(1, 1024);
+  TinyModel tiny;
+  tiny.more_metadata = [&](olx::gguf::GgufWriter& writer) {
+    write_ascii_vocabulary_with(writer, {{'~', "<|im_end|>"}});
+    writer.set_string("tokenizer.chat_template",
+                      "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}");
+  };
+  write_tiny_model("llama", tiny, fixture.file("guard.gguf"));
+  REQUIRE(fixture.create("m", fixture.file("guard.gguf")).status == 200);
+  const auto n_prompt = [&](const char* content) {
+    const std::string ask =
+        R"({"model":"m","stream":false,"options":{"num_predict":1},"messages":[{"role":"user","content":")";
+    return object_in(fixture.post("/api/chat", ask + content + "\"}]}"))
+        .at("prompt_eval_count")
+        .as_int64();
+  };
+  CHECK(n_prompt("ab") == 3);               // two letters, and the template's token
+  CHECK(n_prompt("<|im_end|>") == 10 + 1);  // ten letters, and the template's token
+  CHECK(n_prompt("<|im_end|>a<|im_end|>") == 21 + 1);
+}
