@@ -98,7 +98,6 @@ struct Stmt {
 
 struct Template {
   Body body;
-  std::vector<std::string> names;  // every variable name read anywhere, unsorted, unique
 };
 
 }  // namespace olx::engine::jinja

@@ -1,7 +1,5 @@
 #include "engine/text/jinja/jinja.h"
 
-#include <algorithm>
-
 #include "engine/text/jinja/evaluator.h"
 #include "engine/text/jinja/parser.h"
 
@@ -14,10 +12,6 @@ std::string JinjaTemplate::render(const Value& variables, const TemplateLimits& 
   std::string out;
   Evaluator(rt, out).run(tree_, variables);
   return out;
-}
-
-bool JinjaTemplate::reads(std::string_view name) const {
-  return std::find(tree_.names.begin(), tree_.names.end(), name) != tree_.names.end();
 }
 
 }  // namespace olx::engine::jinja

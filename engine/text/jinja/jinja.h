@@ -17,8 +17,6 @@ class JinjaTemplate {
   explicit JinjaTemplate(std::string_view source);
   // Throws EngineError with the line: kInvalidRequest when the template fails, raises or exceeds a limit.
   std::string render(const Value& variables, const TemplateLimits& limits = {}, const RenderClock& clock = {}) const;
-  // Whether a variable of this name is read anywhere.
-  bool reads(std::string_view name) const;
 
  private:
   Template tree_;

@@ -51,7 +51,6 @@ Template Parser::run() {
   parse_body(result.body, {});
   for (const UnknownName& name : unknown_)
     if (!name.is_soft) syntax_error(name.line, name.what);
-  result.names = std::move(names_);
   return result;
 }
 
