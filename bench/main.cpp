@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "bench/model_bench.h"
+#include "bench/peer_bench.h"
 #include "bench/roofline.h"
 
 int main(int argc, char** argv) {
@@ -24,12 +25,25 @@ int main(int argc, char** argv) {
   model_command->add_option("--kv-cache-type", model.kv_cache_type, "f32, f16 or q8_0");
   model_command->add_flag("--json", model.is_json, "the report as JSON");
 
+  olx::bench::PeerBenchOptions peers;
+  CLI::App* peers_command = app.add_subcommand("peers", "Other engines on the same file in the same run");
+  peers_command->add_option("FILE", peers.path, "a GGUF file")->required();
+  peers_command->add_option("--prompt", peers.n_prompt, "tokens of the prompt")->check(CLI::Range(0, 1 << 20));
+  peers_command->add_option("--generate", peers.n_generate, "tokens to generate")->check(CLI::Range(0, 1 << 20));
+  peers_command->add_option("--depth", peers.n_depth, "tokens cached before")->check(CLI::Range(0, 1 << 20));
+  peers_command->add_option("--threads", peers.n_threads, "threads of every engine")->check(CLI::Range(1, 1024));
+  peers_command->add_option("--rounds", peers.n_rounds, "runs of each engine, in turn")->check(CLI::Range(1, 1000));
+  peers_command->add_option("--python", peers.python, "interpreter with llama-cpp-python");
+  peers_command->add_option("--llama-bench", peers.llama_benches, "a llama-bench and its arguments; may be repeated");
+  peers_command->add_flag("--json", peers.is_json, "the report as JSON");
+
   int n_threads = static_cast<int>(std::thread::hardware_concurrency());
   CLI::App* roofline_command = app.add_subcommand("roofline", "The read bandwidth of this machine's memory");
   roofline_command->add_option("--threads", n_threads, "threads")->check(CLI::Range(1, 1024));
 
   CLI11_PARSE(app, argc, argv);
   try {
+    if (*peers_command) return olx::bench::run_peer_bench(peers);
     if (*model_command) return olx::bench::run_model_bench(model);
     std::printf("read bandwidth, %d threads: %.1f GB/s\n", n_threads, olx::bench::read_bandwidth_gbps(n_threads));
     return 0;
