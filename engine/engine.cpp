@@ -34,7 +34,7 @@ class ModelRunnerAdapter final : public Runner {
   int64_t n_ctx() const override { return runner_.options().n_ctx; }
   int n_sequences() const override { return runner_.options().n_sequences; }
   int n_batch() const override { return runner_.options().n_batch; }
-  bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel) override { return runner_.forward(tokens, cancel); }
+  bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) override { return runner_.forward(tokens, cancel); }
   std::span<float> logits(int64_t i) override { return runner_.logits(i); }
   int64_t n_positions(int32_t sequence) const override { return runner_.n_positions(sequence); }
   bool reserve(int32_t sequence, int64_t n_positions) override { return runner_.reserve(sequence, n_positions); }

@@ -43,7 +43,7 @@ bool Embedder::step() {
   const Work* only = parts_.front().work;
   for (const Part& part : parts_)
     if (part.n_new > 0 && part.work != only) only = nullptr;
-  const volatile bool* cancel = only == nullptr ? nullptr : reinterpret_cast<const volatile bool*>(&only->job->is_cancelled);
+  const std::atomic<bool>* cancel = only == nullptr ? nullptr : &only->job->is_cancelled;
   try {
     if (runner_.forward_hidden(batch_, cancel)) take_results();
   } catch (...) {

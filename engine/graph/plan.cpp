@@ -250,7 +250,7 @@ void Plan::choose_kernels(const WeightStore& weights, const KvCache& cache) {
   }
 }
 
-bool Plan::execute(const Step& step, const volatile bool* cancel) {
+bool Plan::execute(const Step& step, const std::atomic<bool>* cancel) {
   const size_t n_tokens = step.ids.size();
   const size_t n_outputs = step.outputs.size();
   OLX_CHECK(n_tokens > 0 && n_tokens <= ids_.size() && step.slots.size() == n_tokens);

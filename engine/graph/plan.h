@@ -2,6 +2,7 @@
 // Plan: a Graph bound to one device: a kernel for every node, a place for every value, activations encoded once for
 // all matmuls that want them so. Made once per model; execute() patches row counts and allocates nothing.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -38,7 +39,7 @@ class Plan {
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
   };
   // False when cancelled in between.
-  bool execute(const Step& step, const volatile bool* cancel);
+  bool execute(const Step& step, const std::atomic<bool>* cancel);
   // The i-th row of the graph's output, of the last step.
   float* output(int64_t i) const;
 

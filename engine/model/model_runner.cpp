@@ -137,14 +137,14 @@ int64_t ModelRunner::n_kv_pages_used() const { return n_kv_pages() - impl_->cach
 int64_t ModelRunner::n_parameters() const { return impl_->n_parameters; }
 std::string ModelRunner::describe_plan() const { return impl_->plan->describe(); }
 
-bool ModelRunner::forward(std::span<const BatchToken> tokens, const volatile bool* cancel) {
+bool ModelRunner::forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
   impl_->n_logits = 0;
   if (!run(*impl_->plan, impl_->options.n_logits_max, tokens, cancel)) return false;
   impl_->n_logits = static_cast<int64_t>(impl_->outputs.size());
   return true;
 }
 
-bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const volatile bool* cancel) {
+bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
   Impl& impl = *impl_;
   if (!impl.hidden_plan) {
     try {
@@ -161,7 +161,7 @@ bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const volat
   return true;
 }
 
-bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const volatile bool* cancel) {
+bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
   Impl& impl = *impl_;
   OLX_CHECK(!tokens.empty() && static_cast<int64_t>(tokens.size()) <= impl.options.n_batch);
   BlockTables& tables = impl.cache->tables();

@@ -2,6 +2,7 @@
 // ModelRunner: a loaded network with its KV cache: token ids in, logits out. The scheduler is its only caller.
 // It knows nothing of text, sampling or requests. One thread at a time may call it.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -70,7 +71,7 @@ class ModelRunner {
   // keys and values. Each token's position must equal n_positions() of its sequence at its turn, and there must be
   // room (reserve()). False when `cancel` became true in between: the step's positions are then not in the cache.
   // Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
-  bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel = nullptr);
+  bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr);
 
   // Logits of the i-th token of the last forward() that wanted them: vocab_size values, writable (a sampler may
   // change them in place), valid until the next forward().
@@ -78,7 +79,7 @@ class ModelRunner {
 
   // As forward(), but up to the hidden states behind the last norm, of which every token may want one (wants_logits).
   // The first call makes a plan and takes its memory: EngineError(kOutOfMemory) where there is none.
-  bool forward_hidden(std::span<const BatchToken> tokens, const volatile bool* cancel = nullptr);
+  bool forward_hidden(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr);
   // Hidden state of the i-th token of the last forward_hidden() that wanted one: d_model values.
   std::span<const float> hidden(int64_t i) const;
 
@@ -98,7 +99,7 @@ class ModelRunner {
 
  private:
   struct Impl;
-  bool run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const volatile bool* cancel);
+  bool run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel);
   explicit ModelRunner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -2,6 +2,7 @@
 // What the scheduler needs of a network: the part of ModelRunner it calls, as an interface, so that it is tested with a
 // network that can be made to fail, to be slow, or to say anything.
 
+#include <atomic>
 #include <span>
 
 #include "engine/model/model_runner.h"
@@ -14,7 +15,7 @@ class Runner {
   virtual int64_t n_ctx() const = 0;        // positions of a sequence
   virtual int n_sequences() const = 0;
   virtual int n_batch() const = 0;          // tokens of one forward()
-  virtual bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel) = 0;
+  virtual bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) = 0;
   virtual std::span<float> logits(int64_t i) = 0;
   virtual int64_t n_positions(int32_t sequence) const = 0;
   virtual bool reserve(int32_t sequence, int64_t n_positions) = 0;

@@ -103,7 +103,7 @@ bool Scheduler::step() {
   build_batch();
   if (batch_.empty()) return n_active() > 0;
   // With one request in the batch its cancellation may stop the step itself; with several it waits for the step's end.
-  const volatile bool* cancel = nullptr;
+  const std::atomic<bool>* cancel = nullptr;
   int n_in_batch = 0;
   Slot* only = nullptr;
   for (size_t i = 0; i < batch_.size(); ++i)
@@ -111,8 +111,7 @@ bool Scheduler::step() {
       ++n_in_batch;
       only = &slots_[static_cast<size_t>(batch_[i].sequence)];
     }
-  static_assert(sizeof(std::atomic<bool>) == sizeof(bool));
-  if (n_in_batch == 1) cancel = reinterpret_cast<const volatile bool*>(&only->sequence->channel->is_cancelled);
+  if (n_in_batch == 1) cancel = &only->sequence->channel->is_cancelled;
   try {
     const int64_t begun_ns = clock_();
     if (!runner_.forward(batch_, cancel)) return true;  // cancelled: the next step drops it; nothing was cached

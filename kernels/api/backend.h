@@ -2,6 +2,7 @@
 // Where things run. A Backend is a row in backends.inc; it makes Devices; a Device owns memory and executes plans.
 // Used by the engine. Device sees kernels only as rows of the registry.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -75,7 +76,7 @@ class Device {
   virtual std::unique_ptr<Buffer> allocate(size_t size_bytes) = 0;
   // Runs the nodes in order, each to its end before the next begins, and returns when all are done (CPU) or enqueued.
   // No allocation, lock or log between nodes. `cancel`, when given, is looked at between nodes; true: returns false.
-  virtual bool execute(std::span<const BoundNode> nodes, const volatile bool* cancel = nullptr) = 0;
+  virtual bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel = nullptr) = 0;
   virtual void sync() = 0;
   // Runs fn(part, n_parts) once for every part, as many as the pool has threads and at the same time (CPU: packing at
   // load). Others run it once.

@@ -82,7 +82,7 @@ struct Execution {
   static constexpr size_t kMaxBundles = 16;
 
   std::span<const BoundNode> nodes;
-  const volatile bool* cancel = nullptr;
+  const std::atomic<bool>* cancel = nullptr;
   int n_members = 1;
   size_t next_node = 0;
   bool is_cancelled = false;
@@ -132,7 +132,7 @@ int Execution::add_bundle(size_t end, int first_chunk) {
 // A group is the nodes up to the next kAfterAll one (NodeOrder). Returns the number of its chunks, 0 at the end.
 int Execution::next_group() {
   while (next_node < nodes.size()) {
-    if (cancel != nullptr && *cancel) {
+    if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
       is_cancelled = true;
       return 0;
     }
@@ -174,7 +174,7 @@ class CpuDevice final : public Device {
 
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Buffer> allocate(size_t size_bytes) override { return std::make_unique<MappedBuffer>(size_bytes); }
-  bool execute(std::span<const BoundNode> nodes, const volatile bool* cancel) override;
+  bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel) override;
   void sync() override {}
   void parallel(void (*fn)(void* context, int part, int n_parts), void* context) override;
 
@@ -183,7 +183,7 @@ class CpuDevice final : public Device {
   ThreadPool pool_;
 };
 
-bool CpuDevice::execute(std::span<const BoundNode> nodes, const volatile bool* cancel) {
+bool CpuDevice::execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel) {
   Execution execution{.nodes = nodes, .cancel = cancel, .n_members = pool_.n_threads()};
   pool_.run({.next_group = [](void* context) { return static_cast<Execution*>(context)->next_group(); },
              .run_chunk = [](void* context, int chunk) { static_cast<Execution*>(context)->run_chunk(chunk); },

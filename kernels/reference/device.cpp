@@ -55,9 +55,9 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<Buffer> allocate(size_t size_bytes) override {
     return std::make_unique<HostBuffer>(size_bytes);
   }
-  bool execute(std::span<const BoundNode> nodes, const volatile bool* cancel) override {
+  bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel) override {
     for (const BoundNode& node : nodes) {
-      if (cancel != nullptr && *cancel) return false;
+      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) return false;
       node.kernel->run(node.args, {0, n_work_units(node.kernel->op, node.args)});
     }
     return true;

@@ -21,7 +21,7 @@ struct Step {
   std::vector<uint32_t>* to = nullptr;
   const std::vector<uint32_t>* from = nullptr;
   int64_t shift = 0;  // unit u reads from[(u + shift) % size]
-  bool* cancel = nullptr;
+  std::atomic<bool>* cancel = nullptr;
 };
 
 void run_step(const void* args, RowRange range) {
@@ -126,7 +126,7 @@ TEST_CASE("CpuDevice_CancelStopsBeforeTheNextGroup") {
   for (int n_threads : {1, 2, 5}) {
     CAPTURE(n_threads);
     const auto device = cpu(n_threads);
-    bool cancel = false;
+    std::atomic<bool> cancel = false;
     Plan plan, serial;
     for (int i = 0; i < 50; ++i) plan.add(0, 1, 40, 0, NodeOrder::kAfterAll);
     plan.steps[9]->cancel = &cancel;  // set while the tenth runs

@@ -27,7 +27,7 @@ class EagerDevice final : public Device {
   void sync() override {}
   void parallel(void (*fn)(void*, int, int), void* context) override { fn(context, 0, 1); }
 
-  bool execute(std::span<const BoundNode> nodes, const volatile bool*) override {
+  bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>*) override {
     constexpr int64_t kThreads = 3;
     for (size_t begin = 0; begin < nodes.size();) {
       size_t end = begin + 1;
@@ -111,7 +111,7 @@ TEST_CASE("Plan_NamesTheOpTypeAndDeviceThatLackAKernel") {
     NoKernels() { info_.backend = info_.name = "toaster"; }
     const DeviceInfo& info() const override { return info_; }
     std::unique_ptr<Buffer> allocate(size_t) override { return nullptr; }
-    bool execute(std::span<const BoundNode>, const volatile bool*) override { return false; }
+    bool execute(std::span<const BoundNode>, const std::atomic<bool>*) override { return false; }
     void sync() override {}
     void parallel(void (*)(void*, int, int), void*) override {}
 

@@ -158,7 +158,7 @@ TEST_CASE("ModelRunner_LeavesTheCacheAloneWhenCancelled") {
   const auto runner = tiny_runner(folder);
   const auto expected = feed(*runner, 0, some_ids(9, 1));
   runner->truncate(0, 5);
-  const volatile bool cancel = true;
+  const std::atomic<bool> cancel{true};
   const std::vector<BatchToken> batch{{3, 0, 5, true}};
   CHECK_FALSE(runner->forward(batch, &cancel));
   CHECK(runner->n_positions(0) == 5);

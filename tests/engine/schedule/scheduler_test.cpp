@@ -53,7 +53,7 @@ class FakeRunner final : public Runner {
   int64_t n_ctx() const override { return n_ctx_; }
   int n_sequences() const override { return static_cast<int>(cached_.size()); }
   int n_batch() const override { return n_batch_; }
-  bool forward(std::span<const BatchToken> tokens, const volatile bool* cancel) override {
+  bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) override {
     REQUIRE_FALSE(tokens.empty());
     REQUIRE(tokens.size() <= static_cast<size_t>(n_batch_));
     batches.emplace_back(tokens.begin(), tokens.end());
