@@ -18,7 +18,7 @@ class ConstantRunner final : public Runner {
   int64_t n_ctx() const override { return 64; }
   int n_sequences() const override { return 2; }
   int n_batch() const override { return 8; }
-  bool forward(std::span<const BatchToken> tokens, const volatile bool*) override {
+  bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>*) override {
     rows_.clear();
     for (const BatchToken& token : tokens) {
       ++n_cached_[static_cast<size_t>(token.sequence)];
