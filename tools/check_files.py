@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCE = {".h", ".cpp", ".inc", ".cu", ".cuh", ".hip", ".comp"}
+SOURCE = {".h", ".cpp", ".inc", ".cu", ".cuh", ".hip", ".comp", ".js", ".css", ".html"}
 MAX_LINES = 800
 MAX_KERNEL_LINES = 400
 MAX_BYTES = 2_000_000

@@ -14,7 +14,7 @@
 namespace olx::server {
 namespace {
 
-enum class Body { kNoBody, kSmallBody, kLargeBody, kUpload };
+enum class Body { kNoBody, kOpen, kSmallBody, kLargeBody, kUpload };
 
 struct RouteRow {
   std::string_view method, path;
@@ -34,7 +34,7 @@ constexpr RouteRow kRoutes[] = {
 #undef POST
 #undef DELETE
 
-constexpr uint64_t kBodyBytes[] = {1 << 20, 1 << 20, 64 << 20, 1ull << 40};
+constexpr uint64_t kBodyBytes[] = {1 << 20, 1 << 20, 1 << 20, 64 << 20, 1ull << 40};
 
 bool matches(std::string_view pattern, std::string_view path) {
   const size_t open = pattern.find_first_of(":*");
@@ -82,7 +82,7 @@ Route find_route(App& app, std::string_view method, std::string_view path) {
     if (row.method != method && !(method == "HEAD" && row.method == "GET")) continue;
     return {200, "", kBodyBytes[static_cast<size_t>(row.body)], row.body == Body::kUpload,
             [&app, handler = row.handler](Exchange& exchange) { run_handler(handler, app, exchange); },
-            error_text_of(path), row.path};
+            error_text_of(path), row.path, row.body == Body::kOpen};
   }
   if (is_known) return {405, "405 method not allowed", 0, false, {}};
   if (path.size() > 1 && path.ends_with('/')) {
@@ -130,8 +130,6 @@ boost::json::object details_json(const ModelDetails& details) {
 std::chrono::system_clock::time_point from_unix_ns(int64_t ns) {
   return std::chrono::system_clock::time_point(std::chrono::nanoseconds(ns));
 }
-
-void handle_root(App&, Exchange& exchange) { exchange.send(200, "text/plain; charset=utf-8", "Ollama is running"); }
 
 void handle_version(App& app, Exchange& exchange) {
   reply(exchange, boost::json::object{{"version", app.options.version}});

@@ -113,7 +113,7 @@ struct Exchange::Impl {
   std::optional<http::request_parser<http::buffer_body>> parser;
   HttpRequest request;
   Route route;
-  std::string cors;  // header lines
+  std::string cors, added;  // header lines: of the guards, of the handler
   bool is_http10 = false, keeps_alive = true, is_chunked = false;
   std::atomic<bool> is_gone{false};
   bool has_begun = false;
@@ -160,6 +160,7 @@ struct Exchange::Impl {
     head_start = Clock::now();
     n_body_bytes = 0;
     cors.clear();
+    added.clear();
     keeps_alive = true;
     if (buffer.size() == 0) {
       stream.expires_after(milliseconds(server.options.idle_timeout_ms));
@@ -197,6 +198,8 @@ struct Exchange::Impl {
       co_return co_await refuse(401, text);
     }
     request.user_agent = std::string(head[http::field::user_agent]);
+    request.accept = std::string(head[http::field::accept]);
+    request.if_none_match = std::string(head[http::field::if_none_match]);
     if (route.status != 200) {
       keeps_alive = keeps_alive && parser->is_done();
       if (route.status == 301 || route.status == 307) cors += "Location: " + route.text + "\r\n";
@@ -223,10 +226,8 @@ struct Exchange::Impl {
     co_return co_await run_handler();
   }
 
-  // Anyone may ask whether the server is there.
   bool is_admitted() const {
-    if (!server.options.keys.are_required()) return true;
-    if (request.path == "/" && (request.method == "GET" || request.method == "HEAD")) return true;
+    if (!server.options.keys.are_required() || route.is_open) return true;
     const auto& head = parser->get();
     return server.options.keys.admit(std::string_view(head[http::field::authorization]), std::string_view(head["X-Api-Key"]));
   }
@@ -385,12 +386,12 @@ struct Exchange::Impl {
     if (!type.empty()) head += fmt::format("Content-Type: {}\r\n", type);
     if (!keeps_alive) head += "Connection: close\r\n";
     else if (is_http10) head += "Connection: keep-alive\r\n";
-    return head + cors;
+    return head + cors + added;
   }
 
   asio::awaitable<bool> send(int status, std::string_view type, std::string_view body) {
     std::string bytes = head_of(status, type);
-    if (status != 204) bytes += fmt::format("Content-Length: {}\r\n", body.size());
+    if (status != 204 && status != 304) bytes += fmt::format("Content-Length: {}\r\n", body.size());
     bytes += "\r\n";
     if (request.method != "HEAD") bytes += body;
     return send_raw(std::move(bytes));
@@ -409,6 +410,10 @@ size_t Exchange::read_body(std::span<char> out) {
 void Exchange::send(int status, std::string_view content_type, std::string_view body) {
   impl_.has_begun = false;
   impl_.blocking(impl_.send(status, content_type, body));
+}
+
+void Exchange::add_header(std::string_view name, std::string_view value) {
+  impl_.added += fmt::format("{}: {}\r\n", name, value);
 }
 
 void Exchange::begin_stream(std::string_view content_type) {

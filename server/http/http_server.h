@@ -16,6 +16,7 @@ namespace olx::server {
 
 struct HttpRequest {
   std::string method, path, user_agent;
+  std::string accept, if_none_match;  // the headers, as they came
   std::string id;    // X-Request-Id of the answer: the client's own where it is short and plain
   std::string body;  // empty for a route that reads the body itself
 };
@@ -30,6 +31,8 @@ class Exchange {
   // The next bytes of the body; 0 at its end. Throws ApiError when the client breaks off or sends too much.
   size_t read_body(std::span<char> out);
   void send(int status, std::string_view content_type, std::string_view body);
+  // A line more for the head of the answer, whose text is the program's own; before the answer begins.
+  void add_header(std::string_view name, std::string_view value);
   // A streamed answer: each write is one chunk, sent at once. False: the client is gone.
   void begin_stream(std::string_view content_type);
   bool write(std::string_view chunk);
@@ -50,6 +53,7 @@ struct Route {
   // The body of an error, or its text within a streamed answer; nullptr: {"error": message}, as a line in a stream.
   std::string (*error_text)(int status, std::string_view message, bool is_streamed) = nullptr;
   std::string_view name = {};     // for counters: the table's row; it must outlive the server
+  bool is_open = false;            // answered without an API key
 };
 
 // A request that has been answered, for logs and counters.

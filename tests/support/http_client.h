@@ -50,7 +50,7 @@ class HttpConnection {
     answer.head = buffer_.substr(0, end + 2);
     buffer_.erase(0, end + 4);
     answer.status = std::atoi(answer.head.c_str() + 9);
-    if (is_head || answer.status == 204 || answer.status == 100) return answer;
+    if (is_head || answer.status == 204 || answer.status == 304 || answer.status == 100) return answer;
     if (answer.has_header("Transfer-Encoding: chunked")) {
       for (;;) {
         std::string chunk;

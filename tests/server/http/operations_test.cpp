@@ -45,11 +45,12 @@ struct Operated {
               };
               return options;
             }(),
-            [this](std::string_view, std::string_view path) {
+            [this](std::string_view method, std::string_view path) {
               Route route;
               route.max_body_bytes = 100;
               if (path == "/" || path == "/known") {
                 route.name = "/known";
+                route.is_open = path == "/" && method != "POST";
                 route.handler = [](Exchange& exchange) { exchange.send(200, "text/plain", "hello"); };
               } else if (path == "/gate") {
                 route.name = "/gate";
