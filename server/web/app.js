@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {answer, isRunning, stop} from "./chat.js";
-import {announce, element, find, icon, iconButton, toast} from "./dom.js";
+import {announce, element, find, iconButton, toast} from "./dom.js";
 import {imageSource, messageView} from "./message.js";
 import {showSettings} from "./settings.js";
 import * as storage from "./storage.js";
@@ -85,7 +85,7 @@ function drawEmpty() {
       element("p", {}, "Make one from a GGUF file, then reload this page:"),
       element("pre", {}, element("code", {}, "ollamax create mine -f Modelfile    # FROM ./model.gguf")));
   } else {
-    place.replaceChildren(icon("edit"), element("h2", {}, "What is on your mind?"),
+    place.replaceChildren(element("img", {src: "web/icon.svg", alt: "", width: 40, height: 40}), element("h2", {}, "What is on your mind?"),
       element("p", {}, "Everything stays between this browser and your server."));
   }
 }
@@ -94,21 +94,32 @@ async function drawModel() {
   const {model} = current;
   const facts = find("model-facts");
   find("prompt").placeholder = model ? `Write to ${shortName(model)}` : "Write a message";
-  let shown = descriptions.get(model);
-  if (model && !shown) {
-    facts.textContent = "";
-    shown = await api.showModel(model).catch(() => null);
-    if (shown) descriptions.set(model, shown);
-    if (model !== current.model) return;  // another was chosen meanwhile
-  }
+  if (!descriptions.has(model)) facts.textContent = "";
+  const shown = await describe(model);
+  if (model !== current.model) return;  // another was chosen meanwhile
   const capabilities = shown?.capabilities ?? [];
   const details = shown?.details ?? {};
   const abilities = capabilities.filter((name) => name !== "completion");
   facts.textContent = [details.parameter_size, details.quantization_level, ...abilities].filter(Boolean).join(" · ");
   find("attach").hidden = !capabilities.includes("vision");
   if (!capabilities.includes("vision") && attached.length > 0) setAttached([]);
-  showSettings(current, shown, () => { save(); drawSettingsMark(); });
-  drawSettingsMark();
+}
+
+// The answer of /api/show; null where there is none.
+async function describe(model) {
+  if (model && !descriptions.has(model)) {
+    const shown = await api.showModel(model).catch(() => null);
+    if (shown) descriptions.set(model, shown);
+  }
+  return descriptions.get(model) ?? null;
+}
+
+async function openSettings() {
+  const conversation = current;
+  const shown = await describe(conversation.model);
+  if (conversation !== current || find("settings").open) return;
+  showSettings(conversation, shown, () => { save(conversation); drawSettingsMark(); });
+  find("settings").showModal();
 }
 
 function drawSettingsMark() {
@@ -132,6 +143,7 @@ function drawAll() {
   isFollowing = true;
   drawPicker();
   drawModel();
+  drawSettingsMark();
   drawList();
   drawEmpty();
   drawThread();
@@ -353,7 +365,7 @@ function listen() {
   find("new-chat").addEventListener("click", newChat);
   find("export").addEventListener("click", () => storage.exportConversation(current));
   find("theme").addEventListener("click", nextTheme);
-  find("open-settings").addEventListener("click", () => find("settings").showModal());
+  find("open-settings").addEventListener("click", openSettings);
   find("settings").addEventListener("click", (event) => { if (event.target === find("settings")) find("settings").close(); });
   find("cancel-edit").addEventListener("click", () => { endEdit(); find("prompt").focus(); });
   find("attach").addEventListener("click", () => find("images").click());

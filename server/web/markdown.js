@@ -261,6 +261,7 @@ function codeSpan(text, at, depth, absent) {
 }
 
 const isWord = (c) => c !== undefined && /[\p{L}\p{N}_]/u.test(c);
+const isDigit = (c) => c >= "0" && c <= "9";
 const isSpace = (c) => c === undefined || c.trim() === "";
 
 function emphasis(text, at, depth, absent) {
@@ -268,6 +269,7 @@ function emphasis(text, at, depth, absent) {
   const mark = text[at + 1] === c ? c + c : c;
   if (mark === "~" || absent.has(mark) || isSpace(text[at + mark.length])) return null;
   if (c === "_" && isWord(text[at - 1])) return null;
+  if (mark === "*" && isDigit(text[at - 1]) && isDigit(text[at + 1])) return null;  // 2*3*4
   const last = at + kMaxSpan;
   for (let close = text.indexOf(mark, at + mark.length + 1); close <= last; close = text.indexOf(mark, close + 1)) {
     if (close < 0) {
