@@ -13,7 +13,7 @@ export function statisticsText(stats) {
     if (stats.eval_duration) parts.push(`${(stats.eval_count / seconds(stats.eval_duration)).toFixed(1)} tokens/s`);
   }
   if (stats.prompt_eval_count) parts.push(`prompt ${stats.prompt_eval_count}`);
-  if (stats.first_ms) parts.push(`first after ${(stats.first_ms / 1000).toFixed(stats.first_ms < 10000 ? 1 : 0)} s`);
+  if (stats.first_ms >= 100) parts.push(`first after ${(stats.first_ms / 1000).toFixed(stats.first_ms < 10000 ? 1 : 0)} s`);
   if (stats.done_reason === "length") parts.push("ended by the length limit");
   return parts.join(" · ");
 }

@@ -29,6 +29,7 @@ class BrowserError(AssertionError):
 class Browser:
     def __init__(self, program, width=1280, height=860):
         self.folder = tempfile.TemporaryDirectory(prefix="ollamax-browser-", ignore_cleanup_errors=True)
+        self.log = tempfile.TemporaryFile()
         to_browser, self.out = os.pipe()
         self.inp, from_browser = os.pipe()
 
@@ -45,7 +46,7 @@ class Browser:
         if os.geteuid() == 0:
             words.append("--no-sandbox")
         self.process = subprocess.Popen([*words, "about:blank"], preexec_fn=wire, close_fds=False, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ, HOME=self.folder.name))
+                                        stdout=subprocess.DEVNULL, stderr=self.log, env=dict(os.environ, HOME=self.folder.name))
         os.close(to_browser)
         os.close(from_browser)
         self.buffer = b""
@@ -53,6 +54,7 @@ class Browser:
         self.answers = {}
         self.events = []
         self.handlers = {}
+        self.held = []  # requests that wait
         target = next(t for t in self.call("Target.getTargets", session=None)["targetInfos"] if t["type"] == "page")
         self.session = self.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True}, session=None)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "Audits"):
@@ -67,6 +69,7 @@ class Browser:
             self.process.wait()
         os.close(self.out)
         os.close(self.inp)
+        self.log.close()
         self.folder.cleanup()
 
     # ---- the protocol
@@ -77,7 +80,8 @@ class Browser:
                 return False
             piece = os.read(self.inp, 1 << 20)
             if not piece:
-                raise BrowserError("the browser has gone away")
+                self.log.seek(0)
+                raise BrowserError("the browser has gone away: " + self.log.read().decode("utf-8", "replace")[-2000:])
             self.buffer += piece
         while b"\0" in self.buffer:
             text, self.buffer = self.buffer.split(b"\0", 1)
@@ -181,17 +185,25 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
 
     def answer_with(self, replies):
-        """From now on requests whose path is a key of `replies` get (type, text) or (status, type, text) from here."""
+        """From now on requests whose path is a key of `replies` get (type, text) or (status, type, text) from here, and
+        those with None wait for let_go()."""
         def paused(params):
             path = "/" + params["request"]["url"].split("/", 3)[3]
             if path not in replies or params["request"]["method"] == "OPTIONS":
                 return self.call("Fetch.continueRequest", {"requestId": params["requestId"]})
+            if replies[path] is None:
+                return self.held.append(params["requestId"])
             status, kind, text = (200, *replies[path])[-3:]
             self.call("Fetch.fulfillRequest", {"requestId": params["requestId"], "responseCode": status,
                                                "responseHeaders": [{"name": "Content-Type", "value": kind}],
                                                "body": base64.b64encode(text.encode()).decode()})
         self.handlers["Fetch.requestPaused"] = paused
         self.call("Fetch.enable", {"patterns": [{"urlPattern": "*" + path} for path in replies]})
+
+    def let_go(self):
+        self.pump()
+        while self.held:
+            self.call("Fetch.continueRequest", {"requestId": self.held.pop()})
 
     def answer_no_more(self):
         self.call("Fetch.disable")

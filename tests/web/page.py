@@ -275,6 +275,13 @@ class Page(unittest.TestCase):
         browser.press("Escape")
         browser.wait_for("!document.querySelector('#settings').open")
         self.assertEqual(browser.evaluate(FOCUS), "open-settings")
+        browser.evaluate("document.querySelector('#model').focus()")
+        before = browser.evaluate("document.querySelector('#model').value")
+        browser.press("ArrowDown")
+        browser.press("ArrowDown")
+        browser.press("Enter")
+        browser.wait_for(f"document.querySelector('#model').value !== '{before}'")
+        self.assertNotEqual(browser.evaluate("localStorage.getItem('ollamax.model')"), before)
         browser.evaluate("document.querySelector('#theme').focus()")
         browser.press("Space")
         self.assertEqual(browser.evaluate("document.documentElement.dataset.theme"), "light")
@@ -343,6 +350,32 @@ class Page(unittest.TestCase):
         self.ask("What is this?")
         self.assertTrue(self.chat_requests()[0]["messages"][0]["images"][0].startswith("iVBOR"))
         self.assertIn("does not support vision", self.browser.evaluate(f"{LAST}.querySelector('.failure').textContent"))
+
+    def test_the_wait_is_explained(self):
+        names = lambda *models: ("application/json", json.dumps({"models": [{"model": model} for model in models]}))
+        replies = {"/api/chat": None, "/api/ps": names("second:latest")}
+        self.browser.answer_with(replies)
+        self.addCleanup(self.browser.answer_no_more)
+        self.ask("What is the capital of France?", waits=False)
+        self.browser.wait_for(f"{LAST}.querySelector('.waiting').innerText === 'Loading first:latest…'")
+        replies["/api/ps"] = names("second:latest", "first:latest")
+        self.browser.wait_for(f"{LAST}.querySelector('.waiting').innerText === 'Reading the conversation…'")
+        self.browser.let_go()
+        self.browser.wait_for(IS_OVER)
+        self.assertTrue(self.browser.evaluate(f"{LAST}.querySelector('.waiting').hidden"))
+        self.assertIn("Paris", self.browser.evaluate(LAST_TEXT))
+
+    def test_the_policy_would_hold_even_a_fooled_script(self):
+        # Also shows that complaints(), which every other test wants empty, sees what it should.
+        self.complaints_expected = True
+        for attempt in ("document.createElement('div').innerHTML = '<b>x</b>'", "document.body.append(Object.assign(document.createElement('script'), {src: 'x.js'}))"):
+            self.assertEqual(self.browser.evaluate(f"(() => {{ try {{ {attempt}; return 'open'; }} catch {{ return 'shut'; }} }})()"), "shut", attempt)
+        for attempt in ("new Image().src = 'http://127.0.0.1:9/x.png'", "fetch('http://127.0.0.1:9/').catch(() => {})",
+                        "document.body.append(Object.assign(document.createElement('style'), {textContent: 'body{color:red}'}))"):
+            self.browser.events.clear()
+            self.browser.evaluate(f"(() => {{ {attempt}; }})()")
+            self.browser.pump(0.2)
+            self.assertTrue(any("Content Security Policy" in text or "ContentSecurityPolicy" in text for text in self.browser.complaints()), attempt)
 
     def test_an_error_is_told_in_words_and_can_be_tried_again(self):
         self.complaints_expected = True
