@@ -333,6 +333,10 @@ class Page(unittest.TestCase):
         browser.call("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}, session=None)
         browser.click(".code-head button")
         self.assertEqual(browser.evaluate("navigator.clipboard.readText()"), "int main() {}")
+        # Without TLS a page from another machine has no such object.
+        browser.evaluate("window.clipboard = navigator.clipboard; Object.defineProperty(navigator, 'clipboard', {value: undefined}); 0")
+        browser.click(".assistant .foot button")
+        self.assertEqual(browser.evaluate("window.clipboard.readText()"), MARKDOWN)
 
     def test_images_are_offered_where_a_model_sees(self):
         self.assertTrue(self.browser.evaluate("document.querySelector('#attach').hidden"))
@@ -376,6 +380,41 @@ class Page(unittest.TestCase):
             self.browser.evaluate(f"(() => {{ {attempt}; }})()")
             self.browser.pump(0.2)
             self.assertTrue(any("Content Security Policy" in text or "ContentSecurityPolicy" in text for text in self.browser.complaints()), attempt)
+
+    def test_thinking_and_tools_are_offered_where_a_model_can(self):
+        tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+        show = {"capabilities": ["completion", "tools", "thinking"], "details": {}, "parameters": "temperature 0.25\nstop \"x\""}
+        self.browser.answer_with({"/api/show": ("application/json", json.dumps(show)),
+                                  "/api/chat": ("application/x-ndjson", '{"message":{"content":"Yes."},"done":true}\n')})
+        self.addCleanup(self.browser.answer_no_more)
+        self.open_page()
+        self.set_field("#tools", '[{"type": ')
+        self.assertIn("no JSON yet", self.browser.evaluate("document.querySelector('#tools-problem').textContent"))
+        self.set_field("#tools", json.dumps(tools))
+        self.assertEqual(self.browser.evaluate("document.querySelector('#option-temperature').placeholder"), "0.25")
+        self.browser.evaluate("(s => { s.value = 'off'; s.dispatchEvent(new Event('change')); })(document.querySelector('#think'))")
+        self.ask("Can you?")
+        request = self.chat_requests()[0]
+        self.assertEqual((request["tools"], request["think"]), (tools, False))
+
+    def test_a_long_answer_grows_smoothly(self):
+        took = json.loads(self.browser.evaluate("""import('/web/markdown.js').then(({renderMarkdown}) => {
+            const block = "Some **bold** text with `code` and a [link](https://a.example/).\\n\\n- one\\n- two\\n\\n```\\nint x;\\n```\\n\\n";
+            const place = document.createElement("div");
+            let text = "", first = null;
+            const times = [];
+            for (let i = 0; i < 1200; ++i) {
+              text += block;
+              const begun = performance.now();
+              renderMarkdown(place, text);
+              times.push(performance.now() - begun);
+              first ??= place.firstChild;
+            }
+            return JSON.stringify([times.sort((a, b) => a - b)[600], text.length, first === place.firstChild, place.childNodes.length]);
+        })"""))
+        self.assertEqual(took[2:], [True, 3600], "blocks that have not changed keep their nodes")
+        self.assertGreater(took[1], 100_000)
+        self.assertLess(took[0], 50, "milliseconds for one piece more, in the middle")
 
     def test_an_error_is_told_in_words_and_can_be_tried_again(self):
         self.complaints_expected = True
