@@ -306,6 +306,7 @@ TokenStream Engine::submit(GenerateRequest request) {
     request.constraint = {};  // the compiled one goes on
   }
   auto channel = std::make_shared<TokenStream::State>();
+  channel->n_truncated = fitted.n_truncated;
   {
     const std::lock_guard lock(impl_->mutex);
     if (impl_->submissions.size() >= kMaxQueuedCommands) throw EngineError(ErrorCode::kInternal, "too many requests are waiting");

@@ -110,6 +110,8 @@ class TokenStream {
   // Called from the engine's thread whenever an event has become available (once per event, and at once if some are
   // waiting). It must only hand over (post to another thread): the stream is locked against destruction meanwhile.
   void on_ready(std::function<void()> callback);
+  // Prompt tokens that were left out because the prompt did not fit; known from the start.
+  int64_t n_truncated_tokens() const;
   void cancel();
 
  private:

@@ -17,6 +17,7 @@ struct TokenStream::State {
   std::condition_variable has_event;
   std::deque<TokenEvent> events;
   std::atomic<bool> is_cancelled{false};
+  int64_t n_truncated = 0;  // prompt tokens left out; set before the stream is handed out
   // Its own lock: the callback runs without `mutex`, and a stream that goes away waits for one that is running.
   std::mutex callback_mutex;
   std::function<void()> on_ready;

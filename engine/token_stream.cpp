@@ -22,6 +22,8 @@ void TokenStream::cancel() {
   state_->on_ready = nullptr;
 }
 
+int64_t TokenStream::n_truncated_tokens() const { return state_->n_truncated; }
+
 TokenEvent TokenStream::next() {
   std::unique_lock lock(state_->mutex);
   state_->has_event.wait(lock, [&] { return !state_->events.empty(); });

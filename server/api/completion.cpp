@@ -74,6 +74,14 @@ engine::OutputConstraint read_constraint(const Fields& fields, const json::objec
   return constraint;
 }
 
+// A prompt that was cut must not pass for a whole one: the answer says so before it begins, and in its last record.
+void tell_truncation(Exchange& exchange, Completion& completion, int64_t n_cut) {
+  if (completion.is_truncation_told) return;  // an earlier choice for the same prompt
+  completion.is_truncation_told = true;
+  completion.n_left_out += n_cut;
+  if (completion.n_left_out > 0) exchange.add_header("X-Prompt-Truncated", std::to_string(completion.n_left_out));
+}
+
 engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest generate) {
   const bool may_shift = generate.may_shift;
   try {
@@ -90,6 +98,10 @@ engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest gener
 
 int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void check_count(std::string_view what, size_t n, size_t limit) {
+  if (n > limit) throw ApiError(400, "too many " + std::string(what) + ": " + std::to_string(n) + " (at most " + std::to_string(limit) + ")");
 }
 
 std::string model_text(std::string text) {
@@ -141,6 +153,8 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   if (contents.gguf_path.empty()) throw ApiError(500, "model '" + request.model + "' has no weights");
   std::vector<std::string> capabilities = app.capabilities.of(installed, contents);
   RequestOptions options = merge_options(app.options, contents.parameters, request.options);
+  check_count("stop strings", options.stop.size(), kMaxStops);
+  for (const std::string& stop : options.stop) check_count("bytes in a stop string", stop.size(), kMaxStopBytes);
 
   EngineHost::Request load;
   load.name = installed.name.shortest();
@@ -192,6 +206,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
   std::condition_variable has_event;
   int64_t n_ready = 0;
   engine::TokenStream stream = submit(completion.lease.engine(), std::move(generate));
+  tell_truncation(exchange, completion, stream.n_truncated_tokens());
   stream.on_ready([&] {
     {
       const std::lock_guard lock(mutex);
@@ -226,6 +241,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
     if (is_enough) stream.cancel();
     if (event->done == engine::DoneReason::kNone) continue;
     if (is_enough) event->done = engine::DoneReason::kStop;
+    event->stats.n_truncated_tokens = completion.n_left_out;
     completion.metrics.count_tokens(event->stats.n_prompt_tokens, event->stats.n_generated_tokens);
     if (event->done == engine::DoneReason::kError)
       throw ApiError(500, "an error was encountered while running the model: " + event->error);
@@ -243,6 +259,7 @@ void add_metrics(json::object& record, const Completion& completion, const engin
   add("load_duration", completion.load_ns);
   add("prompt_eval_count", last.stats.n_prompt_tokens);
   add("prompt_eval_duration", last.stats.prompt_ns);
+  add("prompt_truncated_count", last.stats.n_truncated_tokens);
   add("eval_count", last.stats.n_generated_tokens);
   add("eval_duration", last.stats.generate_ns);
 }

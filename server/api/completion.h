@@ -31,6 +31,15 @@ struct CompletionRequest {
 // fields must outlive the result. ApiError for what Ollama refuses at this point.
 CompletionRequest read_completion(const Fields& fields);
 
+// How much one request may hold.
+inline constexpr size_t kMaxMessages = 4096;
+inline constexpr size_t kMaxTools = 256;
+inline constexpr size_t kMaxImages = 32;
+inline constexpr size_t kMaxStops = 16;
+inline constexpr size_t kMaxStopBytes = 4 << 10;
+// ApiError 400 that says the limit.
+void check_count(std::string_view what, size_t n, size_t limit);
+
 // A model's name as Ollama reads it: without blanks at the ends and ":local".
 std::string model_text(std::string text);
 // The installed model of a request. 404 in the words of generate and chat.
@@ -44,9 +53,10 @@ struct Completion {
   RequestOptions options;
   EngineHost::Lease lease;
   Metrics& metrics;
-  engine::OutputConstraint
-      constraint;  // what the answer must look like: the request's, or one made of it
-  std::vector<std::string> marks;  // control tokens that are part of its text
+  engine::OutputConstraint constraint;  // what the answer must look like: the request's, or one made of it
+  std::vector<std::string> marks;       // control tokens that are part of its text
+  int64_t n_left_out = 0;           // tokens of the prompt that did not fit
+  bool is_truncation_told = false;
   int64_t load_ns = 0;
   int64_t started_ns = 0;
 

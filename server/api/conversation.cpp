@@ -49,7 +49,7 @@ engine::ChatRequest without_oldest(const engine::ChatRequest& chat, size_t first
 
 // Renders, leaving out the oldest messages (but never a system message nor the last one) until the prompt fits.
 std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::ChatRequest& chat, bool may_truncate,
-                                    std::string& rendered) {
+                                    std::string& rendered, int64_t& n_left_out) {
   engine::ChatPrompt prompt = engine.render_chat(chat);
   std::vector<int32_t> tokens = engine.tokenize(prompt, true);
   rendered = std::move(prompt.text);
@@ -57,7 +57,7 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
   if (!may_truncate || fits(tokens.size()) || chat.messages.size() < 2) return tokens;
   // By bisection: a long conversation must not be rendered once for each of its messages. Some templates refuse to begin
   // with certain roles; then the conversation begins with what the user says next.
-  const size_t last = chat.messages.size() - 1;
+  const size_t last = chat.messages.size() - 1, n_whole = tokens.size();
   for (size_t low = 1, high = last; low <= high;) {
     const size_t middle = low + (high - low) / 2;
     size_t first = middle;
@@ -81,6 +81,7 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
     if (is_short) high = middle - 1;
     else low = first + 1;
   }
+  n_left_out = static_cast<int64_t>(n_whole) - static_cast<int64_t>(tokens.size());
   return tokens;
 }
 
@@ -140,16 +141,19 @@ json::object tool_call_json(const engine::ToolCall& call, size_t index) {
 
 ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   const CompletionRequest& request = task.request;
+  size_t n_images = 0;
+  for (const engine::ChatMessage& message : task.messages) n_images += message.images.size();
+  check_count("messages", task.messages.size(), kMaxMessages);
+  check_count("tools", task.tools.size(), kMaxTools);
+  check_count("images", n_images, kMaxImages);
   const json::array tools = offered_tools(task.tools, task.tool_choice);
   ChatTurn turn{start_completion(app, exchange, request), "", {}, {}, {}};
   Completion& completion = turn.completion;
   if (!completion.can("completion")) throw ApiError(400, "\"" + request.model + "\" does not support chat");
   if (request.think.value_or(false) && !completion.can("thinking"))
     throw ApiError(400, "\"" + request.model + "\" does not support thinking");
-  if (!tools.empty() && !completion.can("tools"))
-    throw ApiError(400, completion.installed.name.full() + " does not support tools");
-  const bool has_images = std::any_of(task.messages.begin(), task.messages.end(), [](const auto& message) { return !message.images.empty(); });
-  if (has_images) throw ApiError(400, completion.installed.name.full() + " does not support vision");
+  if (!tools.empty() && !completion.can("tools")) throw ApiError(400, completion.installed.name.full() + " does not support tools");
+  if (n_images > 0) throw ApiError(400, completion.installed.name.full() + " does not support vision");
   if (task.messages.empty()) return turn;
 
   engine::ChatRequest chat;
@@ -160,7 +164,7 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   chat.messages = conversation(completion, task.messages);
   complete_history(chat.messages, turn.format);
   if (!tools.empty()) chat.tools = turn.tools = to_value(tools);
-  turn.prompt_tokens = fitting_prompt(completion.lease.engine(), chat, request.may_truncate, turn.rendered);
+  turn.prompt_tokens = fitting_prompt(completion.lease.engine(), chat, request.may_truncate, turn.rendered, completion.n_left_out);
   completion.marks = turn.format.marks();
   constrain_answer(turn, task.tool_choice, chat.think.value_or(true));
   return turn;

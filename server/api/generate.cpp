@@ -36,6 +36,7 @@ void handle_generate(App& app, Exchange& exchange) {
     return reply_without_prompt(exchange, request, "unload");
   }
   const json::array* context = fields.array("context");
+  if (images != nullptr) check_count("images", images->size(), kMaxImages);
   const bool has_context = context != nullptr && !context->empty();
   const PromptParts parts{.prompt = prompt,
                           .suffix = fields.text("suffix").value_or(""),

@@ -21,20 +21,28 @@ void Usage::add(const engine::GenerateStats& stats) {
     n_prompt_ = stats.n_prompt_tokens;
     n_cached_ = stats.n_cached_tokens;
   }
+  n_truncated_ = stats.n_truncated_tokens;
   n_generated_ += stats.n_generated_tokens;
 }
 
 void Usage::add(const Usage& other) {
   n_prompt_ += other.n_prompt_;
   n_cached_ += other.n_cached_;
+  n_truncated_ += other.n_truncated_;
   n_generated_ += other.n_generated_;
+}
+
+json::object Usage::prompt_details() const {
+  json::object details{{"cached_tokens", n_cached_}};
+  if (n_truncated_ > 0) details["truncated_tokens"] = n_truncated_;
+  return details;
 }
 
 json::object Usage::of_chat() const {
   return {{"prompt_tokens", n_prompt_},
           {"completion_tokens", n_generated_},
           {"total_tokens", n_prompt_ + n_generated_},
-          {"prompt_tokens_details", json::object{{"cached_tokens", n_cached_}}}};
+          {"prompt_tokens_details", prompt_details()}};
 }
 
 json::object Usage::of_responses() const {

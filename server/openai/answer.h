@@ -29,7 +29,9 @@ class Usage {
   boost::json::object of_responses() const;  // input_tokens, output_tokens ...
 
  private:
-  int64_t n_prompt_ = 0, n_cached_ = 0, n_generated_ = 0;
+  boost::json::object prompt_details() const;  // truncated_tokens where the prompt did not fit
+
+  int64_t n_prompt_ = 0, n_cached_ = 0, n_truncated_ = 0, n_generated_ = 0;
 };
 
 // {"content": [...]}; each entry with top_logprobs, which the clients require.

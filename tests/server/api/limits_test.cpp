@@ -1,0 +1,115 @@
+// What one request may hold, at each limit and one over it, and what a caller is told of a prompt
+// that was cut.
+#include "tests/server/api/server_fixture.h"
+#include "tests/support/catch.h"
+
+using namespace olx::tests;
+namespace json = boost::json;
+
+namespace {
+
+std::string repeated(size_t n, const std::string& element) {
+  std::string list = "[";
+  for (size_t i = 0; i < n; ++i) list += (i == 0 ? "" : ",") + element;
+  return list + "]";
+}
+
+std::string chat_body(const std::string& messages, const std::string& more = "") {
+  return R"({"model":"m","stream":false,"messages":)" + messages + more + "}";
+}
+
+const std::string kHi = R"({"role":"user","content":"hi"})";
+
+}  // namespace
+
+TEST_CASE("Limits_MessagesToolsImagesAndStops") {
+  ServerFixture fixture(1, 64);
+  REQUIRE(fixture.create_tiny("m", R"(,"template":"{{ .Prompt }}{{ .Tools }}")").status == 200);
+  const std::string one_token = R"(,"options":{"num_predict":1})";
+  struct Row {
+    const char* route;
+    std::string at, over;
+    const char* says;
+  };
+  const std::string tool = R"({"type":"function","function":{"name":"f"}})";
+  const auto tools = [&](size_t n) {
+    return chat_body("[" + kHi + "]", R"(,"tools":)" + repeated(n, tool) + one_token);
+  };
+  const auto stops = [&](size_t n, size_t n_bytes) {
+    return chat_body("[" + kHi + "]", R"(,"options":{"num_predict":1,"stop":)" +
+                                          repeated(n, "\"" + std::string(n_bytes, 'x') + "\"") +
+                                          "}");
+  };
+  const std::vector<Row> rows{
+      {"/api/chat", chat_body(repeated(4096, kHi), one_token),
+       chat_body(repeated(4097, kHi), one_token), "too many messages: 4097 (at most 4096)"},
+      {"/api/chat", tools(256), tools(257), "too many tools: 257 (at most 256)"},
+      {"/api/chat", stops(16, 1), stops(17, 1), "too many stop strings: 17 (at most 16)"},
+      {"/api/chat", stops(1, 4096), stops(1, 4097),
+       "too many bytes in a stop string: 4097 (at most 4096)"}};
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    CHECK(fixture.post(row.route, row.at).status == 200);
+    const HttpAnswer refused = fixture.post(row.route, row.over);
+    CHECK(refused.status == 400);
+    CHECK(object_in(refused).at("error") == json::value(row.says));
+  }
+  // A model without eyes refuses images too, but in other words.
+  const auto images = [&](size_t n) {
+    return chat_body(R"([{"role":"user","content":"hi","images":)" + repeated(n, "\"AAAA\"") +
+                     "}]");
+  };
+  CHECK(fixture.post("/api/chat", images(32)).body.find("does not support vision") !=
+        std::string::npos);
+  CHECK(fixture.post("/api/chat", images(33)).body.find("too many images: 33 (at most 32)") !=
+        std::string::npos);
+  const std::string generate =
+      R"({"model":"m","prompt":"hi","images":)" + repeated(33, "\"AAAA\"") + "}";
+  CHECK(fixture.post("/api/generate", generate).body.find("too many images: 33") !=
+        std::string::npos);
+}
+
+TEST_CASE("Truncation_IsToldInAHeaderAndInTheLastRecord") {
+  ServerFixture fixture(1, 32);
+  REQUIRE(fixture.create_tiny("m", R"(,"template":"{{ .Prompt }}")").status == 200);
+  const std::string long_text(100, 'a'), options = R"("options":{"num_predict":1})";
+
+  SECTION("a prompt that fits") {
+    const HttpAnswer answer =
+        fixture.post("/api/generate", R"({"model":"m","prompt":"hi",)" + options + "}");
+    CHECK(answer.status == 200);
+    CHECK_FALSE(answer.has_header("X-Prompt-Truncated"));
+    CHECK_FALSE(lines_in(answer).back().contains("prompt_truncated_count"));
+  }
+  SECTION("a prompt that does not, streamed") {
+    const HttpAnswer answer = fixture.post(
+        "/api/generate", R"({"model":"m","prompt":")" + long_text + "\"," + options + "}");
+    REQUIRE(answer.status == 200);
+    const json::object last = lines_in(answer).back();
+    const int64_t n_left_out = last.at("prompt_truncated_count").as_int64();
+    CHECK(n_left_out + last.at("prompt_eval_count").as_int64() == 100);
+    CHECK(answer.has_header("X-Prompt-Truncated: " + std::to_string(n_left_out)));
+  }
+  SECTION("messages that are left out") {
+    const std::string message = R"({"role":"user","content":")" + std::string(20, 'b') + "\"}";
+    const HttpAnswer answer =
+        fixture.post("/api/chat", chat_body(repeated(5, message), "," + options));
+    REQUIRE(answer.status == 200);
+    const json::object record = object_in(answer);
+    const int64_t n_left_out = record.at("prompt_truncated_count").as_int64();
+    CHECK(n_left_out == 4 * 22);  // each with the two line ends that join it to the next
+    CHECK(record.at("prompt_eval_count").as_int64() == 20);
+    CHECK(answer.has_header("X-Prompt-Truncated: " + std::to_string(n_left_out)));
+  }
+  SECTION("in OpenAI's words") {
+    const HttpAnswer answer =
+        fixture.post("/v1/chat/completions",
+                     R"({"model":"m","n":2,"max_tokens":1,"messages":[{"role":"user","content":")" +
+                         long_text + "\"}]}");
+    REQUIRE(answer.status == 200);
+    const json::object usage = object_in(answer).at("usage").as_object();
+    const int64_t n_left_out = usage.at("prompt_tokens_details").at("truncated_tokens").as_int64();
+    CHECK(n_left_out + usage.at("prompt_tokens").as_int64() == 100);
+    CHECK(answer.has_header("X-Prompt-Truncated: " + std::to_string(n_left_out)));
+  }
+}
