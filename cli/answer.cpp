@@ -80,6 +80,9 @@ void AnswerPrinter::finish(bool is_verbose) {
   if (is_in_thinking_ && is_terminal(STDOUT_FILENO)) std::fputs("\x1b[0m", stdout);
   if (has_printed_ || is_in_thinking_) std::fputs("\n\n", stdout);
   std::fflush(stdout);
+  if (const int64_t n = number_of(last_, "prompt_truncated_count"); n > 0)
+    std::fprintf(stderr, "Warning: %lld tokens of the prompt did not fit into the context and were left out; a larger num_ctx holds more\n",
+                 static_cast<long long>(n));
   if (!is_verbose) return;
   if (const int64_t ns = number_of(last_, "total_duration"); ns > 0)
     std::fprintf(stderr, "total duration:       %s\n", server::go_duration(ns).c_str());

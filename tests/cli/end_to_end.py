@@ -57,6 +57,12 @@ class Program(unittest.TestCase):
         self.assertIn("success", self.create_output.stderr)
         self.assertNotIn(ESCAPE, self.create_output.stderr + self.create_output.stdout)
 
+    def test_a_prompt_that_was_cut_is_told(self):
+        done = self.run_program("run", "tiny", "word " * 9000)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r"Warning: \d+ tokens of the prompt did not fit")
+        self.assertNotIn("Warning", done.stdout)
+
     def test_list_show_cp_rm(self):
         lines = self.run_program("list").stdout.splitlines()
         self.assertRegex(lines[0], r"^NAME +ID +SIZE +MODIFIED")
