@@ -10,11 +10,17 @@ using namespace olx::tests;
 
 namespace {
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr size_t kSmallStack = 512 << 10;  // the guards around every variable take their part
+#else
+constexpr size_t kSmallStack = 64 << 10;
+#endif
+
 // Runs a function with a stack of 64 KiB: what recurses by the input does not come back.
 void with_small_stack(void (*function)()) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, 64 << 10);
+  pthread_attr_setstacksize(&attributes, kSmallStack);
   pthread_t thread;
   REQUIRE(pthread_create(&thread, &attributes,
                          [](void* raw) -> void* {
