@@ -170,12 +170,16 @@ void EngineHost::release(Entry* entry) {
 }
 
 void EngineHost::unload(const std::string& model_path) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto found = entries_.find(model_path);
   if (found == entries_.end()) return;
   found->second->keep_alive_ns = 0;
   found->second->expires = HostClock::now();
   changed_.notify_all();
+  // Whoever asks for the list of loaded models next must not find it there. A client that has just got an answer may be
+  // here before that answer's lease has gone; a model that is truly busy is not waited for.
+  constexpr auto kLeaseEnds = std::chrono::milliseconds(250);
+  changed_.wait_for(lock, kLeaseEnds, [&] { return is_stopping_ || !entries_.contains(model_path); });
 }
 
 std::vector<LoadedModel> EngineHost::loaded() const {

@@ -66,7 +66,7 @@ class EngineHost {
   // Loads the model unless it is loaded with these options; waits for room. Throws what Engine::open throws, ApiError 503
   // when too many wait already, and ApiError 499 when is_gone() says so meanwhile.
   Lease acquire(const Request& request);
-  // Goes as soon as it is idle. Nothing when it is not loaded.
+  // Goes as soon as it is idle: at once, or when the last lease ends (waited for only briefly). Nothing when it is not loaded.
   void unload(const std::string& model_path);
   std::vector<LoadedModel> loaded() const;  // the one that stays longest first
   MetricsSnapshot snapshot() const;         // all but the version

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
+#include <thread>
 
 #include "engine/error.h"
 #include "server/http/api_error.h"
@@ -126,4 +127,26 @@ TEST_CASE("EngineHost_RefusesTheWaitingAboveTheLimit") {
       CHECK(error.status() == 503);
     }
   }
+}
+
+TEST_CASE("EngineHost_AnUnloadedModelIsNotListedAnyMore") {
+  Models models;
+  const auto a = models.request("a", models.write("a"));
+  EngineHost host({1, 1, kMinuteNs}, [] { return UINT64_MAX; });
+  for (int i = 0; i < 20; ++i) {
+    host.acquire(a);
+    host.unload(a.options.model_path);
+    CHECK(host.loaded().empty());
+  }
+  std::optional<EngineHost::Lease> busy(host.acquire(a));
+  std::thread ends_soon([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    busy.reset();
+  });
+  host.unload(a.options.model_path);
+  CHECK(host.loaded().empty());
+  ends_soon.join();
+  const EngineHost::Lease stays = host.acquire(a);
+  host.unload(a.options.model_path);  // comes back although the model goes on working
+  CHECK(names(host) == std::vector<std::string>{"a"});
 }
