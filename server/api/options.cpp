@@ -15,12 +15,16 @@ namespace {
 namespace json = boost::json;
 
 using Sampling = engine::SamplingOptions;
+
+// Known, checked, and of no effect here.
+enum class Ignored { kInteger, kBoolean };
+
 using Place = std::variant<int RequestOptions::*, int Sampling::*, float Sampling::*, int64_t Sampling::*,
-                           std::vector<std::string> RequestOptions::*, std::nullptr_t>;
+                           std::vector<std::string> RequestOptions::*, Ignored>;
 
 struct OptionRow {
   std::string_view name;
-  Place place;  // nullptr: known, and of no effect here
+  Place place;
 };
 
 const OptionRow kOptions[] = {
@@ -43,9 +47,9 @@ const OptionRow kOptions[] = {
     {"frequency_penalty", &Sampling::frequency_penalty},
     {"mirostat_tau", &Sampling::mirostat_tau},
     {"mirostat_eta", &Sampling::mirostat_eta},
-    {"num_gpu", nullptr},
-    {"main_gpu", nullptr},
-    {"use_mmap", nullptr},
+    {"num_gpu", Ignored::kInteger},
+    {"main_gpu", Ignored::kInteger},
+    {"use_mmap", Ignored::kBoolean},
 };
 
 [[noreturn]] void wrong_type(std::string_view name, const char* wanted) {
@@ -81,6 +85,9 @@ void set(const OptionRow& row, const json::value& value, RequestOptions& options
       texts.emplace_back(element.get_string());
     }
     options.**place = std::move(texts);
+  } else if (const auto* type = std::get_if<Ignored>(&row.place)) {
+    if (*type == Ignored::kInteger && !value.is_number()) wrong_type(row.name, "of type integer");
+    if (*type == Ignored::kBoolean && !value.is_bool()) wrong_type(row.name, "of type boolean");
   }
 }
 

@@ -95,6 +95,8 @@ TEST_CASE("Generate_AndChatRefuseInOllamasWords") {
       {"/api/generate", R"({"model":"m","prompt":"x","top_logprobs":21})", 400, "top_logprobs must be between 0 and 20"},
       {"/api/generate", R"({"model":"m","prompt":"x","options":{"num_ctx":"a"}})", 500, "option \"num_ctx\" must be of type integer"},
       {"/api/generate", R"({"model":"m","prompt":"x","options":{"top_p":"a"}})", 500, "option \"top_p\" must be of type float32"},
+      {"/api/generate", R"({"model":"m","prompt":"x","options":{"num_gpu":"a"}})", 500, "option \"num_gpu\" must be of type integer"},
+      {"/api/generate", R"({"model":"m","prompt":"x","options":{"use_mmap":1}})", 500, "option \"use_mmap\" must be of type boolean"},
       {"/api/generate", R"({"model":"m","prompt":"x","options":{"stop":"a"}})", 500, "option \"stop\" must be of type array"},
       {"/api/generate", R"({"model":"m","prompt":"x","options":{"stop":[1]}})", 500, "option \"stop\" must be of an array of strings"},
       {"/api/chat", R"({"model":"m","messages":[{"role":"user","content":["x"]}]})", 400, "json: cannot unmarshal array into Go struct field Message.content of type string"},
