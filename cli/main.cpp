@@ -38,7 +38,7 @@ int print_version() {
   std::string server;
   try {
     const Client client(host_from_environment());
-    if (client.is_up()) server = text_of(client.get("/api/version").as_object(), "version");
+    if (client.is_up()) server = text_of(client.get("/api/version").as_object(), "ollamax");
   } catch (const std::exception&) {  // no server: said below
   }
   if (server.empty()) std::puts("Warning: could not connect to a running ollamax instance");

@@ -107,6 +107,10 @@ ServerOptions ServerOptions::from_environment() {
   if (const std::string type = variable("OLLAMA_KV_CACHE_TYPE"); !type.empty()) options.kv_cache_type = type;
   options.api_keys = variable("OLLAMAX_API_KEYS");
   options.prunes = !flag("OLLAMA_NOPRUNE");
+  if (const std::string version = variable("OLLAMAX_API_VERSION"); !version.empty()) {
+    if (version.find_first_not_of("0123456789.") == std::string::npos) options.api_version = version;
+    else std::cerr << "warning: OLLAMAX_API_VERSION: expected digits and dots, got '" << version << "'\n";
+  }
   return options;
 }
 

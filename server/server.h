@@ -24,7 +24,10 @@ struct ServerOptions {
   uint16_t port = 11434;           // 0: a free one
   std::string models_dir;
   std::string origins;             // OLLAMA_ORIGINS
-  std::string version = "0.0.0";   // what /api/version says
+  std::string version = "0.0.0";   // of this program
+  // The version of Ollama whose API this is: what /api/version says, since clients refuse servers they take to be too old.
+  // Numbers and dots only: some call int() on the parts. OLLAMAX_API_VERSION.
+  std::string api_version = "0.35.0";
   int64_t keep_alive_ns = 300'000'000'000;  // < 0: for ever
   int n_ctx = 4096;                // context of a request that names none
   int n_parallel = 1;

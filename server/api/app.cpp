@@ -132,7 +132,7 @@ std::chrono::system_clock::time_point from_unix_ns(int64_t ns) {
 }
 
 void handle_version(App& app, Exchange& exchange) {
-  reply(exchange, boost::json::object{{"version", app.options.version}});
+  reply(exchange, boost::json::object{{"version", app.options.api_version}, {"ollamax", app.options.version}});
 }
 
 void handle_not_implemented(App&, Exchange& exchange) {

@@ -9,7 +9,8 @@ TEST_CASE("Api_SaysWhatItIs") {
   ServerFixture fixture;
   CHECK(fixture.get("/").body == "Ollama is running");
   CHECK(http(fixture.port(), "HEAD", "/").status == 200);
-  CHECK(keys_of(object_in(fixture.get("/api/version"))) == "version");
+  CHECK(keys_of(object_in(fixture.get("/api/version"))) == "version ollamax");
+  CHECK(object_in(fixture.get("/api/version")).at("version") == "0.35.0");  // clients refuse old servers
   CHECK(fixture.get("/api/tags").body == R"({"models":[]})");
   CHECK(fixture.get("/api/ps").body == R"({"models":[]})");
   CHECK(fixture.get("/nothing").status == 404);
