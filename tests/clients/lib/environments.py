@@ -1,7 +1,8 @@
-"""Virtual environments of the client groups: one for each set of requirements, kept in the user's cache, made when absent.
+"""What the client groups run in: a virtual environment for each set of requirements, kept in the user's cache, made when absent.
 
-make(requirements) returns the path of the environment's Python. NoNetwork: the package index cannot be reached; BrokenInstall:
-it can, and pip fails all the same.
+make(group_folder) returns the path of the environment's Python. A group's sources.txt names source packages that are unpacked
+beside it, as `sources/NAME-VERSION`, for the tests that only they carry. NoNetwork: the package index cannot be reached;
+BrokenInstall: it can, and pip fails all the same.
 """
 import hashlib
 import os
@@ -9,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "ollamax"
@@ -23,8 +25,10 @@ class BrokenInstall(Exception):
     pass
 
 
-def packages_of(requirements):
-    lines = (line.split("#")[0].strip() for line in pathlib.Path(requirements).read_text().splitlines())
+def packages_of(path):
+    if not path.exists():
+        return []
+    lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
     return [line for line in lines if line]
 
 
@@ -39,26 +43,36 @@ def is_index_reachable(python):
                    "idna==3.10").returncode == 0
 
 
-def make(requirements, prepare=None):
-    """prepare(python): what else belongs into the environment before its packages, made by the caller."""
-    packages = packages_of(requirements)
-    key = hashlib.sha256("\n".join([sys.version, *packages]).encode()).hexdigest()[:12]
+def fetch(python, *words):
+    done = pip(python, *words)
+    if done.returncode != 0:
+        raise (BrokenInstall if is_index_reachable(python) else NoNetwork)(f"pip {' '.join(words)} failed:\n{done.stdout}")
+
+
+def make(group, prepare=None):
+    """prepare(python): puts into the new environment what must be there before its packages."""
+    group = pathlib.Path(group)
+    packages, sources = packages_of(group / "requirements.txt"), packages_of(group / "sources.txt")
+    key = hashlib.sha256("\n".join([sys.version, *packages, "sources", *sources]).encode()).hexdigest()[:12]
     folder = CACHE / f"venv-{key}"
     python = str(folder / "bin/python")
     if (folder / READY).exists():
         return python
     shutil.rmtree(folder, ignore_errors=True)
     CACHE.mkdir(parents=True, exist_ok=True)
-    print(f"==> {folder}: {' '.join(packages)}", flush=True)
+    print(f"==> {folder}: {' '.join(packages + sources)}", flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", str(folder)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if made.returncode != 0:
         raise BrokenInstall(f"python3 -m venv failed (Debian: apt-get install python3-venv):\n{made.stdout}")
     if prepare:
         prepare(python)
-    installed = pip(python, "install", "--quiet", *packages)
-    if installed.returncode != 0:
-        if not is_index_reachable(python):
-            raise NoNetwork(installed.stdout)
-        raise BrokenInstall(f"pip install {' '.join(packages)} failed:\n{installed.stdout}")
+    if packages:
+        fetch(python, "install", "--quiet", *packages)
+    for source in sources:
+        with tempfile.TemporaryDirectory() as temp:
+            fetch(python, "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", temp, source)
+            for archive in pathlib.Path(temp).glob("*.tar.gz"):
+                with tarfile.open(archive) as files:
+                    files.extractall(folder / "sources", filter="data")
     (folder / READY).touch()
     return python

@@ -19,7 +19,8 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".ca
 SMOLLM2 = pathlib.Path(os.environ.get("OLLAMAX_TEST_MODELS", CACHE / "ollamax/models")) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 # Names that clients' own tests have written into them.
-COPIES = {"tools": ["llama3.1", "llama3.2", "llama3.2:1b", "gpt-oss:20b", "qwen3"], "thinking": ["deepseek-r1:1.5b"]}
+COPIES = {"tools": ["llama3.1", "llama3.2", "llama3.2:1b", "gpt-oss:20b", "mistral"], "thinking": ["deepseek-r1:1.5b", "deepseek-r1"],
+          "insert": ["codellama:code"], "smollm2:135m": ["smollm2", "llava"]}
 
 
 def free_port():
