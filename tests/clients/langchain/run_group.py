@@ -15,7 +15,7 @@ def main():
     sources = next((pathlib.Path(sys.executable).parent.parent / "sources").glob("langchain_ollama-*"))
     env = dict(os.environ, OLLAMA_HOST=f"http://{os.environ['OLLAMA_HOST']}", OLLAMA_TEST_MODEL="llama3.2:1b",
                PYTHONPATH=f"{HERE}:{os.environ['PYTHONPATH']}", KNOWN=str(HERE / "known.txt"), LANGSMITH_TRACING="false")
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "known_failures", "-rxXf", "--tb=short",
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "known_failures", "-rsxXf", "--tb=short",
                            "tests/integration_tests"], cwd=sources, env=env).returncode
 
 
