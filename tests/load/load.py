@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Many clients at once against a real `ollamax serve`: what holds, what leaks, what one client does to another.
 
-usage: load.py OLLAMAX MODEL.gguf [--clients 64] [--seconds 120] [--part stress|batch|prefill]
+usage: load.py OLLAMAX [MODEL.gguf] [--clients 64] [--seconds 120] [--part stress|slow|batch|prefill]
+       load.py OLLAMAX [MODEL.gguf] --short     20 s: what holds on any machine, however busy (stress and slow); for ctest
 
   stress   clients ask all the time, a fifth of them goes away in the middle of an answer, one reads slowly. No error but
-           503, every stream whole and in order, memory flat after the first 20 s, nothing left running at the end.
+           503, every stream whole and in order, the same answer to the same question, memory flat after the first 20 s,
+           nothing left running, no page of the key/value cache in use at the end but for what each free sequence keeps of its
+           last conversation.
+  slow     clients that do not read what they asked for, beside others that do: those are as fast as without them.
   batch    tokens per second of 8 clients against those of one.
   prefill  time between tokens of running streams while a long prompt is read: its 99th percentile against its median.
 
-Prints one JSON object a part; exits 1 when a promise is broken.
+Prints one JSON object a part; exits 1 when a promise is broken, 77 when the model is missing.
 """
 import argparse
 import asyncio
@@ -25,8 +29,13 @@ import tempfile
 import time
 
 
+CACHE = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+SMOLLM2 = os.environ.get("OLLAMAX_TEST_MODELS", CACHE + "/ollamax/models") + "/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
 class Server:
     def __init__(self, ollamax, model, parallel, max_queue=512):
+        self.parallel = parallel
         self.folder = tempfile.TemporaryDirectory(prefix="ollamax-load-")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -137,7 +146,7 @@ async def ask(port, body, leave_after=None, pause=0.0):
 async def stress(server, clients, seconds):
     end = time.perf_counter() + seconds
     counts = {"whole": 0, "left": 0, "busy": 0, "failed": 0}
-    errors, expected, resident = [], {}, []
+    errors, expected, resident, longest = [], {}, [], [0]
     tasks = [f"Name {n} things that are blue." for n in range(2, 8)]
 
     async def client(number):
@@ -160,6 +169,7 @@ async def stress(server, clients, seconds):
                 counts["left"] += 1
             elif status == 200:
                 counts["whole"] += 1
+                longest[0] = max(longest[0], last["prompt_eval_count"] + last["eval_count"])
                 if expected.setdefault(prompt, last["text"]) != last["text"]:
                     counts["differs"] = counts.get("differs", 0) + 1
             else:
@@ -174,15 +184,59 @@ async def stress(server, clients, seconds):
     await asyncio.gather(watch(), *[client(n) for n in range(clients)])
     await asyncio.sleep(0.5)
     metrics = await get(server.port, "/metrics")
-    left = {name: value for name, value in (line.rsplit(" ", 1) for line in metrics.splitlines()
-                                            if line and not line.startswith("#"))
-            if "kv_blocks_used" in name or "in_flight" in name or "queue" in name}
+    gauges = ("ollamax_kv_pages_used", "ollamax_kv_pages_total", "ollamax_requests_running", "ollamax_queue_depth", "ollamax_model_requests_running",
+              "ollamax_model_requests_waiting")
+    left = {name.split("{")[0]: float(value) for name, value in (line.rsplit(" ", 1) for line in metrics.splitlines()
+                                                                 if line and not line.startswith("#")) if name.startswith(gauges)}
     early = [kib for at, kib in resident if at <= min(20, seconds / 2)]
     late = [kib for at, kib in resident if at > min(20, seconds / 2)]
     growth = (max(late) - max(early)) / 1024 if early and late else 0.0
+    # A page holds n_ctx * sequences / pages positions.
+    n_pages, n_used = left.pop("ollamax_kv_pages_total"), left.pop("ollamax_kv_pages_used")
+    page = 2048 * server.parallel / n_pages
+    is_idle = n_used <= server.parallel * (longest[0] // page + 1) and not any(left.values())
     print(json.dumps({"part": "stress", **counts, "errors": errors[:5], "resident_mib": max(late or early) // 1024,
-                      "growth_mib": round(growth, 1), "gauges_after": left}))
-    return counts["failed"] == 0 and counts["whole"] > 0 and growth < 16
+                      "growth_mib": round(growth, 1), "kv_pages_after": n_used, "gauges_after": left}))
+    return counts["failed"] == 0 and counts["whole"] > 0 and counts["left"] > 0 and "differs" not in counts and growth < 16 and is_idle
+
+
+async def running(port):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in (await get(port, "/metrics")).splitlines()
+               if line.startswith("ollamax_model_requests_running{"))
+
+
+async def slow(server, is_short):
+    """Tokens per second of two clients, alone and beside two that asked for large answers and read nothing of them."""
+    async def rate():
+        begin = time.perf_counter()
+        answers = await asyncio.gather(*[ask(server.port, request_of(f"Tell a story of {i}.", 64, temperature=1.0, seed=i)) for i in range(2)])
+        return sum(last["eval_count"] for _, _, last in answers) / (time.perf_counter() - begin)
+
+    await rate()
+    alone = statistics.median([await rate() for _ in range(3)])
+    stalled = []
+    for i in range(2):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", server.port))
+        body = request_of(f"Tell a long story of {i}.", 400 if is_short else 1500, temperature=1.0, seed=i)
+        data = json.dumps({**body, "logprobs": True, "top_logprobs": 20}).encode()  # two kilobytes a token
+        sock.sendall(f"POST /api/generate HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+        stalled.append(sock)
+    # Generation does not wait for them: it begins, and ends. From then on nothing but their reading is missing.
+    for n_running in (2, 0):
+        for _ in range(1200):
+            if await running(server.port) == n_running:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            print(json.dumps({"part": "slow", "error": f"{await running(server.port)} answers are generated, {n_running} should be"}))
+            return False
+    beside = statistics.median([await rate() for _ in range(3)])
+    for sock in stalled:
+        sock.close()
+    print(json.dumps({"part": "slow", "tokens_per_second_alone": round(alone, 1), "tokens_per_second_beside": round(beside, 1)}))
+    return is_short or beside >= 0.8 * alone  # a ratio of speeds is for a machine that does nothing else
 
 
 async def batch(server):
@@ -234,12 +288,19 @@ async def prefill(server):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("ollamax")
-    arguments.add_argument("model")
+    arguments.add_argument("model", nargs="?", default=SMOLLM2)
     arguments.add_argument("--clients", type=int, default=64)
     arguments.add_argument("--seconds", type=float, default=120)
-    arguments.add_argument("--part", choices=["stress", "batch", "prefill"], action="append")
+    arguments.add_argument("--part", choices=["stress", "slow", "batch", "prefill"], action="append")
+    arguments.add_argument("--short", action="store_true")
     options = arguments.parse_args()
-    parts = {"stress": (4, lambda s: stress(s, options.clients, options.seconds)), "batch": (8, batch), "prefill": (4, prefill)}
+    if not os.path.exists(options.model):
+        print(f"SKIPPED: {options.model} is missing (tools/fetch_model smollm2)")
+        return 77
+    if options.short:
+        options.clients, options.seconds, options.part = 16, 8, ["stress", "slow"]
+    parts = {"stress": (4, lambda s: stress(s, options.clients, options.seconds)), "slow": (4, lambda s: slow(s, options.short)),
+             "batch": (8, batch), "prefill": (4, prefill)}
     is_good = True
     for name in options.part or parts:
         parallel, run = parts[name]

@@ -1,10 +1,12 @@
 """What the client groups run in: a virtual environment for each set of requirements, kept in the user's cache, made when absent.
 
 make(group_folder) returns the path of the environment's Python. A group's sources.txt names source packages that are unpacked
-beside it, as `sources/NAME-VERSION`, for the tests that only they carry. NoNetwork: the package index cannot be reached;
+beside it, as `sources/NAME-VERSION`, for the tests that only they carry. A group's prepare.py puts into the new environment what
+must be there before its packages. NoNetwork: the package index cannot be reached;
 BrokenInstall: it can, and pip fails all the same.
 """
 import hashlib
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -49,8 +51,7 @@ def fetch(python, *words):
         raise (BrokenInstall if is_index_reachable(python) else NoNetwork)(f"pip {' '.join(words)} failed:\n{done.stdout}")
 
 
-def make(group, prepare=None):
-    """prepare(python): puts into the new environment what must be there before its packages."""
+def make(group):
     group = pathlib.Path(group)
     packages, sources = packages_of(group / "requirements.txt"), packages_of(group / "sources.txt")
     key = hashlib.sha256("\n".join([sys.version, *packages, "sources", *sources]).encode()).hexdigest()[:12]
@@ -64,8 +65,11 @@ def make(group, prepare=None):
     made = subprocess.run([sys.executable, "-m", "venv", str(folder)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if made.returncode != 0:
         raise BrokenInstall(f"python3 -m venv failed (Debian: apt-get install python3-venv):\n{made.stdout}")
-    if prepare:
-        prepare(python)
+    if (group / "prepare.py").exists():
+        spec = importlib.util.spec_from_file_location("prepare", group / "prepare.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.prepare(python)
     if packages:
         fetch(python, "install", "--quiet", *packages)
     for source in sources:
