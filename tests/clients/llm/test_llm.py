@@ -24,29 +24,29 @@ class Llm(unittest.TestCase):
         return done.stdout
 
     def test_models_are_found(self):
-        self.assertIn("Ollama: smollm2", self.llm("models"))
+        self.assertIn("Ollama: ollama/smollm2", self.llm("models"))
         listed = self.llm("ollama", "models")
         self.assertIn("smollm2:135m", listed)
         self.assertIn("all-minilm", self.llm("embed-models"))
 
     def test_prompt(self):
-        self.assertIn("Paris", self.llm("-m", "smollm2:135m", "-o", "temperature", "0", "What is the capital of France?"))
-        self.assertIn("Paris", self.llm("-m", "smollm2:135m", "--no-stream", "-o", "temperature", "0", "What is the capital of France?"))
-        self.assertGreater(len(self.llm("-m", "smollm2:135m", "-s", "You are a pirate.", stdin="Who are you?")), 3)
+        self.assertIn("Paris", self.llm("-m", "ollama/smollm2:135m", "-o", "temperature", "0", "What is the capital of France?"))
+        self.assertIn("Paris", self.llm("-m", "ollama/smollm2:135m", "--no-stream", "-o", "temperature", "0", "What is the capital of France?"))
+        self.assertGreater(len(self.llm("-m", "ollama/smollm2:135m", "-s", "You are a pirate.", stdin="Who are you?")), 3)
 
     def test_conversation_goes_on(self):
-        self.llm("-m", "smollm2:135m", "-o", "temperature", "0", "My name is Zanzibar. Remember it.")
+        self.llm("-m", "ollama/smollm2:135m", "-o", "temperature", "0", "My name is Zanzibar. Remember it.")
         self.assertIn("Zanzibar", self.llm("-c", "-o", "temperature", "0", "What is my name?"))
 
     def test_usage_is_reported(self):
-        self.llm("-m", "smollm2:135m", "-o", "num_predict", "5", "Tell a story.")
+        self.llm("-m", "ollama/smollm2:135m", "-o", "num_predict", "5", "Tell a story.")
         logged = json.loads(self.llm("logs", "-n", "1", "--json"))[0]
         self.assertEqual(logged["output_tokens"], 5)
         self.assertGreater(logged["input_tokens"], 5)
 
     def test_embed(self):
-        self.assertEqual(len(json.loads(self.llm("embed", "-m", "all-minilm", "-c", "a cat"))), 576)
+        self.assertEqual(len(json.loads(self.llm("embed", "-m", "ollama/all-minilm", "-c", "a cat"))), 576)
 
     def test_schema(self):
-        person = json.loads(self.llm("-m", "smollm2:135m", "--schema", "name, age int", "Ann is 30 years old."))
+        person = json.loads(self.llm("-m", "ollama/smollm2:135m", "--schema", "name, age int", "Ann is 30 years old."))
         self.assertIsInstance(person["age"], int)
