@@ -122,12 +122,14 @@ class OpenWebUi(unittest.TestCase):
         self.assertIsNotNone(program, "chromium is missing (tools/setup test installs it)")
         window = browser.Browser(program)
         self.addCleanup(window.close)
-        window.open(f"http://127.0.0.1:{self.port}/?models=smollm2:135m")
+        window.open(f"http://127.0.0.1:{self.port}/?models=llama3.2:1b")
         window.wait_for("document.querySelector('#chat-input')", "an input for the chat", timeout_s=90)
-        window.evaluate("localStorage.setItem('version', '9.9.9')")  # no list of what is new in this version over the page
-        window.open(f"http://127.0.0.1:{self.port}/?models=smollm2:135m")
-        window.wait_for("document.querySelector('#chat-input')", "an input for the chat", timeout_s=60)
-        window.wait_for("document.body.innerText.includes('smollm2:135m')", "the model's name", timeout_s=60)
+        # What is new in this version lies over the page at first.
+        okay = """[...document.querySelectorAll('button')].find(button => button.innerText.includes("Let's Go"))"""
+        window.wait_for(okay, "the list of what is new", timeout_s=60)
+        window.evaluate(okay + ".click()")
+        window.wait_for("!" + okay)
+        window.wait_for("document.body.innerText.includes('llama3.2:1b')", "the model's name", timeout_s=60)
         window.click("#chat-input")
         window.type(PARIS)
         window.press("Enter")
