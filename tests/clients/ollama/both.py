@@ -36,6 +36,7 @@ class AsyncCalls:
         self.loop = asyncio.new_event_loop()
         self.client = ollama.AsyncClient(probe.URL)
         self.addCleanup(self.loop.close)
+        self.addCleanup(lambda: self.loop.run_until_complete(self.loop.shutdown_asyncgens()))
         self.addCleanup(lambda: self.loop.run_until_complete(self.client.close()))
 
     def ask(self, method, *args, **kwargs):
