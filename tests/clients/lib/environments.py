@@ -77,6 +77,8 @@ def make(group):
             fetch(python, "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", temp, source)
             for archive in pathlib.Path(temp).glob("*.tar.gz"):
                 with tarfile.open(archive) as files:
-                    files.extractall(folder / "sources", filter="data")
+                    if hasattr(tarfile, "data_filter"):  # Python 3.11.4, and those that took it over
+                        files.extraction_filter = tarfile.data_filter
+                    files.extractall(folder / "sources")
     (folder / READY).touch()
     return python
