@@ -1,5 +1,5 @@
-// What a constraint costs a token, on the vocabularies of real models: the mask where one has to be computed, and the test of
-// a single token that comes first. In the thread's own time, so that a busy machine does not matter.
+// Masks over the vocabularies of real models: each agrees with the test of every single token. What they cost is printed, in
+// the thread's own time, and not judged: a test is no place for speed.
 
 #include <time.h>
 
@@ -26,8 +26,9 @@ struct Cost {
   double first_us = 0, median_us = 0, worst_us = 0, test_us = 0;
 };
 
-// A walk of at most 200 tokens with a mask at each, as if the model never hit upon an allowed one by itself.
-Cost walk(const OutputConstraint& wanted, const TokenTrie& trie, const Tokenizer& tokenizer) {
+// A walk of at most 200 tokens with a mask at each, as if the model never hit upon an allowed one by itself. Now and then
+// all tokens are tried one by one; not where limits cut the work off, for then the order matters.
+Cost walk(const OutputConstraint& wanted, const TokenTrie& trie, const Tokenizer& tokenizer, bool is_compared) {
   TokenConstraint constraint(compile_constraint(wanted), trie, tokenizer);
   Rng rng(11);
   std::vector<double> masks;
@@ -41,6 +42,11 @@ Cost walk(const OutputConstraint& wanted, const TokenTrie& trie, const Tokenizer
     if (!goes_on) {  // only where a limit was met
       CHECK(std::string_view(constraint.dead_end()).find("too ambiguous") != std::string_view::npos);
       break;
+    }
+    if (is_compared && step % 32 == 0) {
+      size_t n_different = 0;
+      for (size_t i = 0; i < logits.size(); ++i) n_different += constraint.allows(static_cast<int32_t>(i)) != (logits[i] == 0) ? 1 : 0;
+      CHECK(n_different == 0);
     }
     std::vector<int32_t> allowed;
     for (size_t i = 0; i < logits.size(); ++i)
@@ -58,7 +64,7 @@ Cost walk(const OutputConstraint& wanted, const TokenTrie& trie, const Tokenizer
   return cost;
 }
 
-void measure(const char* file, double median_limit_us, double worst_limit_us) {
+void check_masks(const char* file) {
   const auto path = models_dir() / file;
   if (!have(path)) return;
   const auto tokenizer = make_tokenizer(olx::gguf::GgufFile::open(path.string()));
@@ -79,15 +85,14 @@ void measure(const char* file, double median_limit_us, double worst_limit_us) {
     begun = thread_us();
     (void)compile_constraint(wanted);
     const double compile_us = thread_us() - begun;
-    const Cost cost = walk(wanted, trie, *tokenizer);
+    const bool is_hard = std::string_view(name) == "ambiguous" || std::string_view(name) == "hostile";
+    const Cost cost = walk(wanted, trie, *tokenizer, !is_hard);
     std::printf("  %-13s compile %6.0f us, mask: first %6.0f us, median %6.0f us, worst %6.0f us; single test %5.2f us\n", name, compile_us,
                 cost.first_us, cost.median_us, cost.worst_us, cost.test_us);
-    if (std::string_view(name) != "hostile") CHECK(cost.median_us < median_limit_us);
-    CHECK(cost.worst_us < worst_limit_us);
   }
 }
 
 }  // namespace
 
-TEST_CASE("MaskCost_IsBoundedOnSmolLM2") { measure("SmolLM2-135M-Instruct.Q4_1.gguf", 5000, 30'000); }
-TEST_CASE("MaskCost_IsBoundedOnGemma3") { measure("gemma-3-270m-q4_k_m.gguf", 10'000, 60'000); }
+TEST_CASE("Mask_AgreesWithTheTestOfEachTokenOnSmolLM2") { check_masks("SmolLM2-135M-Instruct.Q4_1.gguf"); }
+TEST_CASE("Mask_AgreesWithTheTestOfEachTokenOnGemma3") { check_masks("gemma-3-270m-q4_k_m.gguf"); }
