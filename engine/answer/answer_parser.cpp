@@ -202,7 +202,7 @@ bool AnswerParser::step_call(bool is_end, ParsedText& out) {
   const std::string& close = format_.call_close;
   if (!close.empty() && !is_bare_) {
     const size_t at = held_.find(close, search_from_);
-    if (at != std::string::npos && at <= kMaxCallBytes) {
+    if (at <= kMaxCallBytes) {  // npos is larger
       if (end_call(at, close.size(), out)) return true;
       search_from_ = at + close.size();
       if (++n_attempts_ >= kMaxAttempts) give_up_call(out);
