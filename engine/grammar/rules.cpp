@@ -34,6 +34,18 @@ size_t utf8_bytes(uint32_t code, uint8_t (&out)[4]) {
 
 }  // namespace
 
+uint64_t read_repetition(std::string_view text, size_t& at, const GrammarLimits& limits, std::string& fault) {
+  constexpr uint64_t kEnough = 1'000'000'000'000;  // digits beyond it change nothing
+  uint64_t number = 0;
+  const size_t begin = at;
+  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at)
+    number = std::min<uint64_t>(number * 10 + static_cast<uint64_t>(text[at] - '0'), kEnough);
+  if (at == begin) fault = "expected a number of repetitions";
+  else if (number > limits.max_repetition)
+    fault = "a repetition: expected at most " + std::to_string(limits.max_repetition) + ", got " + std::to_string(number);
+  return number;
+}
+
 void refuse_grammar(const std::string& what) { throw EngineError(ErrorCode::kInvalidRequest, what); }
 
 CodeRanges sorted_ranges(CodeRanges ranges) {

@@ -24,6 +24,9 @@ struct GrammarLimits {
   int64_t max_compile_ns = 500'000'000;   // of the compiling thread's own time
 };
 
+// The number of a repetition {m,n}, at `at`, which moves behind it. What is wrong with it in `fault`, "" otherwise.
+uint64_t read_repetition(std::string_view text, size_t& at, const GrammarLimits& limits, std::string& fault);
+
 // A set of characters: ranges of code points, both ends included.
 struct CodeRange {
   uint32_t first, last;

@@ -184,11 +184,9 @@ class Reader {
   }
 
   uint64_t read_number() {
-    uint64_t number = 0;
-    const size_t begin = pos_;
-    for (; peek() >= '0' && peek() <= '9'; ++pos_) number = std::min<uint64_t>(number * 10 + static_cast<uint64_t>(peek() - '0'), 1'000'000'000'000);
-    if (pos_ == begin) fail("expected a number of repetitions");
-    if (number > limits_.max_repetition) fail("a repetition: expected at most " + std::to_string(limits_.max_repetition) + ", got " + std::to_string(number));
+    std::string fault;
+    const uint64_t number = read_repetition(text_, pos_, limits_, fault);
+    if (!fault.empty()) fail(fault);
     return number;
   }
 
