@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   model_command->add_option("--threads", model.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
   model_command->add_option("--repeat", model.n_repeat, "counted runs")->check(CLI::Range(1, 1000));
   model_command->add_option("--device", model.device, "cpu or reference");
-  model_command->add_option("--cpu", model.cpu_isa, "portable, avx2, avx512 or neon: forces one");
+  model_command->add_option("--cpu", model.cpu_isa, "portable, avx2, avx512, amx or neon: forces one");
   model_command->add_option("--kv-cache-type", model.kv_cache_type, "f32, f16 or q8_0");
   model_command->add_flag("--json", model.is_json, "the report as JSON");
 

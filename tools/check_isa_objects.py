@@ -15,7 +15,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ISA_FOLDERS = ["avx2", "avx512", "neon"]
+ISA_FOLDERS = ["avx2", "avx512", "amx", "neon"]
+BUILDS_ON = {"olx_cpu_amx": "olx_cpu_avx512"}  # whose kernels another folder's may call: it requires their features too
 SHARED_FOLDERS = ["rowwise"]  # templates the folders are made from
 SYSTEM_INCLUDES = {"cstdint", "immintrin.h", "arm_neon.h"}
 # Calls GCC makes on its own, the maths functions kernels may call, and the table sanitizers and PIC code refer to.
@@ -56,7 +57,9 @@ def object_problems(nm, objects):
             yield f"{path}: defines no kernel"
         kernels.setdefault(pathlib.Path(path).parent, set()).update(names)
     for path, found in table.items():
-        own = kernels[pathlib.Path(path).parent]
+        folder = pathlib.Path(path).parent
+        base = {other for other in kernels for name, on in BUILDS_ON.items() if f"/{name}." in f"/{folder}" and f"/{on}." in f"/{other}"}
+        own = kernels[folder].union(*(kernels[other] for other in base))
         for kind, name in found:
             if kind in "VWuvw" and not name.startswith(("__asan", "__ubsan", "__tsan", "__sanitizer")):
                 yield f"{path}: weak symbol {name}"

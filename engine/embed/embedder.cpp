@@ -101,7 +101,7 @@ void Embedder::build_batch() {
     // Within n_ctx a sequence that shares nothing always gets room.
     OLX_CHECK(runner_.reserve(part.slot, static_cast<int64_t>(part.n_read + part.n_new)));
     for (size_t i = part.n_read; i < part.n_read + part.n_new; ++i)
-      batch_.push_back({part.tokens()[i], part.slot, static_cast<int32_t>(i), wants(part, i)});
+      batch_.push_back({part.tokens()[i], part.slot, static_cast<int32_t>(i), wants(part, i), true});
   }
 }
 

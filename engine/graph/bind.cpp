@@ -98,13 +98,20 @@ struct RowSetter {
   int64_t n;
   int64_t n_tokens;  // of the source of a gather
   bool is_gather;
+  int64_t n_prompt;
 
   void operator()(EmbedArgs& args) const {
     args.y.n_rows = n;
     if (is_gather) args.table.n_rows = n_tokens;
   }
-  void operator()(QuantizeArgs& args) const { args.y.n_tokens = args.x.n_rows = n; }
-  void operator()(MatmulArgs& args) const { args.y.n_rows = args.x.n_tokens = n; }
+  void operator()(QuantizeArgs& args) const {
+    args.y.n_tokens = args.x.n_rows = n;
+    args.y.n_prompt = n_prompt;
+  }
+  void operator()(MatmulArgs& args) const {
+    args.y.n_rows = args.x.n_tokens = n;
+    args.x.n_prompt = n_prompt;
+  }
   void operator()(RmsNormArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
   void operator()(RopeTableArgs& args) const { args.table.n_rows = n; }
   void operator()(RopeArgs& args) const { args.x.n_rows = args.table.n_rows = n; }
@@ -128,8 +135,12 @@ void bind_args(GraphNode& node, const BindContext& context) {
 }
 
 void set_rows(GraphNode& node, RowCount rows, const RowCounts& counts) {
-  const int64_t n = rows == RowCount::kTokens ? counts.n_tokens : counts.n_outputs;
-  std::visit(RowSetter{.n = n, .n_tokens = counts.n_tokens, .is_gather = is_gather(node)}, node.args);
+  const bool is_all = rows == RowCount::kTokens;
+  std::visit(RowSetter{.n = is_all ? counts.n_tokens : counts.n_outputs,
+                       .n_tokens = counts.n_tokens,
+                       .is_gather = is_gather(node),
+                       .n_prompt = is_all ? counts.n_prompt : 0},
+             node.args);
 }
 
 }  // namespace olx::engine

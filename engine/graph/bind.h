@@ -28,6 +28,7 @@ struct BindContext {
 struct RowCounts {
   int64_t n_tokens = 0;
   int64_t n_outputs = 0;
+  int64_t n_prompt = 0;  // of n_tokens the last so many belong to prompts; output rows are computed like single tokens
 };
 
 // A kEmbed that picks rows of a value rather than of a weight.

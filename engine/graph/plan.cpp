@@ -261,7 +261,12 @@ bool Plan::execute(const Step& step, const std::atomic<bool>* cancel) {
     outputs_[i] = step.outputs[i];
     output_slots_[i] = step.slots[static_cast<size_t>(step.outputs[i])];
   }
-  const RowCounts counts{static_cast<int64_t>(n_tokens), static_cast<int64_t>(n_outputs)};
+  const auto is_single = [](const TokenSlot& slot) { return !slot.is_prompt; };
+  const auto first_prompt = std::find_if_not(step.slots.begin(), step.slots.end(), is_single);
+  OLX_CHECK(std::none_of(first_prompt, step.slots.end(), is_single));
+  const RowCounts counts{.n_tokens = static_cast<int64_t>(n_tokens),
+                         .n_outputs = static_cast<int64_t>(n_outputs),
+                         .n_prompt = step.slots.end() - first_prompt};
   for (Node& node : nodes_) set_rows(node.graph, node.rows, counts);
   const size_t n_nodes = n_outputs == 0 ? n_without_outputs_ : bound_.size();
   if (!device_.execute(std::span(bound_).first(n_nodes), cancel)) return false;

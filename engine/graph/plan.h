@@ -35,7 +35,7 @@ class Plan {
 
   struct Step {
     std::span<const int32_t> ids;                  // 1 .. n_tokens
-    std::span<const kernels::TokenSlot> slots;     // as many
+    std::span<const kernels::TokenSlot> slots;     // as many; those of prompts behind all others
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
   };
   // False when cancelled in between.

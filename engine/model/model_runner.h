@@ -39,7 +39,8 @@ struct RunnerOptions {
 
 class Plan;
 
-// One token of a step. Tokens of one sequence come in order of position, each position following the cached ones.
+// One token of a step. Tokens of one sequence come in order of position, each position following the cached ones; tokens of
+// prompts come behind all others.
 struct BatchToken {
   int32_t id = 0;        // [0, vocab_size)
   int32_t sequence = 0;

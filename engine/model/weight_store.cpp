@@ -65,8 +65,8 @@ WeightStore::WeightStore(const Graph& graph, const WeightTable& table, kernels::
     if (node.is_last_matmul) {
       query.max_step = kFineStep;
       const kernels::KernelRow* fine = registry.select(query, device.info());
-      // Only of the same instruction set: precision is not bought with a multiple of the time.
-      if (fine != nullptr && fine->features == row->features) row = fine;
+      // Only for the same packing, so of as wide vectors: precision is not bought with a multiple of the time.
+      if (fine != nullptr && fine->layout == row->layout) row = fine;
     }
     stored_[static_cast<size_t>(node.weight)].matmul = row;
   }

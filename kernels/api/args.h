@@ -43,8 +43,9 @@ struct QuantizeArgs {
 // alias: residual may be y; nothing else.
 // numerics: y = sum_k x w (+ bias) (+ residual), f32 or exact integer partial sums, f32 accumulation;
 //   |err| <= (n_cols + 8) 2^-24 (sum|x| W + |bias| + |residual|), W the largest |w| of the 32 columns around each
-//   (Q8_0: 128 times the block's scale, since int8 codes may be multiplied as unsigned ones with an offset); x is what
-//   the activation format decodes to (kQuantize bounds how far that is from the f32 activations).
+//   (Q8_0: 128 times the block's scale, since int8 codes may be multiplied as unsigned ones with an offset), plus
+//   format->weight_step sum|x| W; x is what the activation format decodes to (kQuantize bounds how far that is from the
+//   f32 activations).
 // errors: none.
 // source: https://en.wikipedia.org/wiki/Basic_Linear_Algebra_Subprograms (GEMM with B transposed).
 struct MatmulArgs {

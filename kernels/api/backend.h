@@ -32,6 +32,7 @@ enum Feature : uint64_t {
   kFeatureAvx512Vnni = 1 << 2,
   kFeatureNeonDot = 1 << 3,     // armv8.2-a + dotprod
   kFeatureAvxVnni = 1 << 4,
+  kFeatureAmxBf16 = 1 << 5,     // tiles, granted to this process by the system
 };
 using Features = uint64_t;
 

@@ -48,16 +48,20 @@ struct MatrixView {
   float* row(int64_t i) const { return data + i * row_stride_elems; }
 };
 
+struct ActivationView;
+
 // Activations as a matmul row wants them. kQuantize makes them from f32; n_tokens rows of n_cols elements.
 struct ActivationFormat {
   const char* name;  // "f32", "q8"
-  // 0 for "f32": the matrix itself is passed and no kQuantize node is needed.
+  // Enough for any n_prompt. 0 for "f32": the matrix itself is passed and no kQuantize node is needed.
   int64_t (*size_bytes)(int64_t n_tokens, int64_t n_cols);
   // Writes the n_cols elements of one token as f32: for the reference backend and tests. nullptr for "f32".
-  void (*decode)(const void* data, int64_t n_tokens, int64_t n_cols, int64_t token, float* x);
+  void (*decode)(const ActivationView& from, int64_t token, float* x);
   // |x - decode(x)| <= step times the largest |x| among the block_elems columns around it. 0 for "f32".
   double step;
   int64_t block_elems;
+  // A matmul that reads this format may take for a weight w what is within weight_step |w| of it.
+  double weight_step = 0;
 };
 extern const ActivationFormat kActivationF32;
 
@@ -67,6 +71,7 @@ struct ActivationView {
   int64_t n_tokens = 0;
   int64_t n_cols = 0;
   int64_t row_stride_elems = 0;  // f32 only
+  int64_t n_prompt = 0;          // the last so many tokens are TokenSlot::is_prompt: a format may encode them in another way
 };
 
 // One layer's pages of cached keys and values. k and v: [n_pages, n_kv_heads, page_tokens, head_dim], each row of

@@ -33,10 +33,28 @@ static constexpr int64_t q8_group_size(int64_t group, int64_t n_tokens) {
   return n_tokens - group * kQ8GroupTokens < kQ8GroupTokens ? n_tokens - group * kQ8GroupTokens : kQ8GroupTokens;
 }
 
+// "q8_bf16": the tokens that are made one at a time in q8, for integer kernels, which wait for memory; those of a prompt,
+// behind them from the next multiple of 64 bytes, as bfloat16 in the tiles that matrix units read:
+//   bf16 x[ceil(n_prompt / 16)][n_cols / 32][16][32]   tile, block of columns, token, column; what is past the last token
+//                                                      is not written
+// Which way a token goes is decided by what it is (TokenSlot::is_prompt) and by nothing else in the batch.
+constexpr int64_t kBf16TileTokens = 16;
+constexpr int64_t kBf16TileBytes = kBf16TileTokens * kQ8BlockCols * 2;
+
+static constexpr int64_t bf16_tiles_offset(int64_t n_single, int64_t n_cols) {
+  return (q8_matrix_bytes(n_single, n_cols) + 63) / 64 * 64;
+}
+// From the start of the tiles.
+static constexpr int64_t bf16_token_offset(int64_t prompt_token, int64_t n_cols) {
+  return prompt_token / kBf16TileTokens * (n_cols / kQ8BlockCols) * kBf16TileBytes +
+         prompt_token % kBf16TileTokens * kQ8BlockCols * 2;
+}
+
 }  // namespace olx::kernels::cpu
 
 namespace olx::kernels {
 extern const ActivationFormat kActivationQ8;
 // "q8_fine": x in q8, and behind it what that leaves over, in q8 again: 14 bits for twice the arithmetic.
 extern const ActivationFormat kActivationQ8Fine;
+extern const ActivationFormat kActivationQ8Bf16;
 }

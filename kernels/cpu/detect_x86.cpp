@@ -1,4 +1,6 @@
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "kernels/cpu/features.h"
 
@@ -9,6 +11,17 @@ namespace {
 bool has_f16c() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx >> 29 & 1) != 0;
+}
+
+// Linux keeps the tiles' 8 KiB of registers from a process until it asks for them; threads made later may use them too.
+// Numbers of arch_prctl(2): ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA.
+bool may_use_tiles() { return ::syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+
+// Leaf 7, EDX: bit 22 AMX-BF16, bit 24 AMX-TILE. GCC 12 does not know their names.
+bool has_amx_bf16() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kBits = 1u << 22 | 1u << 24;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kBits) == kBits && may_use_tiles();
 }
 
 }  // namespace
@@ -23,6 +36,7 @@ Features detect_features() {
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi"))
     features |= kFeatureAvx512;
   if ((features & kFeatureAvx512) && __builtin_cpu_supports("avx512vnni")) features |= kFeatureAvx512Vnni;
+  if ((features & kFeatureAvx512Vnni) && has_amx_bf16()) features |= kFeatureAmxBf16;
   return features;
 }
 

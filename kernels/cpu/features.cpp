@@ -22,6 +22,8 @@ constexpr Isa kIsas[] = {
     {"portable", kFeatureNone, kFeatureNone},
     {"avx2", kFeatureAvx2, kFeatureAvx2},
     {"avx512", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni, kFeatureAvx512 | kFeatureAvx512Vnni},
+    {"amx", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16,
+     kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16},
     {"neon", kFeatureNeonDot, kFeatureNeonDot},
 };
 
@@ -35,7 +37,7 @@ Features force_isa(std::string_view isa, Features available) {
                         std::string(isa_name(available)) + ")");
     return available & row.allowed;
   }
-  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avx512 or neon");
+  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avx512, amx or neon");
 }
 
 std::string_view isa_name(Features features) {

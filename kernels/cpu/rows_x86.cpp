@@ -23,6 +23,7 @@ constexpr const char* kBackendName = "cpu";
 #include "kernels/cpu/avx512/matmul.inc"
 #include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
+#include "kernels/cpu/amx/matmul.inc"
 #undef OLX_KERNEL
 
 std::span<const KernelRow> rows() {
@@ -36,6 +37,7 @@ std::span<const KernelRow> rows() {
 #include "kernels/cpu/avx512/matmul.inc"
 #include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
+#include "kernels/cpu/amx/matmul.inc"
   };
 #undef OLX_KERNEL
   return {kRows.begin(), kRows.size()};

@@ -25,7 +25,7 @@ std::vector<double> panels_of(const ActivationView& x) {
   const WideValues values(is_encoded ? nullptr : static_cast<const float*>(x.data));
   for (int64_t token = 0; token < x.n_tokens; ++token) {
     double* panel = panels.data() + token / kPanelTokens * x.n_cols * kPanelTokens + token % kPanelTokens;
-    if (is_encoded) x.format->decode(x.data, x.n_tokens, x.n_cols, token, decoded.data());
+    if (is_encoded) x.format->decode(x, token, decoded.data());
     for (int64_t col = 0; col < x.n_cols; ++col)
       panel[col * kPanelTokens] = is_encoded ? decoded[static_cast<size_t>(col)] : values[token * x.row_stride_elems + col];
   }
@@ -97,7 +97,8 @@ void matmul(const MatmulArgs& args, RowRange range, Sink& sink) {
             args.residual != nullptr ? residuals[(token + t) * args.y.row_stride_elems + row] : 0.0;
         const double y = sums[t] + bias + residual;
         const double magnitude = bounds[t] + std::abs(bias) + std::abs(residual);
-        sink(token + t, row, y, static_cast<double>(n_cols + 8) * kHalfUlp * magnitude);
+        sink(token + t, row, y,
+             static_cast<double>(n_cols + 8) * kHalfUlp * magnitude + args.x.format->weight_step * bounds[t]);
       }
     }
   }

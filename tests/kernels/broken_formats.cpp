@@ -27,9 +27,9 @@ const Plain8* plain8_row(const void* data, int64_t n_cols, int64_t token) {
   return static_cast<const Plain8*>(data) + token * (n_cols / 32);
 }
 
-void plain8_decode(const void* data, int64_t, int64_t n_cols, int64_t token, float* x) {
-  const Plain8* blocks = plain8_row(data, n_cols, token);
-  for (int64_t i = 0; i < n_cols; ++i) x[i] = blocks[i / 32].scale * static_cast<float>(blocks[i / 32].codes[i % 32]);
+void plain8_decode(const ActivationView& from, int64_t token, float* x) {
+  const Plain8* blocks = plain8_row(from.data, from.n_cols, token);
+  for (int64_t i = 0; i < from.n_cols; ++i) x[i] = blocks[i / 32].scale * static_cast<float>(blocks[i / 32].codes[i % 32]);
 }
 
 int64_t reversed_size(DType dtype, int64_t n_rows, int64_t n_cols) {

@@ -91,7 +91,7 @@ std::vector<Place> places() {
       all.push_back({backend.name, ""});
     }
   }
-  for (const char* isa : {"portable", "avx2", "avx512", "neon"}) all.push_back({"cpu", isa});
+  for (const char* isa : {"portable", "avx2", "avx512", "amx", "neon"}) all.push_back({"cpu", isa});
   return all;
 }
 

@@ -46,6 +46,7 @@ std::vector<Shape> matmul_shapes(const KernelRow& row, bool is_brief, Rng& rng) 
   shapes.push_back({1, 200, model_width(row.dtype), Values::kRandom});
   shapes.push_back({13, 72, model_width(row.dtype), Values::kOutliers});
   shapes.push_back({2, 24, 6 * 1024, Values::kRandom});
+  shapes.push_back({50, 300, 2 * model_width(row.dtype), Values::kRandom});
   for (Shape& shape : shapes) shape.n_rows = std::max<int64_t>(shape.n_rows, 1);
   return shapes;
 }
@@ -81,7 +82,8 @@ const void* add_weights(const KernelRow& row, const std::vector<std::byte>& nati
 }
 
 // x as the row's format wants it, made by a kQuantize row: of the same variant where there is one.
-ActivationView add_activations(const KernelRow& row, const CaseContext& context, const MatrixView& x, Memory& memory) {
+ActivationView add_activations(const KernelRow& row, const CaseContext& context, const MatrixView& x, int64_t n_prompt,
+                               Memory& memory) {
   if (row.activation == &kActivationF32) return {x.data, &kActivationF32, x.n_rows, x.n_cols, x.row_stride_elems};
   const KernelRow* best = nullptr;
   for (const KernelRow& candidate : context.rows) {
@@ -93,7 +95,7 @@ ActivationView add_activations(const KernelRow& row, const CaseContext& context,
   if (best == nullptr)
     throw std::runtime_error(std::string("no quantize kernel for the activation format ") + row.activation->name);
   const auto size = static_cast<size_t>(row.activation->size_bytes(x.n_rows, x.n_cols));
-  QuantizeArgs args{{memory.add(size), row.activation, x.n_rows, x.n_cols, 0}, x};
+  QuantizeArgs args{{memory.add(size), row.activation, x.n_rows, x.n_cols, 0, n_prompt}, x};
   best->run(&args, {0, x.n_rows});
   return args.y;
 }
@@ -121,7 +123,7 @@ void widen_by_activation_step(const MatmulArgs& args, const MatrixView& x, refer
   const reference::Expected of_exact = reference::evaluate(exact), of_steps = reference::evaluate(magnitude);
   const double to_sum = 0x1p24 / static_cast<double>(args.w.n_cols + 8);  // a bound back to its sum|x| W
   for (size_t i = 0; i < expected.value.size(); ++i) {
-    expected.bound[i] += format.step * of_steps.bound[i] * to_sum;
+    expected.bound[i] += format.step * of_steps.bound[i] * to_sum * (1 + format.weight_step);
     expected.value[i] = of_exact.value[i];
   }
 }
@@ -141,7 +143,9 @@ void each_matmul_case(const KernelRow& row, const CaseContext& context, const Ca
               shape.n_cols};
     const MatrixView x = c.memory.add_matrix(shape.n_tokens, shape.n_cols, rng.pick({0, 3}), rng.coin());
     fill(x, shape.values, 1e25f, rng);
-    args.x = add_activations(row, context, x, c.memory);
+    const int64_t n_prompt = rng.pick({0, shape.n_tokens, shape.n_tokens, rng.below(shape.n_tokens + 1)});
+    args.x = add_activations(row, context, x, n_prompt, c.memory);
+    c.name += " prompt " + std::to_string(n_prompt);
     args.y = c.memory.add_matrix(shape.n_tokens, shape.n_rows, rng.pick({0, 1, 5}), rng.coin());
     if (rng.coin()) {
       const MatrixView bias = c.memory.add_matrix(1, shape.n_rows, 0, rng.coin());
@@ -215,7 +219,9 @@ void each_quantize_case(const KernelRow& row, const CaseContext& context, const 
       args.x = c.memory.add_matrix(n_tokens, n_cols, rng.pick({0, 3}), rng.coin());
       fill(args.x, values, 1e30f, rng);
       const auto size = static_cast<size_t>(row.activation->size_bytes(n_tokens, n_cols));
-      args.y = {c.memory.add(size), row.activation, n_tokens, n_cols, 0};
+      const int64_t n_prompt = rng.pick({0, n_tokens, rng.below(n_tokens + 1)});
+      c.name += " prompt " + std::to_string(n_prompt);
+      args.y = {c.memory.add(size), row.activation, n_tokens, n_cols, 0, n_prompt};
       c.memory.allow_writes(args.y.data, size);
       c.expected = reference::evaluate(args);
       c.args = args;
@@ -223,7 +229,7 @@ void each_quantize_case(const KernelRow& row, const CaseContext& context, const 
         const ActivationView& y = std::get<QuantizeArgs>(any).y;
         std::vector<float> decoded(static_cast<size_t>(y.n_tokens * y.n_cols));
         for (int64_t token = 0; token < y.n_tokens; ++token)
-          y.format->decode(y.data, y.n_tokens, y.n_cols, token, decoded.data() + token * y.n_cols);
+          y.format->decode(y, token, decoded.data() + token * y.n_cols);
         return decoded;
       };
       if (!visit(c)) return;
