@@ -28,9 +28,9 @@ int64_t page_size_bytes(const KvCache::Shape& shape) {
   const auto& type = gguf::dtype_info(shape.dtype);
   if (shape.head_dim % type.block_elems != 0) {
     throw EngineError(ErrorCode::kUnsupported,
-                      "KV cache type " + std::string(type.name) + ": needs a head size divisible by " +
-                          std::to_string(type.block_elems) + ", the model has " +
-                          std::to_string(shape.head_dim));
+                      "KV cache type " + std::string(type.name) +
+                          ": needs a head size divisible by " + std::to_string(type.block_elems) +
+                          ", the model has " + std::to_string(shape.head_dim));
   }
   const int64_t row_bytes = gguf::row_size_bytes(shape.dtype, shape.head_dim);
   return checked_product(row_bytes, checked_product(shape.n_kv_heads, kPageTokens));
@@ -53,6 +53,7 @@ KvCache::KvCache(kernels::Device& device, const Shape& shape)
       page_bytes_(page_size_bytes(shape)),
       plane_bytes_(plane_size_bytes(shape)),
       tables_(n_pages_of(shape), kPageTokens, shape.n_sequences, blocks_of(shape)),
+      prefixes_(tables_),
       buffer_(device.allocate(needed_bytes(shape))) {}
 
 kernels::KvView KvCache::layer(int64_t layer) const {
@@ -69,8 +70,8 @@ kernels::KvView KvCache::layer(int64_t layer) const {
 }
 
 void KvCache::copy_page(int32_t from, int32_t to) {
-  // A device whose memory the CPU cannot address needs a copy through its own queue; there is none yet, and the
-  // loader refuses such devices.
+  // A device whose memory the CPU cannot address needs a copy through its own queue; there is none
+  // yet, and the loader refuses such devices.
   auto* base = static_cast<std::byte*>(buffer_->host());
   OLX_CHECK(base != nullptr);
   for (int64_t plane = 0; plane < 2 * shape_.n_layers; ++plane) {
@@ -83,7 +84,8 @@ void KvCache::copy_page(int32_t from, int32_t to) {
 bool KvCache::reserve(int64_t sequence, int64_t n_positions) {
   if (n_positions > shape_.n_ctx) return false;
   copies_.clear();
-  if (!tables_.reserve(sequence, n_positions, copies_)) return false;
+  while (!tables_.reserve(sequence, n_positions, copies_))
+    if (!prefixes_.evict_one()) return false;
   for (const BlockTables::PageCopy& copy : copies_) copy_page(copy.from, copy.to);
   return true;
 }

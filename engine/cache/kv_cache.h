@@ -1,19 +1,20 @@
 #pragma once
-// KvCache: the keys and values of all layers and sequences, in pages on one device, with the tables that find them.
-// Used by ModelRunner; kernels see it as one KvView per layer.
+// KvCache: the keys and values of all layers and sequences, in pages on one device, with the tables
+// that find them. Used by ModelRunner; kernels see it as one KvView per layer.
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "engine/cache/block_tables.h"
+#include "engine/cache/prefix_cache.h"
 #include "kernels/api/backend.h"
 #include "kernels/api/tensor_view.h"
 
 namespace olx::engine {
 
-// Positions of a page. Small enough that a short chat wastes little, large enough that a kernel's inner loop over a
-// page amortises the table look-up.
+// Positions of a page. Small enough that a short chat wastes little, large enough that a kernel's
+// inner loop over a page amortises the table look-up.
 inline constexpr int64_t kPageTokens = 64;
 
 class KvCache {
@@ -27,19 +28,24 @@ class KvCache {
     gguf::DType dtype = gguf::DType::kF16;
   };
 
-  // Throws EngineError(kUnsupported) when head_dim does not fit the type, kernels::DeviceError when memory is short.
+  // Throws EngineError(kUnsupported) when head_dim does not fit the type, kernels::DeviceError when
+  // memory is short.
   KvCache(kernels::Device& device, const Shape& shape);
 
   const Shape& shape() const { return shape_; }
   uint64_t size_bytes() const { return buffer_->size_bytes(); }
   kernels::KvView layer(int64_t layer) const;
 
-  // As BlockTables, and the page copies are done.
+  // As BlockTables, but what prefixes() remembers makes room, and the page copies are done. A
+  // sequence within n_ctx always gets room: there are as many pages as all sequences can hold.
   bool reserve(int64_t sequence, int64_t n_positions);
   BlockTables& tables() { return tables_; }
   const BlockTables& tables() const { return tables_; }
+  PrefixCache& prefixes() { return prefixes_; }
+  const PrefixCache& prefixes() const { return prefixes_; }
 
-  // Bytes a cache of this shape takes; EngineError(kOutOfMemory) when the product does not fit 63 bits.
+  // Bytes a cache of this shape takes; EngineError(kOutOfMemory) when the product does not fit 63
+  // bits.
   static uint64_t needed_bytes(const Shape& shape);
 
  private:
@@ -49,7 +55,9 @@ class KvCache {
   int64_t page_bytes_ = 0;   // of one of k or v, all heads
   int64_t plane_bytes_ = 0;  // all pages of one of k or v of one layer, a multiple of 64
   BlockTables tables_;
-  std::unique_ptr<kernels::Buffer> buffer_;  // [n_layers][k, v][n_pages][n_kv_heads, page_tokens, head_dim]
+  PrefixCache prefixes_;  // in the pages of tables_ that no sequence holds
+  std::unique_ptr<kernels::Buffer>
+      buffer_;  // [n_layers][k, v][n_pages][n_kv_heads, page_tokens, head_dim]
   std::vector<BlockTables::PageCopy> copies_;
 };
 

@@ -133,7 +133,11 @@ uint64_t ModelRunner::weight_bytes() const { return impl_->weights->size_bytes()
 uint64_t ModelRunner::kv_bytes() const { return impl_->cache->size_bytes(); }
 uint64_t ModelRunner::scratch_bytes() const { return impl_->plan->scratch_bytes(); }
 int64_t ModelRunner::n_kv_pages() const { return impl_->cache->tables().n_pages(); }
-int64_t ModelRunner::n_kv_pages_used() const { return n_kv_pages() - impl_->cache->tables().n_free_pages(); }
+int64_t ModelRunner::n_kv_pages_used() const { return impl_->cache->tables().n_held_pages(); }
+int64_t ModelRunner::n_kv_pages_cached() const {
+  return n_kv_pages() - impl_->cache->tables().n_free_pages() - n_kv_pages_used();
+}
+const PrefixCacheStats& ModelRunner::prefix_stats() const { return impl_->cache->prefixes().stats(); }
 int64_t ModelRunner::n_parameters() const { return impl_->n_parameters; }
 std::string ModelRunner::describe_plan() const { return impl_->plan->describe(); }
 
@@ -215,8 +219,12 @@ void ModelRunner::truncate(int32_t sequence, int64_t n_positions) {
   impl_->cache->tables().truncate(sequence, n_positions);
 }
 
-void ModelRunner::share_prefix(int32_t from, int32_t to, int64_t n_positions) {
-  impl_->cache->tables().share_prefix(from, to, n_positions);
+int64_t ModelRunner::attach_prefix(int32_t sequence, std::span<const int32_t> tokens) {
+  return impl_->cache->prefixes().attach(sequence, tokens);
+}
+
+void ModelRunner::keep_prefix(int32_t sequence, std::span<const int32_t> tokens, bool is_final) {
+  impl_->cache->prefixes().insert(sequence, tokens, is_final);
 }
 
 }  // namespace olx::engine

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "engine/cache/prefix_cache.h"
 #include "engine/model/model_config.h"
 #include "gguf/reader.h"
 
@@ -63,7 +64,9 @@ class ModelRunner {
   uint64_t kv_bytes() const;
   uint64_t scratch_bytes() const;
   int64_t n_kv_pages() const;
-  int64_t n_kv_pages_used() const;
+  int64_t n_kv_pages_used() const;    // by sequences
+  int64_t n_kv_pages_cached() const;  // by nothing but remembered prefixes: room for whoever needs it
+  const PrefixCacheStats& prefix_stats() const;
   int64_t n_parameters() const;
   // One line per kind of node: which kernel runs it ("matmul q4_1: matmul_q4_1_avx512 x210").
   std::string describe_plan() const;
@@ -87,13 +90,15 @@ class ModelRunner {
   // --- the cache ---
   int64_t n_positions(int32_t sequence) const;  // cached positions: 0 .. n_positions - 1
   // Makes sure positions [0, n_positions) of the sequence have pages. False: the pool is exhausted or n_ctx reached.
-  // The pool holds n_sequences * n_ctx positions, so a sequence within n_ctx that shares nothing always gets room.
+  // The pool holds n_sequences * n_ctx positions, so a sequence within n_ctx always gets room; remembered prefixes go.
   bool reserve(int32_t sequence, int64_t n_positions);
   // Forgets positions >= n_positions (0: everything).
   void truncate(int32_t sequence, int64_t n_positions);
-  // Makes the first n_positions of `from` also those of `to` (which is emptied first), by sharing pages; a page is
-  // copied when one of its owners writes into it. A prefix is worth sharing from one page (64 tokens) on.
-  void share_prefix(int32_t from, int32_t to, int64_t n_positions);
+  // Makes the sequence (emptied first) begin with as many of `tokens` as are remembered, and says how many.
+  int64_t attach_prefix(int32_t sequence, std::span<const int32_t> tokens);
+  // Remembers the first positions of the sequence, which must be these tokens, until their pages are needed. A sequence
+  // that will go on (not is_final) keeps its last page to itself until it is full.
+  void keep_prefix(int32_t sequence, std::span<const int32_t> tokens, bool is_final);
   // There is no in-place context shift: cached keys carry their absolute rotation, and a sliding-window model has
   // more than one rotation per position. To shift, truncate(sequence, n_keep) and forward() the kept tail again:
   // exact, at the cost of one prefill of the tail.

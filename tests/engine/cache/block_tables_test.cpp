@@ -7,6 +7,17 @@
 
 using olx::engine::BlockTables;
 
+namespace {
+
+void share_prefix(BlockTables& tables, int64_t from, int64_t to, int64_t n_positions) {
+  std::vector<int32_t> pages;
+  for (int64_t b = 0; b * tables.page_tokens() < n_positions; ++b)
+    pages.push_back(tables.page_of(from, b));
+  tables.attach(to, pages, n_positions);
+}
+
+}  // namespace
+
 TEST_CASE("BlockTables_GivesPagesAndTakesThemBack") {
   BlockTables tables(8, 4, 2, 6);
   std::vector<BlockTables::PageCopy> copies;
@@ -30,7 +41,7 @@ TEST_CASE("BlockTables_CopiesASharedPageBeforeItIsWritten") {
   std::vector<BlockTables::PageCopy> copies;
   REQUIRE(tables.reserve(0, 6, copies));
   tables.set_used(0, 6);
-  tables.share_prefix(0, 1, 5);
+  share_prefix(tables, 0, 1, 5);
   REQUIRE(tables.n_used(1) == 5);
   REQUIRE(tables.n_free_pages() == 6);
   REQUIRE(tables.table()[0] == tables.table()[4]);
@@ -49,12 +60,42 @@ TEST_CASE("BlockTables_CopiesASharedPageBeforeItIsWritten") {
   REQUIRE(tables.n_free_pages() == 8);
 }
 
+TEST_CASE("BlockTables_KeepsAPageWhoseSequencesAreGoneAndDoesNotLetItBeWritten") {
+  BlockTables tables(4, 4, 2, 4);
+  std::vector<BlockTables::PageCopy> copies;
+  REQUIRE(tables.reserve(0, 6, copies));
+  tables.set_used(0, 6);
+  const std::vector<int32_t> pages{tables.page_of(0, 0), tables.page_of(0, 1)};
+  for (const int32_t page : pages) tables.keep(page);
+  REQUIRE(tables.n_held_pages() == 2);
+  tables.truncate(0, 0);
+  REQUIRE(tables.n_held_pages() == 0);
+  REQUIRE(tables.n_free_pages() == 2);
+  REQUIRE_FALSE(tables.is_held(pages[0]));
+  tables.attach(1, pages, 5);
+  REQUIRE(tables.n_held_pages() == 2);
+  REQUIRE(tables.n_used(1) == 5);
+  REQUIRE(tables.reserve(1, 6, copies));  // its only owner, and yet not its own
+  REQUIRE(copies.size() == 1);
+  REQUIRE(copies[0].from == pages[1]);
+  REQUIRE(tables.n_held_pages() == 2);
+  REQUIRE(tables.n_free_pages() == 1);
+  tables.unkeep(pages[1]);
+  REQUIRE(tables.n_free_pages() == 2);
+  tables.unkeep(pages[0]);
+  REQUIRE(tables.n_free_pages() == 2);  // sequence 1 still reads it
+  tables.truncate(1, 0);
+  REQUIRE(tables.n_free_pages() == 4);
+}
+
 TEST_CASE("BlockTables_NeverGiveOneWritablePageToTwoSequences") {
   std::mt19937 rng(7);
   constexpr int64_t kPages = 24, kTokens = 3, kSequences = 4, kBlocks = 8;
   BlockTables tables(kPages, kTokens, kSequences, kBlocks);
   std::vector<BlockTables::PageCopy> copies;
-  const auto pick = [&](int64_t n) { return static_cast<int64_t>(rng() % static_cast<uint64_t>(n)); };
+  const auto pick = [&](int64_t n) {
+    return static_cast<int64_t>(rng() % static_cast<uint64_t>(n));
+  };
   for (int step = 0; step < 5000; ++step) {
     const int64_t s = pick(kSequences);
     switch (pick(3)) {
@@ -76,10 +117,12 @@ TEST_CASE("BlockTables_NeverGiveOneWritablePageToTwoSequences") {
         }
         break;
       }
-      case 1: tables.truncate(s, pick(tables.n_used(s) + 2)); break;
+      case 1:
+        tables.truncate(s, pick(tables.n_used(s) + 2));
+        break;
       default: {
         const int64_t to = pick(kSequences);
-        if (to != s) tables.share_prefix(s, to, pick(tables.n_used(s) + 1));
+        share_prefix(tables, s, to, pick(tables.n_used(s) + 1));  // to itself too
       }
     }
   }

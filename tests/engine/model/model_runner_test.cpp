@@ -127,8 +127,10 @@ TEST_CASE("ModelRunner_SharesAPrefixWithoutMixingWhatFollows") {
   const olx::tests::TempDir folder;
   const auto runner = tiny_runner(folder);
   feed(*runner, 0, some_ids(80, 1));
-  runner->share_prefix(0, 1, 75);
-  runner->share_prefix(0, 2, 75);
+  runner->keep_prefix(0, some_ids(80, 1), true);
+  CHECK(runner->attach_prefix(1, some_ids(75, 1)) == 75);
+  CHECK(runner->attach_prefix(2, some_ids(75, 1)) == 75);
+  CHECK(runner->prefix_stats().n_tokens_saved == 150);
   const auto b = feed(*runner, 1, some_ids(4, 8));
   const auto c = feed(*runner, 2, some_ids(4, 9));
   const auto a = feed(*runner, 0, some_ids(4, 7));
@@ -151,6 +153,30 @@ TEST_CASE("ModelRunner_SaysWhenThereIsNoRoom") {
   CHECK_FALSE(runner->reserve(1, 193));
   CHECK(runner->reserve(1, 192));
   CHECK(runner->reserve(2, 192));
+}
+
+TEST_CASE("ModelRunner_RemembersAPrefixOnlyInPagesThatNobodyNeeds") {
+  const olx::tests::TempDir folder;
+  const auto runner = tiny_runner(folder);
+  const std::vector<int32_t> ids = some_ids(130, 1);
+  const auto expected = feed(*runner, 0, ids);
+  runner->keep_prefix(0, ids, true);
+  runner->truncate(0, 0);
+  CHECK(runner->n_kv_pages_used() == 0);
+  CHECK(runner->n_kv_pages_cached() == 3);
+  REQUIRE(runner->attach_prefix(1, {ids.data(), 129}) == 129);
+  check_close(feed(*runner, 1, {ids.back()}), expected);  // in the third page, which is copied
+  CHECK(runner->n_kv_pages_used() == 3);
+  CHECK(runner->n_kv_pages_cached() == 1);
+  for (const int32_t s : {0, 1, 2}) REQUIRE(runner->reserve(s, 192));
+  CHECK(runner->n_kv_pages_used() == 9);
+  CHECK(runner->n_kv_pages_cached() == 0);
+  CHECK(runner->prefix_stats().n_evicted == 1);  // the two that sequence 1 reads cost nothing
+  check_close(feed(*runner, 1, some_ids(3, 4)), [&] {
+    const auto fresh = tiny_runner(folder);
+    feed(*fresh, 0, ids);
+    return feed(*fresh, 0, some_ids(3, 4));
+  }());
 }
 
 TEST_CASE("ModelRunner_LeavesTheCacheAloneWhenCancelled") {
