@@ -39,6 +39,8 @@ class ModelRunnerAdapter final : public Runner {
   int64_t n_positions(int32_t sequence) const override { return runner_.n_positions(sequence); }
   bool reserve(int32_t sequence, int64_t n_positions) override { return runner_.reserve(sequence, n_positions); }
   void truncate(int32_t sequence, int64_t n_positions) override { runner_.truncate(sequence, n_positions); }
+  int64_t attach_prefix(int32_t sequence, std::span<const int32_t> tokens) override { return runner_.attach_prefix(sequence, tokens); }
+  void keep_prefix(int32_t sequence, std::span<const int32_t> tokens, bool is_final) override { runner_.keep_prefix(sequence, tokens, is_final); }
 
  private:
   ModelRunner& runner_;
@@ -325,8 +327,7 @@ std::vector<PositionLogits> Engine::logits(std::span<const int32_t> tokens, int 
   bool is_done = false;
   const auto compute = [&] {
     ModelRunner& runner = *impl_->runner;
-    impl_->scheduler->forget_cached(0);  // sequence 0 is borrowed
-    runner.truncate(0, 0);
+    runner.truncate(0, 0);  // nobody is active: sequence 0 is borrowed
     if (!runner.reserve(0, static_cast<int64_t>(tokens.size()))) throw EngineError(ErrorCode::kOutOfMemory, "the key-value cache has no room left");
     const auto step = static_cast<size_t>(std::min(runner.options().n_logits_max, runner.options().n_batch));
     std::vector<BatchToken> batch;

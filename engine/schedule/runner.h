@@ -20,6 +20,12 @@ class Runner {
   virtual int64_t n_positions(int32_t sequence) const = 0;
   virtual bool reserve(int32_t sequence, int64_t n_positions) = 0;
   virtual void truncate(int32_t sequence, int64_t n_positions) = 0;
+  // As ModelRunner; a runner may also remember nothing.
+  virtual int64_t attach_prefix(int32_t sequence, std::span<const int32_t> /*tokens*/) {
+    truncate(sequence, 0);
+    return 0;
+  }
+  virtual void keep_prefix(int32_t /*sequence*/, std::span<const int32_t> /*tokens*/, bool /*is_final*/) {}
 };
 
 }  // namespace olx::engine

@@ -121,9 +121,9 @@ bool Scheduler::step() {
     // The step is lost for all that were in it, and so is what they had cached; the others go on.
     for (const BatchToken& token : batch_) {
       Slot& slot = slots_[static_cast<size_t>(token.sequence)];
-      if (slot.sequence) finish(slot, DoneReason::kError, error.what());
       runner_.truncate(token.sequence, 0);
       slot.cached.clear();
+      if (slot.sequence) finish(slot, DoneReason::kError, error.what());
     }
   }
   return true;
@@ -135,34 +135,32 @@ void Scheduler::drop_cancelled() {
   std::erase_if(queue_, [](const auto& sequence) { return sequence->channel->is_cancelled.load(); });
 }
 
-// First come, first served. Of the free slots a request gets the one whose cache shares the longest prefix with its
-// prompt; without one worth having, the slot that was not used for longest.
+// First come, first served. What a request begins with and the runner remembers is not evaluated again.
 void Scheduler::admit() {
+  const auto is_free = [](const Slot& slot) { return slot.is_free(); };
+  if (!queue_.empty() && std::any_of(slots_.begin(), slots_.end(), is_free)) share_prefixes();
   while (!queue_.empty()) {
-    Slot* best = nullptr;
-    size_t best_common = 0;
-    for (Slot& slot : slots_) {
-      if (!slot.is_free()) continue;
-      const std::vector<int32_t>& tokens = queue_.front()->tokens;
-      const size_t limit = std::min(slot.cached.size(), tokens.size() - 1);  // the last token is always evaluated
-      size_t common = 0;
-      while (common < limit && slot.cached[common] == tokens[common]) ++common;
-      if (best == nullptr || common > best_common || (common == best_common && slot.used_at < best->used_at)) {
-        best = &slot;
-        best_common = common;
-      }
-    }
-    if (best == nullptr) return;
-    best->sequence = std::move(queue_.front());
+    const auto free = std::find_if(slots_.begin(), slots_.end(), is_free);
+    if (free == slots_.end()) return;
+    Slot& slot = *free;
+    slot.sequence = std::move(queue_.front());
     queue_.pop_front();
-    best->cached.resize(best_common);
-    runner_.truncate(static_cast<int32_t>(best - slots_.data()), static_cast<int64_t>(best_common));
-    Sequence& sequence = *best->sequence;
+    Sequence& sequence = *slot.sequence;
+    // The last token is always evaluated: its logits are wanted.
+    const std::span<const int32_t> reusable(sequence.tokens.data(), sequence.tokens.size() - 1);
+    const int64_t n_cached = runner_.attach_prefix(static_cast<int32_t>(&slot - slots_.data()), reusable);
+    slot.cached.assign(reusable.begin(), reusable.begin() + n_cached);
     sequence.started_ns = clock_();
     sequence.stats.queue_ns = sequence.started_ns - sequence.added_ns;
-    sequence.stats.n_cached_tokens = static_cast<int64_t>(best_common);
-    if (sequence.request.n_predict == 0) finish(*best, DoneReason::kLength);
+    sequence.stats.n_cached_tokens = n_cached;
+    if (sequence.request.n_predict == 0) finish(slot, DoneReason::kLength);
   }
+}
+
+// What is being read or answered now may be what a waiting request begins with.
+void Scheduler::share_prefixes() {
+  for (const Slot& slot : slots_)
+    if (slot.sequence) runner_.keep_prefix(static_cast<int32_t>(&slot - slots_.data()), slot.cached, false);
 }
 
 void Scheduler::build_batch() {
@@ -315,6 +313,11 @@ void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) 
   event.stats = sequence.stats;
   sequence.channel->push(std::move(event));
   slot.sequence.reset();
+  // Whoever goes on with this text gets its keys and values back, in whichever slot.
+  const auto index = static_cast<int32_t>(&slot - slots_.data());
+  runner_.keep_prefix(index, slot.cached, true);
+  runner_.truncate(index, 0);
+  slot.cached.clear();
 }
 
 void Scheduler::fail_all(const std::string& error) {

@@ -49,13 +49,10 @@ class Scheduler {
   // Ends everything that is queued or running with an error event.
   void fail_all(const std::string& error);
 
-  // A free slot for work beside generation, with whatever the runner holds in it; nullopt where there is none, or where
+  // A free slot, which is empty, for work beside generation; nullopt where there is none, or where
   // it would be more than half of them while prompts are waiting. It comes back empty.
   std::optional<int32_t> borrow_slot();
   void give_slot_back(int32_t slot);
-
-  // The runner's content of a free slot was changed behind the scheduler's back.
-  void forget_cached(int32_t sequence) { slots_[static_cast<size_t>(sequence)].cached.clear(); }
 
   int64_t n_active() const;
   int64_t n_queued() const { return static_cast<int64_t>(queue_.size()); }
@@ -65,7 +62,7 @@ class Scheduler {
  private:
   struct Sequence;
   struct Slot {
-    std::vector<int32_t> cached;          // tokens whose keys and values the runner holds for this slot
+    std::vector<int32_t> cached;          // tokens whose keys and values the runner holds for this slot; free: none
     std::unique_ptr<Sequence> sequence;   // nullptr: free
     int64_t used_at = 0;
     bool is_borrowed = false;
@@ -74,6 +71,7 @@ class Scheduler {
 
   void drop_cancelled();
   void admit();
+  void share_prefixes();
   void build_batch();
   void adapt_chunk(int64_t step_ns);
   bool shift_or_stop(Slot& slot);

@@ -195,22 +195,6 @@ TEST_CASE("Scheduler_ALongPromptDoesNotHoldUpAShortAnswer") {
   CHECK(collect(long_prompt).text == "b");
 }
 
-TEST_CASE("Scheduler_ThePrefixOfTheLastConversationIsNotComputedAgain") {
-  Bench bench(64, 1, 8);
-  bench.add("abcdefgh", 2);
-  bench.run();
-  bench.runner.batches.clear();
-  const auto again = bench.add("abcdefghij", 1);
-  bench.run();
-  const Answer answer = collect(again);
-  CHECK(answer.text == "k");
-  CHECK(answer.last.stats.n_cached_tokens == 9);  // the prompt, and the first token of its answer
-  CHECK(bench.runner.batches.size() == 1);
-  const auto same = bench.add("abcdefghij", 1);  // all of it is cached: the last token is evaluated nevertheless
-  bench.run();
-  CHECK(collect(same).text == "k");
-}
-
 TEST_CASE("Scheduler_StopStringsEndTokensAndZeroPredictions") {
   Bench bench;
   const auto stopped = bench.add("a", 20, {"ef"});
