@@ -44,9 +44,8 @@ class BlockTables {
   }
   // The page of the block'th page_tokens positions; they must be reserved (OLX_CHECK).
   int32_t page_of(int64_t sequence, int64_t block) const;
-  bool is_held(int32_t page) const {
-    return pages_[static_cast<size_t>(page)].n_owners > 0;
-  }  // by a sequence
+  // By a sequence.
+  bool is_held(int32_t page) const { return pages_[static_cast<size_t>(page)].n_owners > 0; }
   bool is_kept(int32_t page) const { return pages_[static_cast<size_t>(page)].is_kept; }
   int64_t n_free_pages() const { return static_cast<int64_t>(free_.size()); }
   int64_t n_held_pages() const { return n_held_; }
