@@ -94,6 +94,7 @@ struct Engine::Impl {
   std::deque<std::function<void()>> exclusive;  // run when no sequence is active
   bool is_stopping = false;
   std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0}, n_kv_pages_used{0};
+  std::atomic<int64_t> n_kv_pages_cached{0}, n_prefix_hits{0}, n_prefix_tokens{0}, n_prefix_evictions{0};
   std::jthread thread;
 
   ~Impl() {
@@ -119,6 +120,10 @@ struct Engine::Impl {
     n_prompt_tokens = scheduler->n_prompt_tokens();
     n_generated_tokens = scheduler->n_generated_tokens();
     n_kv_pages_used = runner->n_kv_pages_used();
+    n_kv_pages_cached = runner->n_kv_pages_cached();
+    n_prefix_hits = runner->prefix_stats().n_hits;
+    n_prefix_tokens = runner->prefix_stats().n_tokens_saved;
+    n_prefix_evictions = runner->prefix_stats().n_evicted;
   }
 };
 
@@ -395,7 +400,8 @@ std::vector<std::vector<float>> Engine::embed(EmbedRequest request, const std::f
 
 EngineStats Engine::stats() const {
   return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens,
-          impl_->n_kv_pages_used, impl_->runner->n_kv_pages()};
+          impl_->n_kv_pages_used, impl_->runner->n_kv_pages(), impl_->n_kv_pages_cached,
+          impl_->n_prefix_hits, impl_->n_prefix_tokens, impl_->n_prefix_evictions};
 }
 
 }  // namespace olx::engine

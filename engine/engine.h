@@ -58,8 +58,12 @@ struct EngineStats {
   int64_t n_queued = 0;
   int64_t n_prompt_tokens = 0;
   int64_t n_generated_tokens = 0;
-  int64_t n_kv_pages_used = 0;  // of the key/value cache
+  int64_t n_kv_pages_used = 0;  // of the key/value cache: by sequences
   int64_t n_kv_pages = 0;
+  int64_t n_kv_pages_cached = 0;  // by remembered prefixes alone
+  int64_t n_prefix_hits = 0;      // sequences that began with one
+  int64_t n_prefix_tokens = 0;    // not evaluated for that
+  int64_t n_prefix_evictions = 0; // pages that remembered one and were needed
 };
 
 // Log-probabilities after each position, for `inspect logits`.

@@ -210,7 +210,9 @@ MetricsSnapshot EngineHost::snapshot() const {
     now.n_running += static_cast<uint64_t>(n_running);
     now.models.push_back({entry->name, info.weight_bytes + info.kv_bytes + info.scratch_bytes,
                           static_cast<uint64_t>(stats.n_kv_pages_used), static_cast<uint64_t>(stats.n_kv_pages),
-                          static_cast<uint64_t>(n_running), static_cast<uint64_t>(entry->n_users - n_running)});
+                          static_cast<uint64_t>(n_running), static_cast<uint64_t>(entry->n_users - n_running),
+                          static_cast<uint64_t>(stats.n_kv_pages_cached), static_cast<uint64_t>(stats.n_prefix_hits),
+                          static_cast<uint64_t>(stats.n_prefix_tokens), static_cast<uint64_t>(stats.n_prefix_evictions)});
   }
   return now;
 }

@@ -73,15 +73,23 @@ std::string Metrics::text(const MetricsSnapshot& now) const {
   single("ollamax_requests_running", "gauge", "Generation requests being worked on.", now.n_running);
   single("ollamax_queue_depth", "gauge", "Generation requests waiting for a model or a free place.", now.n_waiting);
   single("ollamax_loaded_models", "gauge", "Models in memory.", now.models.size());
-  const auto by_model = [&](std::string_view name, std::string_view help, uint64_t MetricsSnapshot::Model::*value) {
-    head(out, name, "gauge", help);
+  const auto by_model = [&](std::string_view name, std::string_view help, uint64_t MetricsSnapshot::Model::*value,
+                            std::string_view type = "gauge") {
+    head(out, name, type, help);
     for (const MetricsSnapshot::Model& model : now.models)
       out += fmt::format("{}{{model={}}} {}\n", name, quoted(model.name), model.*value);
   };
   using Model = MetricsSnapshot::Model;
   by_model("ollamax_model_memory_bytes", "Memory a loaded model holds.", &Model::memory_bytes);
-  by_model("ollamax_kv_pages_used", "Pages of the key/value cache in use.", &Model::n_kv_pages_used);
+  by_model("ollamax_kv_pages_used", "Pages of the key/value cache that sequences hold.", &Model::n_kv_pages_used);
   by_model("ollamax_kv_pages_total", "Pages of the key/value cache.", &Model::n_kv_pages);
+  by_model("ollamax_kv_pages_cached", "Pages that remember prefixes and are free for whoever needs them.",
+           &Model::n_kv_pages_cached);
+  by_model("ollamax_prefix_hits_total", "Sequences that began with a remembered prefix.", &Model::n_prefix_hits, "counter");
+  by_model("ollamax_prefix_tokens_total", "Prompt tokens not evaluated because they were remembered.",
+           &Model::n_prefix_tokens, "counter");
+  by_model("ollamax_prefix_evictions_total", "Pages that remembered a prefix and were needed for something else.",
+           &Model::n_prefix_evictions, "counter");
   by_model("ollamax_model_requests_running", "Sequences a model generates for.", &Model::n_running);
   by_model("ollamax_model_requests_waiting", "Sequences a model has not begun.", &Model::n_waiting);
 

@@ -34,6 +34,8 @@ struct MetricsSnapshot {
     uint64_t memory_bytes = 0;
     uint64_t n_kv_pages_used = 0, n_kv_pages = 0;
     uint64_t n_running = 0, n_waiting = 0;
+    uint64_t n_kv_pages_cached = 0;  // by remembered prefixes alone: room for whoever needs it
+    uint64_t n_prefix_hits = 0, n_prefix_tokens = 0, n_prefix_evictions = 0;  // since it was loaded
   };
   std::string version;
   uint64_t n_waiting = 0;     // generation requests that no engine works on yet

@@ -33,7 +33,7 @@ std::string long_request() {
   return "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-constexpr const char* kShort = R"({"model":"m","prompt":"x","stream":false,"options":{"num_predict":3,"stop":[]}})";
+constexpr const char* kShort = R"({"model":"m","prompt":"x y z","stream":false,"options":{"num_predict":3,"stop":[]}})";
 
 }  // namespace
 
@@ -53,13 +53,18 @@ TEST_CASE("Metrics_CountRequestsTokensAndTimes") {
   CHECK(metric(fixture, "ollamax_queue_depth") == 0);
   CHECK(metric(fixture, "ollamax_model_memory_bytes{model=\"m:latest\"}") > 0);
   CHECK(metric(fixture, "ollamax_kv_pages_total{model=\"m:latest\"}") > 0);
-  const double n_used = metric(fixture, "ollamax_kv_pages_used{model=\"m:latest\"}");
-  CHECK(n_used >= 0);
-  CHECK(n_used <= metric(fixture, "ollamax_kv_pages_total{model=\"m:latest\"}"));
+  // The answer is sent before the engine says where it stands.
+  CHECK(comes_true([&] { return metric(fixture, "ollamax_kv_pages_used{model=\"m:latest\"}") == 0; }));
+  CHECK(metric(fixture, "ollamax_kv_pages_cached{model=\"m:latest\"}") > 0);
+  CHECK(fixture.post("/api/generate", kShort).status == 200);  // its prompt is known
+  const auto n_known = static_cast<double>(answer.at("prompt_eval_count").as_int64() - 1);
+  REQUIRE(n_known > 0);
+  CHECK(comes_true([&] { return metric(fixture, "ollamax_prefix_tokens_total{model=\"m:latest\"}") == n_known; }));
+  CHECK(comes_true([&] { return metric(fixture, "ollamax_prefix_hits_total{model=\"m:latest\"}") == 1; }));
   const auto counted = [&](const std::string& labels, double expected) {
     return comes_true([&] { return metric(fixture, "ollamax_http_requests_total{" + labels + "}") == expected; });
   };
-  CHECK(counted("route=\"/api/generate\",method=\"POST\",status=\"200\"", 1));
+  CHECK(counted("route=\"/api/generate\",method=\"POST\",status=\"200\"", 2));
   CHECK(counted("route=\"/api/generate\",method=\"POST\",status=\"404\"", 1));
   CHECK(counted("route=\"other\",method=\"other\",status=\"404\"", 1));
 }

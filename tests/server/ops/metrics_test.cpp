@@ -18,7 +18,7 @@ MetricsSnapshot busy() {
   now.version = "1.2.3";
   now.n_waiting = 4;
   now.n_running = 2;
-  now.models.push_back({"tiny:latest", 1000, 3, 8, 2, 4});
+  now.models.push_back({"tiny:latest", 1000, 3, 8, 2, 4, 5, 7, 900, 1});
   return now;
 }
 
@@ -41,6 +41,12 @@ TEST_CASE("Metrics_ShowCountersByRouteAndStatus") {
   CHECK(has_line(text, "ollamax_model_memory_bytes{model=\"tiny:latest\"} 1000"));
   CHECK(has_line(text, "ollamax_kv_pages_used{model=\"tiny:latest\"} 3"));
   CHECK(has_line(text, "ollamax_kv_pages_total{model=\"tiny:latest\"} 8"));
+  CHECK(has_line(text, "ollamax_kv_pages_cached{model=\"tiny:latest\"} 5"));
+  CHECK(has_line(text, "# TYPE ollamax_kv_pages_cached gauge"));
+  CHECK(has_line(text, "ollamax_prefix_hits_total{model=\"tiny:latest\"} 7"));
+  CHECK(has_line(text, "# TYPE ollamax_prefix_hits_total counter"));
+  CHECK(has_line(text, "ollamax_prefix_tokens_total{model=\"tiny:latest\"} 900"));
+  CHECK(has_line(text, "ollamax_prefix_evictions_total{model=\"tiny:latest\"} 1"));
   CHECK(has_line(text, "ollamax_build_info{version=\"1.2.3\"} 1"));
 }
 
@@ -81,7 +87,7 @@ TEST_CASE("Metrics_TextKeepsTheFormat") {
       CHECK(line.find(' ') != std::string::npos);
     }
   }
-  CHECK(families.size() == 15);
+  CHECK(families.size() == 19);
 }
 
 TEST_CASE("Metrics_CountFromManyThreads") {
