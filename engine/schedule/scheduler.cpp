@@ -81,23 +81,15 @@ int64_t Scheduler::n_active() const {
 std::optional<int32_t> Scheduler::borrow_slot() {
   const auto n_borrowed = static_cast<size_t>(std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.is_borrowed; }));
   if (!queue_.empty() && n_borrowed > 0 && 2 * (n_borrowed + 1) > slots_.size()) return std::nullopt;
-  Slot* best = nullptr;  // the one not used for longest: its cache is the least likely to be asked for
-  for (Slot& slot : slots_)
-    if (slot.is_free() && (best == nullptr || slot.used_at < best->used_at)) best = &slot;
-  if (best == nullptr) return std::nullopt;
-  best->is_borrowed = true;
-  return static_cast<int32_t>(best - slots_.data());
+  const auto free = std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.is_free(); });
+  if (free == slots_.end()) return std::nullopt;
+  free->is_borrowed = true;
+  return static_cast<int32_t>(free - slots_.begin());
 }
 
-void Scheduler::give_slot_back(int32_t index) {
-  Slot& slot = slots_[static_cast<size_t>(index)];
-  slot.is_borrowed = false;
-  slot.used_at = 0;  // nothing in it: the first to be taken again
-  slot.cached.clear();
-}
+void Scheduler::give_slot_back(int32_t index) { slots_[static_cast<size_t>(index)].is_borrowed = false; }
 
 bool Scheduler::step() {
-  ++n_steps_;
   drop_cancelled();
   admit();
   build_batch();
@@ -231,7 +223,6 @@ void Scheduler::take_results() {
   for (const BatchToken& token : batch_) {
     Slot& slot = slots_[static_cast<size_t>(token.sequence)];
     slot.cached.push_back(token.id);
-    slot.used_at = n_steps_;
     if (!slot.sequence->is_generating) ++n_prompt_tokens_;
   }
   for (size_t i = 0; i < wanting_.size(); ++i) {

@@ -64,7 +64,6 @@ class Scheduler {
   struct Slot {
     std::vector<int32_t> cached;          // tokens whose keys and values the runner holds for this slot; free: none
     std::unique_ptr<Sequence> sequence;   // nullptr: free
-    int64_t used_at = 0;
     bool is_borrowed = false;
     bool is_free() const { return sequence == nullptr && !is_borrowed; }
   };
@@ -91,7 +90,6 @@ class Scheduler {
   size_t next_prompt_ = 0;        // slot whose prompt is served first
   bool is_mixed_ = false;         // the batch holds both answers' tokens and a chunk of a prompt
   int64_t n_chunk_ = 64;          // prompt tokens of a mixed step
-  int64_t n_steps_ = 0;
   int64_t n_prompt_tokens_ = 0;
   int64_t n_generated_tokens_ = 0;
 };
