@@ -16,6 +16,11 @@ std::string_view op_name(Op op) {
   return kNames[static_cast<size_t>(op)];
 }
 
+int64_t attention_scratch_elems(int64_t n_tokens, int64_t n_segments, int64_t n_heads,
+                                int64_t head_dim) {
+  return kAttentionCounters + n_tokens * n_segments * n_heads * (head_dim + 2);
+}
+
 int64_t n_work_units(Op op, const void* args) {
   return visit_args(op, args, [](const auto& typed) { return typed.rows(); });
 }

@@ -218,8 +218,16 @@ void check_args(Check& check, const AttentionArgs& args) {
       check.multiple("n_heads", args.n_heads, args.kv.n_kv_heads) &&
       check.equal("q columns", args.q.n_cols, args.n_heads * args.kv.head_dim) &&
       check.shape("y", args.y, args.q.n_rows, args.q.n_cols) && check.finite("scale", args.scale) &&
-      check.that(std::isfinite(args.softcap) && args.softcap >= 0, "a finite softcap >= 0", number(double{args.softcap})) &&
+      check.that(std::isfinite(args.softcap) && args.softcap >= 0, "a finite softcap >= 0",
+                 number(double{args.softcap})) &&
       check.that(args.sliding_window >= 0, "sliding_window >= 0", number(args.sliding_window)) &&
+      check.positive("n_splits", args.n_splits) &&
+      (args.n_splits == 1 ||
+       (check.present("scratch", args.scratch) && check.aligned("scratch", args.scratch, 64) &&
+        check.that(args.q.n_rows <= kAttentionCounters / args.kv.n_kv_heads,
+                   "at most " + number(kAttentionCounters / args.kv.n_kv_heads) +
+                       " tokens where the context is split",
+                   number(args.q.n_rows)))) &&
       check.apart("y and q", args.y, args.q);
 }
 

@@ -1,5 +1,8 @@
 #include "engine/graph/bind.h"
 
+#include <algorithm>
+#include <cstdint>
+
 namespace olx::engine {
 
 using namespace kernels;  // NOLINT: the Args structs of every op
@@ -93,12 +96,34 @@ struct Binder {
   }
 };
 
+// As many splits as make kAttentionCounters units of work, and one where the tokens are enough for
+// that, the context is short or the scratch small.
+int64_t choose_splits(const AttentionArgs& args, int64_t scratch_elems) {
+  const int64_t n_tokens = args.q.n_rows;
+  if (n_tokens == 0) return 1;  // the last layer of a step that wants no logits: not run
+  const int64_t most = kAttentionCounters / (args.kv.n_kv_heads * n_tokens);
+  if (most <= 1) return 1;
+  int64_t from = INT64_MAX, to = 0;  // what any token sees
+  for (int64_t token = 0; token < n_tokens; ++token) {
+    const int64_t end = int64_t{args.tokens[token].position} + 1;
+    from = std::min(from,
+                    args.sliding_window > 0 ? std::max<int64_t>(end - args.sliding_window, 0) : 0);
+    to = std::max(to, end);
+  }
+  const int64_t n_segments =
+      (to + kAttentionSegment - 1) / kAttentionSegment - from / kAttentionSegment;
+  const bool fits = attention_scratch_elems(n_tokens, n_segments, args.n_heads, args.kv.head_dim) <=
+                    scratch_elems;
+  return fits ? std::min(n_segments, most) : 1;
+}
+
 // What changes from step to step: n rows in every operand.
 struct RowSetter {
   int64_t n;
   int64_t n_tokens;  // of the source of a gather
   bool is_gather;
   int64_t n_prompt;
+  int64_t attention_scratch_elems;
 
   void operator()(EmbedArgs& args) const {
     args.y.n_rows = n;
@@ -116,7 +141,10 @@ struct RowSetter {
   void operator()(RopeTableArgs& args) const { args.table.n_rows = n; }
   void operator()(RopeArgs& args) const { args.x.n_rows = args.table.n_rows = n; }
   void operator()(KvStoreArgs& args) const { args.k.n_rows = args.v.n_rows = n; }
-  void operator()(AttentionArgs& args) const { args.y.n_rows = args.q.n_rows = n; }
+  void operator()(AttentionArgs& args) const {
+    args.y.n_rows = args.q.n_rows = n;
+    args.n_splits = choose_splits(args, attention_scratch_elems);
+  }
   void operator()(GatedActivationArgs& args) const {
     args.y.n_rows = args.gate.n_rows = args.up.n_rows = n;
   }
@@ -127,6 +155,14 @@ struct RowSetter {
 };
 
 }  // namespace
+
+int64_t wanted_attention_scratch(const AttentionArgs& args, int64_t n_tokens_max) {
+  constexpr int64_t kEnough = 4 << 20;  // elements; more tokens, or a longer context, are not split
+  const int64_t n_tokens = std::min(n_tokens_max, kAttentionCounters / args.kv.n_kv_heads);
+  const int64_t n_segments = args.kv.max_blocks * args.kv.page_tokens / kAttentionSegment + 2;
+  return std::min(attention_scratch_elems(n_tokens, n_segments, args.n_heads, args.kv.head_dim),
+                  kEnough);
+}
 
 bool is_gather(const GraphNode& node) { return node.op() == Op::kEmbed && node.weight == kNoWeight; }
 
@@ -139,7 +175,8 @@ void set_rows(GraphNode& node, RowCount rows, const RowCounts& counts) {
   std::visit(RowSetter{.n = is_all ? counts.n_tokens : counts.n_outputs,
                        .n_tokens = counts.n_tokens,
                        .is_gather = is_gather(node),
-                       .n_prompt = is_all ? counts.n_prompt : 0},
+                       .n_prompt = is_all ? counts.n_prompt : 0,
+                       .attention_scratch_elems = counts.attention_scratch_elems},
              node.args);
 }
 

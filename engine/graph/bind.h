@@ -29,10 +29,14 @@ struct RowCounts {
   int64_t n_tokens = 0;
   int64_t n_outputs = 0;
   int64_t n_prompt = 0;  // of n_tokens the last so many belong to prompts; output rows are computed like single tokens
+  int64_t attention_scratch_elems = 0;
 };
 
 // A kEmbed that picks rows of a value rather than of a weight.
 bool is_gather(const GraphNode& node);
+// What of a scratch for splits of attention is worth having: enough for what few tokens see of a
+// full cache.
+int64_t wanted_attention_scratch(const kernels::AttentionArgs& args, int64_t n_tokens_max);
 void bind_args(GraphNode& node, const BindContext& context);
 void set_rows(GraphNode& node, RowCount rows, const RowCounts& counts);
 

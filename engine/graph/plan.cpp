@@ -215,7 +215,17 @@ void Plan::bind(const WeightStore& weights, const KvCache& cache) {
     context.ids = is_gather(node.graph) ? outputs_.data() : ids_.data();
     context.slots = is_output ? output_slots_.data() : slots_.data();
     bind_args(node.graph, context);
+    if (const auto* attention = std::get_if<AttentionArgs>(&node.graph.args))
+      attention_scratch_elems_ = std::max(
+          attention_scratch_elems_, wanted_attention_scratch(*attention, max_rows(node.rows)));
   }
+  // Shared by all layers: each attention begins after all that comes before it. Counters in it are
+  // zero by birth.
+  attention_scratch_ =
+      device_.allocate(static_cast<size_t>(attention_scratch_elems_) * sizeof(float));
+  for (Node& node : nodes_)
+    if (auto* attention = std::get_if<AttentionArgs>(&node.graph.args))
+      attention->scratch = static_cast<float*>(attention_scratch_->data());
 }
 
 void Plan::choose_kernels(const WeightStore& weights, const KvCache& cache) {
@@ -254,6 +264,7 @@ bool Plan::execute(const Step& step, const std::atomic<bool>* cancel) {
   const size_t n_tokens = step.ids.size();
   const size_t n_outputs = step.outputs.size();
   OLX_CHECK(n_tokens > 0 && n_tokens <= ids_.size() && step.slots.size() == n_tokens);
+  OLX_CHECK(step.n_prompt >= 0 && step.n_prompt <= static_cast<int64_t>(n_tokens));
   OLX_CHECK(n_outputs <= outputs_.size());
   std::copy(step.ids.begin(), step.ids.end(), ids_.begin());
   std::copy(step.slots.begin(), step.slots.end(), slots_.begin());
@@ -261,12 +272,10 @@ bool Plan::execute(const Step& step, const std::atomic<bool>* cancel) {
     outputs_[i] = step.outputs[i];
     output_slots_[i] = step.slots[static_cast<size_t>(step.outputs[i])];
   }
-  const auto is_single = [](const TokenSlot& slot) { return !slot.is_prompt; };
-  const auto first_prompt = std::find_if_not(step.slots.begin(), step.slots.end(), is_single);
-  OLX_CHECK(std::none_of(first_prompt, step.slots.end(), is_single));
   const RowCounts counts{.n_tokens = static_cast<int64_t>(n_tokens),
                          .n_outputs = static_cast<int64_t>(n_outputs),
-                         .n_prompt = step.slots.end() - first_prompt};
+                         .n_prompt = step.n_prompt,
+                         .attention_scratch_elems = attention_scratch_elems_};
   for (Node& node : nodes_) set_rows(node.graph, node.rows, counts);
   const size_t n_nodes = n_outputs == 0 ? n_without_outputs_ : bound_.size();
   if (!device_.execute(std::span(bound_).first(n_nodes), cancel)) return false;

@@ -35,7 +35,8 @@ class Plan {
 
   struct Step {
     std::span<const int32_t> ids;                  // 1 .. n_tokens
-    std::span<const kernels::TokenSlot> slots;     // as many; those of prompts behind all others
+    std::span<const kernels::TokenSlot> slots;     // as many
+    int64_t n_prompt = 0;                          // the last so many are tokens of prompts
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
   };
   // False when cancelled in between.
@@ -43,7 +44,7 @@ class Plan {
   // The i-th row of the graph's output, of the last step.
   float* output(int64_t i) const;
 
-  uint64_t scratch_bytes() const { return arena_->size_bytes(); }
+  uint64_t scratch_bytes() const { return arena_->size_bytes() + attention_scratch_->size_bytes(); }
   // One line per (op, kernel) with the number of nodes.
   std::string describe() const;
 
@@ -74,6 +75,8 @@ class Plan {
   std::vector<std::pair<std::pair<int, const kernels::ActivationFormat*>, int>> quantized_;
   std::vector<int64_t> offsets_;  // of values, in the arena
   std::unique_ptr<kernels::Buffer> arena_;
+  std::unique_ptr<kernels::Buffer> attention_scratch_;
+  int64_t attention_scratch_elems_ = 0;
   std::vector<kernels::BoundNode> bound_;
   size_t n_without_outputs_ = 0;  // nodes to run when no token wants logits: up to the last cache write
   int output_value_ = kNoValue;

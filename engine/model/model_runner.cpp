@@ -175,13 +175,16 @@ bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchTo
   impl.ids.clear();
   impl.slots.clear();
   impl.outputs.clear();
+  int64_t n_prompt = 0;
   for (const BatchToken& token : tokens) {
     OLX_CHECK(token.id >= 0 && token.id < impl.config.vocab_size);
     OLX_CHECK(token.sequence >= 0 && token.sequence < impl.options.n_sequences);
     OLX_CHECK(token.position == impl.next_position[static_cast<size_t>(token.sequence)]++);
     if (token.wants_logits) impl.outputs.push_back(static_cast<int32_t>(impl.ids.size()));
     impl.ids.push_back(token.id);
-    impl.slots.push_back({.sequence = token.sequence, .position = token.position, .is_prompt = token.is_prompt});
+    impl.slots.push_back({.sequence = token.sequence, .position = token.position});
+    OLX_CHECK(token.is_prompt || n_prompt == 0);  // prompts come last
+    n_prompt += token.is_prompt ? 1 : 0;
   }
   OLX_CHECK(static_cast<int64_t>(impl.outputs.size()) <= n_outputs_max);
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
@@ -189,7 +192,7 @@ bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchTo
     // Costs a comparison where the caller has reserved already; makes shared pages safe where it has not.
     if (end > tables.n_used(s)) OLX_CHECK(impl.cache->reserve(s, end));
   }
-  if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .outputs = impl.outputs}, cancel)) {
+  if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs}, cancel)) {
     return false;
   }
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {

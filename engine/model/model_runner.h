@@ -47,7 +47,9 @@ struct BatchToken {
   int32_t sequence = 0;
   int32_t position = 0;
   bool wants_logits = false;
-  bool is_prompt = false;  // see kernels::TokenSlot
+  // Read along with its neighbours, not made one at a time. Kernels may take the two ways differently, but by this and
+  // by nothing else in the batch, so that a token gets the same bits however a prompt is cut and whoever else is served.
+  bool is_prompt = false;
 };
 
 class ModelRunner {

@@ -134,14 +134,22 @@ struct KvStoreArgs {
   int64_t rows() const { return k.n_rows; }
 };
 
+constexpr int64_t kAttentionSegment = 256;  // positions that a split of the context may end at
+constexpr int64_t kAttentionCounters = 64;  // at the beginning of AttentionArgs::scratch
+
+// Elements of the scratch that attention over n_tokens, which together see no more than n_segments, needs for splits.
+int64_t attention_scratch_elems(int64_t n_tokens, int64_t n_segments, int64_t n_heads, int64_t head_dim);
+
 // shapes: y, q [n_tokens, n_heads * head_dim]; tokens [n_tokens]; sinks [n_heads].
-//   Work unit: a (token, head) pair, token slowest: unit = token * n_heads + head.
+//   Work unit: a (kv head, split of the context, token) triple, kv head slowest: unit = (kv_head * n_splits + split) *
+//   n_tokens + token. The units of a kv head and a token together write its rows of y: whichever of them is the last.
 // layout: f32 row-major; cache as KvView says. n_heads % n_kv_heads == 0; head h reads kv head h / (n_heads / n_kv_heads).
-// align: 4 bytes; pages 64.
+// align: 4 bytes; pages and scratch 64.
 // alias: none.
 // numerics: softmax over cached positions p with p <= position and position - p < sliding_window (0: no limit) of
 //   softcap(scale q.k); f32 accumulation: |err| <= ((n_positions + head_dim + 16) 2^-22 + head_dim 2^-23 S) max|v|,
-//   S the largest |scale| sum|q k| of a position: an error of a score becomes a relative one of its weight.
+//   S the largest |scale| sum|q k| of a position: an error of a score becomes a relative one of its weight. The bits of
+//   a token do not depend on the other tokens of the batch, nor on n_splits.
 // errors: none.
 // source: Vaswani et al. 2017; Dao et al. 2022 (online softmax); soft-cap: Gemma 2 report, arXiv:2408.00118.
 struct AttentionArgs {
@@ -154,7 +162,12 @@ struct AttentionArgs {
   float softcap = 0.0f;          // 0: none
   int64_t sliding_window = 0;    // 0: none
   const float* sinks = nullptr;  // an extra logit per head that only enters the denominator
-  int64_t rows() const { return n_heads * q.n_rows; }
+  // How many ways the context is divided, so that few tokens give work to many threads. More than one only where
+  // n_kv_heads * n_tokens <= kAttentionCounters and the scratch has attention_scratch_elems. Its first
+  // kAttentionCounters elements are zero bits before and after; the rest may hold anything.
+  int64_t n_splits = 1;
+  float* scratch = nullptr;
+  int64_t rows() const { return kv.n_kv_heads * n_splits * q.n_rows; }
 };
 
 enum class Activation : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };

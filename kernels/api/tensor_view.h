@@ -71,7 +71,7 @@ struct ActivationView {
   int64_t n_tokens = 0;
   int64_t n_cols = 0;
   int64_t row_stride_elems = 0;  // f32 only
-  int64_t n_prompt = 0;          // the last so many tokens are TokenSlot::is_prompt: a format may encode them in another way
+  int64_t n_prompt = 0;          // the last so many tokens belong to prompts: a format may encode them in another way
 };
 
 // One layer's pages of cached keys and values. k and v: [n_pages, n_kv_heads, page_tokens, head_dim], each row of
@@ -92,9 +92,6 @@ struct KvView {
 struct TokenSlot {
   int32_t sequence = 0;  // row of the block table
   int32_t position = 0;  // position in its sequence, from 0
-  // Read along with its neighbours (a prompt), not made one at a time. A kernel may order its sums by this and by nothing
-  // else in the batch, so that a token gets the same bits however a prompt is cut and whoever else is served.
-  bool is_prompt = false;
 };
 
 }  // namespace olx::kernels

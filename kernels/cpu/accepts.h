@@ -8,7 +8,8 @@ namespace olx::kernels::cpu {
 
 template <int kLanes>
 bool accepts_heads_of(const AttentionArgs& args) {
-  return args.kv.head_dim <= kMaxHeadDim && args.kv.head_dim % kLanes == 0 && args.n_heads / args.kv.n_kv_heads <= kMaxQueries;
+  return args.kv.head_dim <= kMaxHeadDim && args.kv.head_dim % kLanes == 0 && args.n_heads / args.kv.n_kv_heads <= kMaxQueries &&
+         args.n_heads / args.kv.n_kv_heads * args.kv.head_dim <= kMaxTileElems;
 }
 constexpr auto accepts_heads_of_16 = accepts_heads_of<16>;
 constexpr auto accepts_heads_of_8 = accepts_heads_of<8>;

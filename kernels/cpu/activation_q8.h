@@ -37,7 +37,7 @@ static constexpr int64_t q8_group_size(int64_t group, int64_t n_tokens) {
 // behind them from the next multiple of 64 bytes, as bfloat16 in the tiles that matrix units read:
 //   bf16 x[ceil(n_prompt / 16)][n_cols / 32][16][32]   tile, block of columns, token, column; what is past the last token
 //                                                      is not written
-// Which way a token goes is decided by what it is (TokenSlot::is_prompt) and by nothing else in the batch.
+// Which way a token goes is decided by what it is (ActivationView::n_prompt) and by nothing else in the batch.
 constexpr int64_t kBf16TileTokens = 16;
 constexpr int64_t kBf16TileBytes = kBf16TileTokens * kQ8BlockCols * 2;
 

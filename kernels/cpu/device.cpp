@@ -65,6 +65,8 @@ class MappedBuffer final : public Buffer {
 constexpr int64_t kMaxChunksPerMember = 4;
 constexpr int64_t kMultiplyAddsOfChunk = 1 << 20;
 constexpr int64_t kRowsOfChunk = 16;
+// As many tokens of attention, or fewer, stay in one chunk: a draft reads the cache once.
+constexpr int64_t kTokensTogether = 16;
 
 // Nodes [begin, end) that are divided alike: a chunk runs the same units of each, in order.
 struct Bundle {
@@ -103,7 +105,9 @@ int64_t wanted_chunks(const BoundNode& node, int64_t n_units, int64_t n_members)
       const auto& args = *static_cast<const MatmulArgs*>(node.args);
       return std::clamp(n_units * args.w.n_cols * args.y.n_rows / kMultiplyAddsOfChunk, n_members, most);
     }
-    case Op::kAttention: return most;  // its units are long, and later tokens of a prompt cost more
+    case Op::kAttention:
+      return n_units > kTokensTogether * n_members ? 4 * most
+                                                   : most;  // later tokens of a prompt cost more
     default: return std::clamp(n_units / kRowsOfChunk, n_members, most);
   }
 }
@@ -120,6 +124,11 @@ int Execution::add_bundle(size_t end, int first_chunk) {
     n_wanted = std::max(n_wanted, wanted_chunks(node, n_units, n_members));
     if (kernel.op == Op::kMatmul && kernel.layout != nullptr)
       bundle.multiple = std::lcm(bundle.multiple, kernel.layout->row_multiple);
+    if (kernel.op == Op::kAttention) {
+      const auto& args = *static_cast<const AttentionArgs*>(node.args);
+      if (args.q.n_rows <= kTokensTogether && args.kv.n_kv_heads * args.n_splits > n_members)
+        bundle.multiple = args.q.n_rows;
+    }
   }
   next_node = end;
   const int64_t n_pieces = (bundle.n_units + bundle.multiple - 1) / bundle.multiple;

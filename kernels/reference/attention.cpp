@@ -111,15 +111,11 @@ void attention(const AttentionArgs& args, RowRange range, Sink& sink) {
   const WideValues q(args.q.data);
   std::vector<double> y(static_cast<size_t>(head_dim));
   Head head;
-  if (range.from >= range.to) return;
-  // Units go through the heads of a token; here a kv head goes through its tokens, because its rows
-  // are decoded once.
-  const int64_t first_token = range.from / args.n_heads, last_token = (range.to - 1) / args.n_heads;
   for (int64_t kv_head = 0; kv_head < args.kv.n_kv_heads; ++kv_head)
-    for (int64_t token = first_token; token <= last_token; ++token) {
-      const int64_t first_head = std::max(kv_head * group, range.from - token * args.n_heads);
-      const int64_t last_head = std::min((kv_head + 1) * group, range.to - token * args.n_heads);
-      if (first_head >= last_head) continue;
+    for (int64_t token = 0; token < n_tokens; ++token) {
+      // The first split does the work of all.
+      const int64_t unit = kv_head * args.n_splits * n_tokens + token;
+      if (unit < range.from || unit >= range.to) continue;
       const int64_t to = args.tokens[token].position + 1;
       const int64_t from =
           args.sliding_window > 0 ? std::max<int64_t>(0, to - args.sliding_window) : 0;
@@ -130,7 +126,7 @@ void attention(const AttentionArgs& args, RowRange range, Sink& sink) {
           for (int64_t d = 0; d < head_dim; ++d)
             largest_value = std::max(largest_value, std::abs(cache.value(p)[d]));
 
-      for (int64_t h = first_head; h < last_head; ++h) {
+      for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
         const int64_t q_first = token * args.q.row_stride_elems + h * head_dim;
         const double sum = weigh(args, h, q, q_first, cache, from, to, Sink::kWantsBound, head);
         std::fill(y.begin(), y.end(), 0.0);

@@ -274,8 +274,12 @@ float cached(const AttentionArgs& args, void* base, TokenSlot slot, int64_t posi
 template <Fault fault>
 void attention(const AttentionArgs& args, RowRange range) {
   const int64_t head_dim = args.kv.head_dim, group = args.n_heads / args.kv.n_kv_heads;
-  for (int64_t unit = range.from; unit < range.to; ++unit) {
-    const int64_t token = unit / args.n_heads, head = unit % args.n_heads;
+  const int64_t n_tokens = args.q.n_rows, n_of_head = n_tokens * args.n_splits;
+  for (int64_t i = range.from * group; i < range.to * group; ++i) {
+    const int64_t unit = i / group, token = unit % n_tokens,
+                  head = unit / n_of_head * group + i % group;
+    const bool is_last_split = unit / n_tokens % args.n_splits == args.n_splits - 1;
+    if (!is_last_split) continue;
     const int64_t kv_head = fault == Fault::kCyclicHeads ? head % args.kv.n_kv_heads : head / group;
     const TokenSlot slot = args.tokens[token];
     const bool has_next = slot.position % args.kv.page_tokens != args.kv.page_tokens - 1;

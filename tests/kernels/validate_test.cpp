@@ -83,11 +83,19 @@ TEST_CASE("Validate_RefusesEachBrokenConditionOfAttentionAndItsCache") {
       {{"n_heads to be a multiple of 3", [](auto& a) { a.kv.n_kv_heads = 3; }},
        {"q columns = 96", [](auto& a) { a.n_heads = 3; }},
        {"a cache of F32, F16 or Q8_0", [](auto& a) { a.kv.dtype = DType::kQ4_0; }},
-       {"head_dim to be a multiple of 32", [](auto& a) { a.kv.dtype = DType::kQ8_0, a.kv.head_dim = 33; }},
+       {"head_dim to be a multiple of 32",
+        [](auto& a) { a.kv.dtype = DType::kQ8_0, a.kv.head_dim = 33; }},
        {"page_tokens > 0", [](auto& a) { a.kv.page_tokens = 0; }},
        {"a finite scale", [](auto& a) { a.scale = kNan; }},
        {"softcap >= 0", [](auto& a) { a.softcap = -1; }},
        {"sliding_window >= 0", [](auto& a) { a.sliding_window = -1; }},
+       {"n_splits > 0", [](auto& a) { a.n_splits = 0; }},
+       {"scratch to be given", [](auto& a) { a.n_splits = 2; }},
+       {"scratch aligned to 64", [](auto& a) { a.n_splits = 2, a.scratch = a.y.data + 1; }},
+       {"at most 64 tokens",
+        [](auto& a) {
+          a.n_splits = 2, a.scratch = reinterpret_cast<float*>(pages), a.y.n_rows = a.q.n_rows = 65;
+        }},
        {"tokens to be given", [](auto& a) { a.tokens = nullptr; }},
        {"k pages aligned to 64", [](auto& a) { a.kv.k = pages + 4; }},
        {"y and q not to overlap", [](auto& a) { a.y.data = a.q.data; }}});

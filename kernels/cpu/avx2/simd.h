@@ -10,6 +10,7 @@ namespace {
 
 struct Simd {
   static constexpr int64_t kLanes = 8;
+  static constexpr int kRegisters = 16;
   using F = __m256;
   static F set(float x) { return _mm256_set1_ps(x); }
   static F load(const float* p) { return _mm256_loadu_ps(p); }

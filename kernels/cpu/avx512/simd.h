@@ -10,6 +10,7 @@ namespace {
 
 struct Simd {
   static constexpr int64_t kLanes = 16;
+  static constexpr int kRegisters = 32;
   using F = __m512;
   static F set(float x) { return _mm512_set1_ps(x); }
   static F load(const float* p) { return _mm512_loadu_ps(p); }

@@ -10,6 +10,7 @@ namespace {
 
 struct Simd {
   static constexpr int64_t kLanes = 4;
+  static constexpr int kRegisters = 32;
   using F = float32x4_t;
   static F set(float x) { return vdupq_n_f32(x); }
   static F load(const float* p) { return vld1q_f32(p); }

@@ -11,6 +11,7 @@ namespace {
 
 struct Simd {
   static constexpr int64_t kLanes = 1;
+  static constexpr int kRegisters = 16;  // vectors that a tile of sums may count on
   using F = float;
   static F set(float x) { return x; }
   static F load(const float* p) { return *p; }

@@ -1,14 +1,15 @@
 #pragma once
 // Attention over cache pages, written once over Simd (include simd.h and elementwise.h before). Internal linkage.
 //
-// Two ways, chosen by TokenSlot::is_prompt (never by the RowRange or the rest of the batch: no split changes a bit):
-//   alone: a token made one at a time (decoding). Rows of K and V are decoded
-//     kGroup at a time, so that they stay in L1, once for all query heads of the group; as many dot products as a
-//     vector has lanes are summed across by one transposition.
-//   run:   consecutive tokens of a prompt. Up to kMaxQueries queries (tokens x heads of the group) share a
-//     block: K is transposed while it is decoded, so that 16 (or 8, 4) scores come from one vector and queries are
-//     broadcast; then P V is accumulated with V rows as vectors.
-// Softmax is online over blocks of kBlock positions that begin at multiples of kBlock.
+// Consecutive tokens of a sequence and the query heads of one kv head share a tile: K and V are decoded once for all of
+// them. K is transposed while it is decoded, so that a vector holds scores of as many positions as it has lanes, each
+// one chain of multiply-adds over head_dim; then P V is accumulated with rows of V as vectors, in order of position.
+//
+// One order of sums for every token, whoever shares its tile and however the work is divided, so that a token gets the
+// same bits alone, in a draft and in any chunk of a prompt: online softmax over blocks of kBlock positions within a
+// segment of kAttentionSegment, both counted from position 0; then the segments, in order. Tile borders, splits and
+// threads only decide who adds, and what lies outside a token's span weighs an exact 0. A split leaves its segments in
+// args.scratch, and the last split of a (kv head, token) to arrive joins them all, in order.
 
 #include <cstdint>
 
@@ -18,9 +19,10 @@
 namespace olx::kernels::cpu {
 namespace {
 
-constexpr int64_t kBlock = 64;     // positions scored together
-constexpr int64_t kGroup = 16;     // positions decoded together; a multiple of every Simd::kLanes, divides kBlock
-constexpr int64_t kQueryTile = 4;  // queries per register tile
+constexpr int64_t kBlock = 64;  // positions scored together; divides kAttentionSegment
+constexpr int64_t kQueryTile = Simd::kRegisters >= 32 ? 4 : 2;  // queries and vectors of a register tile
+constexpr int64_t kVectorTile = 4;
+static_assert(kBlock % (kVectorTile * Simd::kLanes) == 0 && kAttentionSegment % kBlock == 0);
 
 // Decoders of one cached row of head_dim elements.
 struct RowF32 {
@@ -73,7 +75,8 @@ inline void find_rows(const void* base, const AttentionArgs& args, int64_t seque
   }
 }
 
-// Softmax state of one query.
+// Softmax state of one query over some positions: the outputs beside it are sums of weight times value, weights
+// relative to the peak.
 struct Online {
   float peak = -__builtin_inff();
   float sum = 0.0f;
@@ -82,19 +85,20 @@ struct Online {
 // Scores of one query over a block -> weights in place; returns what the output so far must be multiplied with.
 // Scores outside [from, to) of the block weigh nothing.
 inline float block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online& state) {
+  const int64_t low = from / Simd::kLanes * Simd::kLanes, high = (to + Simd::kLanes - 1) / Simd::kLanes * Simd::kLanes;
   if (args.softcap > 0.0f) {
     const F cap = Simd::set(args.softcap), inverse = Simd::set(1.0f / args.softcap);
-    for (int64_t i = 0; i < kBlock; i += Simd::kLanes)
+    for (int64_t i = low; i < high; i += Simd::kLanes)
       Simd::store(scores + i, Simd::mul(cap, tanh(Simd::mul(Simd::load(scores + i), inverse))));
   }
-  for (int64_t i = 0; i < from; ++i) scores[i] = -__builtin_inff();
-  for (int64_t i = to; i < kBlock; ++i) scores[i] = -__builtin_inff();
-  F largest = Simd::load(scores);
-  for (int64_t i = Simd::kLanes; i < kBlock; i += Simd::kLanes) largest = Simd::max(Simd::load(scores + i), largest);
+  for (int64_t i = low; i < from; ++i) scores[i] = -__builtin_inff();
+  for (int64_t i = to; i < high; ++i) scores[i] = -__builtin_inff();
+  F largest = Simd::load(scores + low);
+  for (int64_t i = low + Simd::kLanes; i < high; i += Simd::kLanes) largest = Simd::max(Simd::load(scores + i), largest);
   const float block_peak = Simd::largest(largest);
   const float peak = block_peak > state.peak ? block_peak : state.peak;
   F sum = Simd::set(0.0f);
-  for (int64_t i = 0; i < kBlock; i += Simd::kLanes) {
+  for (int64_t i = low; i < high; i += Simd::kLanes) {
     const F weight = exp(Simd::sub(Simd::load(scores + i), Simd::set(peak)));
     Simd::store(scores + i, weight);
     sum = Simd::add(sum, weight);
@@ -109,6 +113,24 @@ inline float block_softmax(const AttentionArgs& args, float* scores, int64_t fro
   return rescale;
 }
 
+// Adds the positions of `b` to those of `a`, which come before: the only way two segments are joined.
+inline void join(Online& a, float* a_output, Online b, const float* b_output, int64_t head_dim) {
+  if (a.sum == 0.0f) {
+    a = b;
+    for (int64_t i = 0; i < head_dim; i += Simd::kLanes) Simd::store(a_output + i, Simd::load(b_output + i));
+    return;
+  }
+  const float peak = a.peak > b.peak ? a.peak : b.peak;
+  float of_a[Simd::kLanes], of_b[Simd::kLanes];
+  Simd::store(of_a, exp(Simd::set(a.peak - peak)));
+  Simd::store(of_b, exp(Simd::set(b.peak - peak)));
+  a.sum = a.sum * of_a[0] + b.sum * of_b[0];
+  a.peak = peak;
+  const F scale_a = Simd::set(of_a[0]), scale_b = Simd::set(of_b[0]);
+  for (int64_t i = 0; i < head_dim; i += Simd::kLanes)
+    Simd::store(a_output + i, Simd::fma(Simd::load(a_output + i), scale_a, Simd::mul(Simd::load(b_output + i), scale_b)));
+}
+
 // Adds the sink to the denominator and writes the normalised output.
 inline void finish(const AttentionArgs& args, int64_t head, const Online& state, const float* output, float* y) {
   float peak = state.peak, denominator = state.sum, rescale = 1.0f;
@@ -121,165 +143,93 @@ inline void finish(const AttentionArgs& args, int64_t head, const Online& state,
     rescale = a[0];
     denominator = denominator * a[0] + b[0];
   }
-  const F inverse = Simd::set(rescale / denominator);
-  for (int64_t i = 0; i < args.kv.head_dim; i += Simd::kLanes) Simd::store(y + i, Simd::mul(Simd::load(output + i), inverse));
+  // + 0: a weight of 0 beside another token may have turned the sign of a zero.
+  const F inverse = Simd::set(rescale / denominator), zero = Simd::set(0.0f);
+  for (int64_t i = 0; i < args.kv.head_dim; i += Simd::kLanes)
+    Simd::store(y + i, Simd::add(Simd::mul(Simd::load(output + i), inverse), zero));
 }
 
-// Query heads [first, first + n) of one kv head.
-struct Heads {
-  int64_t kv_head;
-  int64_t first;
-  int64_t n;
-};
-
-// ----- one token -----
-
-// scores[p] = scale * (q . keys[p]) for keys [kGroup][head_dim].
-inline void score_rows(const float* q, const float* keys, float scale, float* scores, int64_t head_dim) {
-  for (int64_t p = 0; p < kGroup; p += Simd::kLanes) {
-    F sums[Simd::kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < Simd::kLanes; ++i) sums[i] = Simd::set(0.0f);
-    for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
-      const F x = Simd::load(q + d);
-#pragma GCC unroll 16
-      for (int i = 0; i < Simd::kLanes; ++i) sums[i] = Simd::fma(x, Simd::load(keys + (p + i) * head_dim + d), sums[i]);
-    }
-    Simd::transpose(sums);
+// Queries [0, kQueries) times kVectors vectors of keys [head_dim][kBlock] -> scores [kQueries][kBlock].
+template <int kQueries, int kVectors>
+inline void score_tile(const float* queries, const float* keys, float* scores, int64_t head_dim) {
+  F sums[kQueries][kVectors];
 #pragma GCC unroll 4
-    for (int half = Simd::kLanes / 2; half > 0; half /= 2)
-#pragma GCC unroll 8
-      for (int i = 0; i < half; ++i) sums[i] = Simd::add(sums[i], sums[i + half]);
-    Simd::store(scores + p, Simd::mul(sums[0], Simd::set(scale)));
+  for (int i = 0; i < kQueries; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::set(0.0f);
+  for (int64_t d = 0; d < head_dim; ++d) {
+    F k[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) k[j] = Simd::load(keys + d * kBlock + j * Simd::kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kQueries; ++i) {
+      const F x = Simd::set(queries[i * head_dim + d]);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::fma(x, k[j], sums[i][j]);
+    }
   }
+#pragma GCC unroll 4
+  for (int i = 0; i < kQueries; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) Simd::store(scores + i * kBlock + j * Simd::kLanes, sums[i][j]);
 }
 
-// output += weights[0 .. n) times values [n][head_dim].
-inline void weigh_rows(const float* weights, const float* values, float* output, int64_t n, int64_t head_dim) {
+// outputs[q] = outputs[q] rescale[q] + weights[q][from .. to) times values [kBlock][head_dim], kVectors vectors of each.
+template <int kQueries, int kVectors>
+inline void accumulate_tile(const float* weights, const float* values, const float* rescale, float* outputs, int64_t from, int64_t to,
+                            int64_t head_dim) {
+  F sums[kQueries][kVectors];
+#pragma GCC unroll 4
+  for (int i = 0; i < kQueries; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j)
+      sums[i][j] = Simd::mul(Simd::load(outputs + i * head_dim + j * Simd::kLanes), Simd::set(rescale[i]));
+  for (int64_t p = from; p < to; ++p) {
+    F v[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) v[j] = Simd::load(values + p * head_dim + j * Simd::kLanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kQueries; ++i) {
+      const F w = Simd::set(weights[i * kBlock + p]);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::fma(w, v[j], sums[i][j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kQueries; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) Simd::store(outputs + i * head_dim + j * Simd::kLanes, sums[i][j]);
+}
+
+// The vectors of positions that hold some of [from, to).
+template <int kQueries>
+inline void score_queries(const float* queries, const float* keys, float* scores, int64_t from, int64_t to, int64_t head_dim) {
+  int64_t at = from / Simd::kLanes * Simd::kLanes;
+  for (; at + (kVectorTile - 1) * Simd::kLanes < to; at += kVectorTile * Simd::kLanes)
+    score_tile<kQueries, kVectorTile>(queries, keys + at, scores + at, head_dim);
+  for (; at < to; at += Simd::kLanes) score_tile<kQueries, 1>(queries, keys + at, scores + at, head_dim);
+}
+
+template <int kQueries>
+inline void accumulate_queries(const float* weights, const float* values, const float* rescale, float* outputs, int64_t from, int64_t to,
+                               int64_t head_dim) {
   int64_t d = 0;
-  for (; d + 4 * Simd::kLanes <= head_dim; d += 4 * Simd::kLanes) {
-    F sums[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) sums[j] = Simd::load(output + d + j * Simd::kLanes);
-    for (int64_t p = 0; p < n; ++p) {
-      const F weight = Simd::set(weights[p]);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) sums[j] = Simd::fma(weight, Simd::load(values + p * head_dim + d + j * Simd::kLanes), sums[j]);
-    }
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) Simd::store(output + d + j * Simd::kLanes, sums[j]);
-  }
-  for (; d < head_dim; d += Simd::kLanes) {
-    F sum = Simd::load(output + d);
-    for (int64_t p = 0; p < n; ++p) sum = Simd::fma(Simd::set(weights[p]), Simd::load(values + p * head_dim + d), sum);
-    Simd::store(output + d, sum);
-  }
+  for (; d + kVectorTile * Simd::kLanes <= head_dim; d += kVectorTile * Simd::kLanes)
+    accumulate_tile<kQueries, kVectorTile>(weights, values + d, rescale, outputs + d, from, to, head_dim);
+  for (; d < head_dim; d += Simd::kLanes)
+    accumulate_tile<kQueries, 1>(weights, values + d, rescale, outputs + d, from, to, head_dim);
 }
 
-template <typename Row>
-inline void attend_alone(const AttentionArgs& args, Heads heads, int64_t token) {
-  const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[token].sequence;
-  const Span span = visible(args, token);
-  alignas(64) float group[kGroup * kMaxHeadDim], scores[kMaxQueries * kBlock], outputs[kMaxQueries * kMaxHeadDim];
-  const uint8_t *k_rows[kBlock], *v_rows[kBlock];
-  Online states[kMaxQueries];
-  for (int64_t i = 0; i < heads.n * head_dim; ++i) outputs[i] = 0.0f;
-  for (int64_t i = 0; i < heads.n * kBlock; ++i) scores[i] = 0.0f;
-  for (int64_t i = 0; i < kGroup * head_dim; ++i) group[i] = 0.0f;  // rows outside the span are scored, then dropped
-
-  for (int64_t start = span.from / kBlock * kBlock; start < span.to; start += kBlock) {
-    const int64_t from = span.from > start ? span.from - start : 0;
-    const int64_t to = span.to - start < kBlock ? span.to - start : kBlock;
-    find_rows<Row>(args.kv.k, args, sequence, heads.kv_head, start + from, to - from, k_rows + from);
-    find_rows<Row>(args.kv.v, args, sequence, heads.kv_head, start + from, to - from, v_rows + from);
-    for (int64_t first = from / kGroup * kGroup; first < to; first += kGroup) {
-      const int64_t low = from > first ? from : first, high = to < first + kGroup ? to : first + kGroup;
-      for (int64_t p = low; p < high; ++p) Row::decode(k_rows[p], group + (p - first) * head_dim, head_dim);
-      for (int64_t h = 0; h < heads.n; ++h)
-        score_rows(args.q.row(token) + (heads.first + h) * head_dim, group, args.scale, scores + h * kBlock + first, head_dim);
-    }
-    for (int64_t h = 0; h < heads.n; ++h) {
-      const F rescale = Simd::set(block_softmax(args, scores + h * kBlock, from, to, states[h]));
-      float* output = outputs + h * head_dim;
-      for (int64_t d = 0; d < head_dim; d += Simd::kLanes) Simd::store(output + d, Simd::mul(Simd::load(output + d), rescale));
-    }
-    for (int64_t low = from; low < to; low += kGroup) {
-      const int64_t n = to - low < kGroup ? to - low : kGroup;
-      for (int64_t p = 0; p < n; ++p) Row::decode(v_rows[low + p], group + p * head_dim, head_dim);
-      for (int64_t h = 0; h < heads.n; ++h) weigh_rows(scores + h * kBlock + low, group, outputs + h * head_dim, n, head_dim);
-    }
-  }
-  for (int64_t h = 0; h < heads.n; ++h) {
-    const int64_t head = heads.first + h;
-    finish(args, head, states[h], outputs + h * head_dim, args.y.row(token) + head * head_dim);
-  }
-}
-
-// ----- a run of tokens of one sequence -----
-
-// scores[q][kBlock] = queries [n][head_dim] times keys [head_dim][kBlock], kQueryTile queries and 4 vectors at a time.
-inline void score_block(const float* queries, const float* keys, float* scores, int64_t n_queries, int64_t head_dim) {
-  constexpr int64_t kVectors = kBlock / Simd::kLanes < 4 ? kBlock / Simd::kLanes : 4;
-  for (int64_t q = 0; q < n_queries; q += kQueryTile)
-    for (int64_t at = 0; at < kBlock; at += kVectors * Simd::kLanes) {
-      F sums[kQueryTile][kVectors];
-#pragma GCC unroll 4
-      for (int i = 0; i < kQueryTile; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::set(0.0f);
-      for (int64_t d = 0; d < head_dim; ++d) {
-        F k[kVectors];
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) k[j] = Simd::load(keys + d * kBlock + at + j * Simd::kLanes);
-#pragma GCC unroll 4
-        for (int i = 0; i < kQueryTile; ++i) {
-          const F x = Simd::set(queries[(q + i) * head_dim + d]);
-#pragma GCC unroll 4
-          for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::fma(x, k[j], sums[i][j]);
-        }
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < kQueryTile; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) Simd::store(scores + (q + i) * kBlock + at + j * Simd::kLanes, sums[i][j]);
-    }
-}
-
-// outputs[q] = outputs[q] * rescale[q] + weights[q][0 .. n) times values [n][head_dim].
-inline void accumulate_block(const float* weights, const float* values, const float* rescale, float* outputs, int64_t n_queries,
-                             int64_t n_positions, int64_t head_dim) {
-  for (int64_t q = 0; q < n_queries; q += kQueryTile) {
-    int64_t d = 0;
-    for (; d + 4 * Simd::kLanes <= head_dim; d += 4 * Simd::kLanes) {
-      F sums[kQueryTile][4];
-#pragma GCC unroll 4
-      for (int i = 0; i < kQueryTile; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j)
-          sums[i][j] = Simd::mul(Simd::load(outputs + (q + i) * head_dim + d + j * Simd::kLanes), Simd::set(rescale[q + i]));
-      for (int64_t p = 0; p < n_positions; ++p) {
-        F v[4];
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) v[j] = Simd::load(values + p * head_dim + d + j * Simd::kLanes);
-#pragma GCC unroll 4
-        for (int i = 0; i < kQueryTile; ++i) {
-          const F w = Simd::set(weights[(q + i) * kBlock + p]);
-#pragma GCC unroll 4
-          for (int j = 0; j < 4; ++j) sums[i][j] = Simd::fma(w, v[j], sums[i][j]);
-        }
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < kQueryTile; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) Simd::store(outputs + (q + i) * head_dim + d + j * Simd::kLanes, sums[i][j]);
-    }
-    for (; d < head_dim; d += Simd::kLanes)
-      for (int64_t i = q; i < q + kQueryTile; ++i) {
-        F sum = Simd::mul(Simd::load(outputs + i * head_dim + d), Simd::set(rescale[i]));
-        for (int64_t p = 0; p < n_positions; ++p)
-          sum = Simd::fma(Simd::set(weights[i * kBlock + p]), Simd::load(values + p * head_dim + d), sum);
-        Simd::store(outputs + i * head_dim + d, sum);
-      }
+// fn<n>(first) for register tiles of n queries that together are [0, n_queries).
+template <typename Fn>
+inline void each_query_tile(int64_t n_queries, Fn fn) {
+  int64_t q = 0;
+  for (; q + kQueryTile <= n_queries; q += kQueryTile) fn.template operator()<kQueryTile>(q);
+  switch (n_queries - q) {
+    case 1: fn.template operator()<1>(q); break;
+    case 2: fn.template operator()<2>(q); break;
+    case 3: fn.template operator()<3>(q); break;
+    default: break;
   }
 }
 
@@ -300,83 +250,161 @@ inline void decode_transposed(const uint8_t* const* rows, int64_t from, int64_t 
   }
 }
 
-// Tokens [token, token + n_tokens) of one sequence; n_tokens * heads.n <= kMaxQueries.
+// The memory of one thread while it works on a tile: on its stack.
+struct Workspace {
+  alignas(64) float queries[kMaxTileElems];   // [n_queries][head_dim], scaled
+  alignas(64) float outputs[kMaxTileElems];   // of the segment
+  alignas(64) float totals[kMaxTileElems];    // of the segments before it
+  alignas(64) float scores[kMaxQueries * kBlock];
+  alignas(64) float keys[kMaxHeadDim * kBlock];
+  alignas(64) float values[kBlock * kMaxHeadDim];
+  alignas(64) float group[Simd::kLanes * kMaxHeadDim];
+  float rescale[kMaxQueries];
+  Online states[kMaxQueries], total_states[kMaxQueries];
+};
+
+// Tokens [token, token + n_tokens) of one sequence, all query heads of kv_head. Query t * n_group + h is head h of token t.
+struct Tile {
+  int64_t kv_head;
+  int64_t token;
+  int64_t n_tokens;
+  int64_t n_group;
+  Span all;  // what any of the tokens sees
+};
+
+// Sums over the positions [start, end) of one segment, some of which a token of the tile sees, into outputs and states.
 template <typename Row>
-inline void attend_run(const AttentionArgs& args, Heads heads, int64_t token, int64_t n_tokens) {
-  const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[token].sequence, n_group = heads.n;
-  const int64_t n_queries = n_tokens * n_group;
-  const int64_t n_padded = (n_queries + kQueryTile - 1) / kQueryTile * kQueryTile;
-  constexpr int64_t kPadded = kMaxQueries + kQueryTile;
-  alignas(64) float queries[kPadded * kMaxHeadDim], outputs[kPadded * kMaxHeadDim], scores[kPadded * kBlock];
-  alignas(64) float keys[kMaxHeadDim * kBlock], values[kBlock * kMaxHeadDim], group[Simd::kLanes * kMaxHeadDim];
+inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t start, int64_t end, Workspace& work) {
+  const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[tile.token].sequence, n_queries = tile.n_tokens * tile.n_group;
   const uint8_t* rows[kBlock];
-  float rescale[kPadded];
-  Online states[kPadded];
-  for (int64_t i = 0; i < n_padded * head_dim; ++i) outputs[i] = queries[i] = 0.0f;
-  for (int64_t i = 0; i < Simd::kLanes * head_dim; ++i) group[i] = 0.0f;
-  Span all = visible(args, token);
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    const Span span = visible(args, token + t);
-    if (span.from < all.from) all.from = span.from;
-    if (span.to > all.to) all.to = span.to;
-    for (int64_t h = 0; h < n_group; ++h) {
-      const float* q = args.q.row(token + t) + (heads.first + h) * head_dim;
-      for (int64_t d = 0; d < head_dim; d += Simd::kLanes)
-        Simd::store(queries + (t * n_group + h) * head_dim + d, Simd::mul(Simd::load(q + d), Simd::set(args.scale)));
-    }
-  }
-  for (int64_t start = all.from / kBlock * kBlock; start < all.to; start += kBlock) {
-    const int64_t first = all.from > start ? all.from - start : 0;
-    const int64_t last = all.to - start < kBlock ? all.to - start : kBlock;
-    if (first > 0 || last < kBlock) {
-      for (int64_t i = 0; i < head_dim * kBlock; ++i) keys[i] = 0.0f;
-      for (int64_t i = 0; i < first * head_dim; ++i) values[i] = 0.0f;
-    }
-    find_rows<Row>(args.kv.k, args, sequence, heads.kv_head, start + first, last - first, rows + first);
-    decode_transposed<Row>(rows, first, last, group, keys, head_dim);
-    find_rows<Row>(args.kv.v, args, sequence, heads.kv_head, start + first, last - first, rows + first);
-    for (int64_t p = first; p < last; ++p) Row::decode(rows[p], values + p * head_dim, head_dim);
-    score_block(queries, keys, scores, n_padded, head_dim);
+  for (int64_t i = 0; i < n_queries * head_dim; ++i) work.outputs[i] = 0.0f;
+  for (int64_t q = 0; q < n_queries; ++q) work.states[q] = Online{};
+  for (int64_t block = start; block < end; block += kBlock) {
+    const int64_t first = tile.all.from > block ? tile.all.from - block : 0;
+    const int64_t last = tile.all.to - block < kBlock ? tile.all.to - block : kBlock;
+    if (first >= last) continue;
+    find_rows<Row>(args.kv.k, args, sequence, tile.kv_head, block + first, last - first, rows + first);
+    decode_transposed<Row>(rows, first, last, work.group, work.keys, head_dim);
+    each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
+      score_queries<kQueries>(work.queries + q * head_dim, work.keys, work.scores + q * kBlock, first, last, head_dim);
+    });
     for (int64_t q = 0; q < n_queries; ++q) {
-      const Span span = visible(args, token + q / n_group);
-      const int64_t from = span.from > start ? span.from - start : 0;
-      const int64_t to = span.to - start < kBlock ? span.to - start : kBlock;
-      if (from >= to) {  // this query sees nothing of the block
-        for (int64_t i = 0; i < kBlock; ++i) scores[q * kBlock + i] = 0.0f;
-        rescale[q] = 1.0f;
-      } else {
-        rescale[q] = block_softmax(args, scores + q * kBlock, from, to, states[q]);
+      const Span span = visible(args, tile.token + q / tile.n_group);
+      const int64_t from = span.from > block ? span.from - block : 0;
+      const int64_t to = span.to - block < kBlock ? span.to - block : kBlock;
+      if (from < to) {
+        work.rescale[q] = block_softmax(args, work.scores + q * kBlock, from, to, work.states[q]);
+        continue;
       }
+      for (int64_t i = 0; i < kBlock; ++i) work.scores[q * kBlock + i] = 0.0f;  // this query sees nothing of the block
+      work.rescale[q] = 1.0f;
     }
-    for (int64_t q = n_queries; q < n_padded; ++q) rescale[q] = 0.0f;
-    accumulate_block(scores, values, rescale, outputs, n_padded, last, head_dim);
-  }
-  for (int64_t q = 0; q < n_queries; ++q) {
-    const int64_t head = heads.first + q % n_group;
-    finish(args, head, states[q], outputs + q * head_dim, args.y.row(token + q / n_group) + head * head_dim);
+    find_rows<Row>(args.kv.v, args, sequence, tile.kv_head, block + first, last - first, rows + first);
+    for (int64_t p = first; p < last; ++p) Row::decode(rows[p], work.values + p * head_dim, head_dim);
+    each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
+      accumulate_queries<kQueries>(work.scores + q * kBlock, work.values, work.rescale + q, work.outputs + q * head_dim, first, last,
+                                   head_dim);
+    });
   }
 }
 
-inline bool is_same_prompt(TokenSlot a, TokenSlot b) { return a.sequence == b.sequence && a.is_prompt && b.is_prompt; }
+inline bool sees(Span span, int64_t start) { return span.from < start + kAttentionSegment && span.to > start; }
+
+// Where a split leaves a segment of one query: Online, then head_dim outputs. first: the first segment of the batch.
+struct Partials {
+  const AttentionArgs& args;
+  int64_t first;
+  int64_t n;  // segments of the batch
+  float* at(int64_t token, int64_t head, int64_t segment) const {
+    return args.scratch + kAttentionCounters + ((token * args.n_heads + head) * n + segment - first) * (args.kv.head_dim + 2);
+  }
+};
+
+// The segments of a token that its splits have left in the scratch, in order.
+inline void join_partials(const AttentionArgs& args, const Partials& partials, int64_t kv_head, int64_t token, float* total) {
+  const int64_t head_dim = args.kv.head_dim, n_group = args.n_heads / args.kv.n_kv_heads;
+  const Span span = visible(args, token);
+  for (int64_t head = kv_head * n_group; head < (kv_head + 1) * n_group; ++head) {
+    Online state;
+    for (int64_t segment = span.from / kAttentionSegment; segment * kAttentionSegment < span.to; ++segment) {
+      const float* partial = partials.at(token, head, segment);
+      join(state, total, {partial[0], partial[1]}, partial + 2, head_dim);
+    }
+    finish(args, head, state, total, args.y.row(token) + head * head_dim);
+  }
+}
+
+// Segments [from, to) for a tile. Without splits these are all and y is written; with splits they are left for
+// join_partials.
+template <typename Row>
+inline void attend(const AttentionArgs& args, const Tile& tile, int64_t from, int64_t to, const Partials* partials, Workspace& work) {
+  const int64_t head_dim = args.kv.head_dim, n_group = tile.n_group, n_queries = tile.n_tokens * n_group;
+  for (int64_t q = 0; q < n_queries; ++q) {
+    const float* x = args.q.row(tile.token + q / n_group) + (tile.kv_head * n_group + q % n_group) * head_dim;
+    for (int64_t d = 0; d < head_dim; d += Simd::kLanes)
+      Simd::store(work.queries + q * head_dim + d, Simd::mul(Simd::load(x + d), Simd::set(args.scale)));
+    work.total_states[q] = Online{};
+  }
+  for (int64_t i = 0; i < Simd::kLanes * head_dim; ++i) work.group[i] = 0.0f;  // rows outside the span are scored, then dropped
+  for (int64_t segment = from; segment < to; ++segment) {
+    const int64_t start = segment * kAttentionSegment;
+    if (!sees(tile.all, start)) continue;
+    attend_segment<Row>(args, tile, start, start + kAttentionSegment, work);
+    for (int64_t q = 0; q < n_queries; ++q) {
+      const int64_t token = tile.token + q / n_group;
+      if (!sees(visible(args, token), start)) continue;
+      const float* output = work.outputs + q * head_dim;
+      if (partials == nullptr) {
+        join(work.total_states[q], work.totals + q * head_dim, work.states[q], output, head_dim);
+        continue;
+      }
+      float* partial = partials->at(token, tile.kv_head * n_group + q % n_group, segment);
+      partial[0] = work.states[q].peak;
+      partial[1] = work.states[q].sum;
+      for (int64_t d = 0; d < head_dim; d += Simd::kLanes) Simd::store(partial + 2 + d, Simd::load(output + d));
+    }
+  }
+  for (int64_t q = 0; q < n_queries && partials == nullptr; ++q) {
+    const int64_t head = tile.kv_head * n_group + q % n_group;
+    finish(args, head, work.total_states[q], work.totals + q * head_dim, args.y.row(tile.token + q / n_group) + head * head_dim);
+  }
+}
 
 template <typename Row>
 inline void attention(const AttentionArgs& args, RowRange range) {
-  const int64_t n_heads = args.n_heads, n_group = n_heads / args.kv.n_kv_heads, max_tokens = kMaxQueries / n_group;
+  if (range.from >= range.to) return;
+  Workspace work;
+  const int64_t n_tokens = args.q.n_rows, n_group = args.n_heads / args.kv.n_kv_heads, n_splits = args.n_splits;
+  const int64_t n_queries = kMaxTileElems / args.kv.head_dim < kMaxQueries ? kMaxTileElems / args.kv.head_dim : kMaxQueries;
+  const int64_t max_tokens = n_queries / n_group;
+  Span batch = visible(args, 0);  // what any token sees: splits divide it
+  for (int64_t token = 1; token < n_tokens; ++token) {
+    const Span span = visible(args, token);
+    batch.from = span.from < batch.from ? span.from : batch.from;
+    batch.to = span.to > batch.to ? span.to : batch.to;
+  }
+  const int64_t first = batch.from / kAttentionSegment, n_segments = (batch.to + kAttentionSegment - 1) / kAttentionSegment - first;
+  const Partials partials{args, first, n_segments};
   for (int64_t unit = range.from; unit < range.to;) {
-    const int64_t token = unit / n_heads, head = unit % n_heads, n_left = range.to - unit;
-    if (head == 0 && n_left >= n_heads && args.tokens[token].is_prompt) {
-      // Whole tokens of a run: all heads of as many tokens as share a tile.
-      int64_t n = 1;
-      while (n < max_tokens && (n + 1) * n_heads <= n_left && is_same_prompt(args.tokens[token + n], args.tokens[token])) ++n;
-      for (int64_t kv_head = 0; kv_head < args.kv.n_kv_heads; ++kv_head) attend_run<Row>(args, {kv_head, kv_head * n_group, n_group}, token, n);
-      unit += n * n_heads;
-      continue;
+    const int64_t kv_head = unit / (n_tokens * n_splits), split = unit / n_tokens % n_splits, token = unit % n_tokens;
+    int64_t n = 1;
+    while (n < max_tokens && unit + n < range.to && token + n < n_tokens && args.tokens[token + n].sequence == args.tokens[token].sequence)
+      ++n;
+    Tile tile{kv_head, token, n, n_group, visible(args, token)};
+    for (int64_t t = 1; t < n; ++t) {
+      const Span span = visible(args, token + t);
+      tile.all.from = span.from < tile.all.from ? span.from : tile.all.from;
+      tile.all.to = span.to > tile.all.to ? span.to : tile.all.to;
     }
-    const int64_t kv_head = head / n_group, rest = (kv_head + 1) * n_group - head;
-    const Heads heads{kv_head, head, rest < n_left ? rest : n_left};
-    if (args.tokens[token].is_prompt) attend_run<Row>(args, heads, token, 1);
-    else attend_alone<Row>(args, heads, token);
-    unit += heads.n;
+    attend<Row>(args, tile, first + n_segments * split / n_splits, first + n_segments * (split + 1) / n_splits,
+                n_splits > 1 ? &partials : nullptr, work);
+    for (int64_t t = token; t < token + n && n_splits > 1; ++t) {
+      auto* arrived = reinterpret_cast<uint32_t*>(args.scratch) + kv_head * n_tokens + t;
+      if (__atomic_add_fetch(arrived, 1u, __ATOMIC_ACQ_REL) < static_cast<uint32_t>(n_splits)) continue;
+      __atomic_store_n(arrived, 0u, __ATOMIC_RELAXED);  // as it was found
+      join_partials(args, partials, kv_head, t, work.totals);
+    }
+    unit += n;
   }
 }
 

@@ -6,6 +6,7 @@
 namespace olx::kernels::cpu {
 
 constexpr int64_t kMaxHeadDim = 512;
-constexpr int64_t kMaxQueries = 48;  // query heads of a kv head, and queries scored together
+constexpr int64_t kMaxQueries = 128;         // query heads of a kv head, and queries scored together
+constexpr int64_t kMaxTileElems = 48 * kMaxHeadDim;  // of their elements
 
 }  // namespace olx::kernels::cpu

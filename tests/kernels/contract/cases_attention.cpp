@@ -61,8 +61,8 @@ void fill_rows(const KvView& kv, void* base, const CacheShape& shape, Values val
   }
 }
 
-// The last positions of each sequence, a whole chunk of the first and one of each other: prefill beside decode, or a
-// draft beside prompts of one token.
+// The last positions of each sequence, a whole chunk of the first and one of each other: prefill
+// beside decode.
 const TokenSlot* add_tokens(const CacheShape& shape, int64_t n_tokens, Memory& memory) {
   auto* tokens = reinterpret_cast<TokenSlot*>(memory.add(static_cast<size_t>(n_tokens) * sizeof(TokenSlot)));
   const auto n_sequences = static_cast<int64_t>(shape.lengths.size());
@@ -70,9 +70,9 @@ const TokenSlot* add_tokens(const CacheShape& shape, int64_t n_tokens, Memory& m
   for (int64_t i = 0; i < n_tokens; ++i) {
     const int64_t sequence = i < n_first ? 0 : i - n_first + (n_first > 0 ? 1 : 0);
     const int64_t length = shape.lengths[static_cast<size_t>(sequence)];
-    tokens[i] = {static_cast<int32_t>(sequence),
-                 static_cast<int32_t>(sequence == 0 && n_first > 0 ? length - n_first + i : length - 1),
-                 (sequence + n_tokens) % 2 == 1};
+    tokens[i] = {
+        static_cast<int32_t>(sequence),
+        static_cast<int32_t>(sequence == 0 && n_first > 0 ? length - n_first + i : length - 1)};
   }
   return tokens;
 }
@@ -145,7 +145,8 @@ void each_attention_case(const KernelRow& row, const CaseContext& context, const
   const struct {
     std::vector<int64_t> lengths;
     int64_t n_tokens;
-  } batches[] = {{{37}, 1}, {{19}, 19}, {{5, 33, 70}, 3}, {{40, 1, 17}, 9}, {{1}, 1}, {{150}, 4}};
+  } batches[] = {{{37}, 1}, {{19}, 19}, {{5, 33, 70}, 3}, {{40, 1, 17}, 9},
+                 {{1}, 1},  {{150}, 4}, {{600, 20}, 5}};
   int index = 0;
   for (const Heads& heads : all_heads) {
     for (const auto& batch : batches) {
@@ -179,6 +180,21 @@ void each_attention_case(const KernelRow& row, const CaseContext& context, const
       }
       args.y = c.memory.add_matrix(batch.n_tokens, heads.n_heads * heads.head_dim, rng.pick({0, 3}), rng.coin());
       c.memory.allow_writes(args.y);
+      args.n_splits =
+          heads.n_kv_heads * batch.n_tokens <= kAttentionCounters ? rng.pick({1, 2, 3, 5}) : 1;
+      if (args.n_splits > 1) {
+        const int64_t n_segments =
+            *std::max_element(batch.lengths.begin(), batch.lengths.end()) / kAttentionSegment + 1;
+        const auto bytes = static_cast<size_t>(attention_scratch_elems(
+                               batch.n_tokens, n_segments, heads.n_heads, heads.head_dim)) *
+                           4;
+        args.scratch = reinterpret_cast<float*>(c.memory.add(bytes));
+        constexpr size_t kCounterBytes = kAttentionCounters * sizeof(float);
+        std::memset(args.scratch, 0, kCounterBytes);
+        c.memory.allow_writes(args.scratch, kCounterBytes, true);
+        c.memory.allow_writes(args.scratch + kAttentionCounters, bytes - kCounterBytes);
+        c.name += " splits " + std::to_string(args.n_splits);
+      }
       c.expected = reference::evaluate(args);
       c.args = args;
       c.read = [](const AnyArgs& any) { return read_matrix(std::get<AttentionArgs>(any).y); };

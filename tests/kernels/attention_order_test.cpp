@@ -1,0 +1,169 @@
+// A token's attention has the same bits alone, in a draft, in any chunk of a prompt, beside other
+// sequences and for any number of splits and any order of units: what a prefix cache, a draft and a
+// batch rely on. For every kernel of this machine that is not the reference.
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "kernels/api/registry.h"
+#include "tests/kernels/contract/case.h"
+#include "tests/support/catch.h"
+
+namespace olx::kernels::contract {
+namespace {
+
+struct Shape {
+  int64_t n_heads, n_kv_heads, head_dim;
+  int64_t window = 0;
+  float softcap = 0;
+  bool has_sinks = false;
+};
+
+constexpr int64_t kLength = 600;  // three segments, the last of them not whole
+constexpr int64_t kPage = 32;
+
+// A sequence of kLength positions in shuffled pages, a second one with the same contents in other
+// pages, and queries.
+class World {
+ public:
+  World(const KernelRow& row, const Shape& shape) : row_(row), shape_(shape) {
+    Rng rng(7, "attention order");
+    const int64_t n_blocks = (kLength + kPage - 1) / kPage, n_pages = 2 * n_blocks;
+    const gguf::DTypeInfo& type = gguf::dtype_info(row.dtype);
+    const int64_t row_bytes = shape.head_dim / type.block_elems * type.block_bytes;
+    kv_ = {nullptr, nullptr, row.dtype, shape.n_kv_heads, shape.head_dim, kPage, nullptr, n_blocks};
+    for (int64_t i = 0; i < n_pages; ++i) pages_.push_back(static_cast<int32_t>(i * 7 % n_pages));
+    kv_.block_table = pages_.data();
+    const int64_t page_bytes = shape.n_kv_heads * kPage * row_bytes;
+    for (void** plane : {&kv_.k, &kv_.v}) {
+      std::byte* memory = memory_.add(static_cast<size_t>(n_pages * page_bytes));
+      *plane = memory;
+      for (int64_t block = 0; block < n_blocks; ++block) {
+        const std::vector<std::byte> rows = random_weights(row.dtype, shape.n_kv_heads * kPage,
+                                                           shape.head_dim, Values::kRandom, rng);
+        for (int64_t sequence = 0; sequence < 2; ++sequence)
+          std::memcpy(
+              memory + pages_[static_cast<size_t>(sequence * n_blocks + block)] * page_bytes,
+              rows.data(), rows.size());
+      }
+    }
+    q_ = memory_.add_matrix(kLength, shape.n_heads * shape.head_dim, 0, false);
+    fill(q_, Values::kRandom, 1, rng);
+    sinks_ = memory_.add_matrix(1, shape.n_heads, 0, false);
+    fill(sinks_, Values::kRandom, 1, rng);
+    scratch_.resize(static_cast<size_t>(attention_scratch_elems(kAttentionCounters, 3,
+                                                                shape.n_heads, shape.head_dim)) +
+                    16);
+  }
+
+  // The rows of y of some tokens of one step, its units run in random order.
+  std::vector<float> run(const std::vector<TokenSlot>& tokens, int64_t n_splits, Rng& rng) {
+    const auto n = static_cast<int64_t>(tokens.size());
+    const int64_t n_cols = q_.n_cols;
+    std::vector<float> q(static_cast<size_t>(n * n_cols)), y(q.size());
+    for (int64_t i = 0; i < n; ++i)
+      std::copy_n(q_.row(tokens[static_cast<size_t>(i)].position), n_cols, q.begin() + i * n_cols);
+    AttentionArgs args;
+    args.y = {y.data(), n, n_cols, n_cols};
+    args.q = {q.data(), n, n_cols, n_cols};
+    args.kv = kv_;
+    args.tokens = tokens.data();
+    args.n_heads = shape_.n_heads;
+    args.scale = 0.125f;
+    args.softcap = shape_.softcap;
+    args.sliding_window = shape_.window;
+    args.sinks = shape_.has_sinks ? sinks_.data : nullptr;
+    args.n_splits = shape_.n_kv_heads * n <= kAttentionCounters ? n_splits : 1;
+    void* scratch = scratch_.data();
+    size_t space = scratch_.size() * sizeof(float);
+    args.scratch = static_cast<float*>(std::align(64, 64, scratch, space));
+    std::vector<RowRange> ranges;
+    for (int64_t from = 0; from < args.rows();) {
+      const int64_t to = std::min(args.rows(), from + 1 + rng.below(args.rows()));
+      ranges.push_back({from, to});
+      from = to;
+    }
+    for (size_t i = ranges.size(); i > 1; --i)
+      std::swap(ranges[i - 1], ranges[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
+    for (const RowRange& range : ranges) row_.run(&args, range);
+    return y;
+  }
+
+ private:
+  const KernelRow& row_;
+  Shape shape_;
+  Memory memory_;
+  std::vector<int32_t> pages_;
+  KvView kv_;
+  MatrixView q_, sinks_;
+  std::vector<float> scratch_;
+};
+
+std::vector<TokenSlot> run_of(int64_t from, int64_t to, int32_t sequence = 0) {
+  std::vector<TokenSlot> tokens;
+  for (int64_t p = from; p < to; ++p) tokens.push_back({sequence, static_cast<int32_t>(p)});
+  return tokens;
+}
+
+// How many elements of `got`, rows of whole[first] and following, differ in their bits.
+int64_t differing(const std::vector<float>& got, const std::vector<float>& whole, int64_t first,
+                  int64_t n_cols) {
+  int64_t n = 0;
+  for (size_t i = 0; i < got.size(); ++i)
+    n += std::memcmp(&got[i], &whole[static_cast<size_t>(first * n_cols) + i], sizeof(float)) != 0
+             ? 1
+             : 0;
+  return n;
+}
+
+void check_row_keeps_order(const KernelRow& row, const Shape& shape) {
+  Rng rng(test_seed(), "attention order");
+  World world(row, shape);
+  const int64_t n_cols = shape.n_heads * shape.head_dim;
+  const std::vector<float> whole = world.run(run_of(0, kLength), 1, rng);
+  const auto count = [&](const std::vector<TokenSlot>& tokens, int64_t n_splits) {
+    return differing(world.run(tokens, n_splits, rng), whole, tokens[0].position, n_cols);
+  };
+  // Alone, around every border: of a vector, a block, a segment, the window.
+  for (int64_t position : {0, 1, 15, 16, 63, 64, 65, 100, 101, 255, 256, 257, 319, 511, 512, 599})
+    for (int64_t n_splits : {1, 2, 3}) CHECK(count(run_of(position, position + 1), n_splits) == 0);
+  // Drafts.
+  for (int64_t n : {2, 3, 4, 5, 8})
+    for (int64_t from : {0, 61, 253, 510, 592})
+      CHECK(count(run_of(from, from + n), rng.pick({1, 2, 3})) == 0);
+  // Prompts in chunks.
+  for (int64_t chunk : {7, 100, 256, 333})
+    for (int64_t from = 0; from < kLength; from += chunk)
+      CHECK(count(run_of(from, std::min(from + chunk, kLength)), 1) == 0);
+  // Several sequences at once: the second holds the same tokens.
+  std::vector<TokenSlot> tokens = run_of(70, 72);
+  for (TokenSlot token : run_of(72, 75, 1)) tokens.push_back(token);
+  for (int64_t n_splits : {1, 2}) CHECK(count(tokens, n_splits) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("Attention_ATokenHasTheSameBitsHoweverItsStepIsMadeUp") {
+  const Shape shapes[] = {{8, 2, 64},          {3, 1, 32, 40},
+                          {5, 5, 96, 0, 3.0f}, {4, 1, 256, 300, 0, true},
+                          {7, 1, 160},         {9, 3, 64, 64, 2.0f, true}};
+  const Features features = find_backend("cpu")->open({.n_threads = 1})->info().features;
+  size_t n_rows = 0;
+  for (const KernelRow& row : KernelRegistry::instance().rows()) {
+    if (row.op != Op::kAttention || std::string_view(row.backend) != "cpu" ||
+        (row.features & ~features) != 0)
+      continue;
+    ++n_rows;
+    for (const Shape& shape : shapes) {
+      INFO(row.name << ": " << shape.n_heads << " heads of " << shape.n_kv_heads
+                    << " kv heads, head_dim " << shape.head_dim << ", window " << shape.window);
+      check_row_keeps_order(row, shape);
+    }
+  }
+  CHECK(n_rows >= 3);
+}
+
+}  // namespace olx::kernels::contract
