@@ -111,6 +111,69 @@ TEST_CASE("ModelRunner_GivesAPromptTheSameBitsHoweverItIsCut") {
   }
 }
 
+namespace {
+
+// What a token that was not there yet gets from a step: logits of ids[from .. to), `n_columns` of them a step, with rejected
+// tokens after each group that are forgotten again.
+std::vector<std::vector<float>> generate_in_groups(ModelRunner& runner, const std::vector<int32_t>& ids, int64_t from,
+                                                   int64_t n_columns, int64_t n_rejected) {
+  const auto to = static_cast<int64_t>(ids.size());
+  runner.truncate(0, 0);
+  REQUIRE(runner.reserve(0, to));
+  std::vector<BatchToken> batch;
+  for (int64_t i = 0; i < from; ++i) batch.push_back({ids[static_cast<size_t>(i)], 0, static_cast<int32_t>(i), false, true});
+  REQUIRE(runner.forward(batch));
+  std::vector<std::vector<float>> all;
+  for (int64_t start = from; start < to; start += n_columns) {
+    const int64_t end = std::min(start + n_columns, to);
+    batch.clear();
+    for (int64_t i = start; i < end; ++i) batch.push_back({ids[static_cast<size_t>(i)], 0, static_cast<int32_t>(i), true, false});
+    for (int64_t i = end; i < end + n_rejected; ++i) batch.push_back({static_cast<int32_t>(i % 90), 0, static_cast<int32_t>(i), true, false});
+    REQUIRE(runner.reserve(0, end + n_rejected));
+    REQUIRE(runner.forward(batch));
+    for (int64_t i = 0; i < end - start; ++i) all.emplace_back(runner.logits(i).begin(), runner.logits(i).end());
+    runner.truncate(0, end);
+  }
+  return all;
+}
+
+// Tokens verified together have the logits they would have had one after another, to the last bit.
+void check_groups(const std::string& path, olx::gguf::DType kv_dtype) {
+  const auto runner = ModelRunner::open(olx::gguf::GgufFile::open(path),
+                                        {.n_ctx = 192, .n_sequences = 2, .n_batch = 64, .n_logits_max = 16, .kv_dtype = kv_dtype});
+  const std::vector<int32_t> ids = some_ids(108, 1);
+  const auto alone = generate_in_groups(*runner, ids, 60, 1, 0);
+  for (const int64_t n_columns : {2, 3, 4, 5, 6, 7, 8, 9, 11, 15, 16}) {
+    const auto grouped = generate_in_groups(*runner, ids, 60, n_columns, 16 - n_columns);
+    INFO(n_columns << " columns");
+    REQUIRE(grouped.size() == alone.size());
+    for (size_t i = 0; i < alone.size(); ++i) {
+      INFO("token " << i);
+      REQUIRE(grouped[i] == alone[i]);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("ModelRunner_GivesGeneratedTokensTheSameBitsHoweverManyAreComputedAtOnce") {
+  const olx::tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  for (const auto kv_dtype : {olx::gguf::DType::kF16, olx::gguf::DType::kQ8_0}) {
+    // scale 8: heads wide enough for q8_0 blocks and weights of 256-column types
+    for (const char* architecture : {"gemma3", "llama", "qwen3"}) {
+      INFO(architecture << ", cache type " << static_cast<int>(kv_dtype));
+      olx::tests::write_tiny_model(architecture, {.seed = 5, .dtype = olx::gguf::DType::kQ4_K, .scale = 8}, path);
+      check_groups(path, kv_dtype);
+    }
+    for (const char* name : {"SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k_m.gguf"}) {
+      const auto file = olx::tests::models_dir() / name;
+      INFO(name << ", cache type " << static_cast<int>(kv_dtype));
+      if (olx::tests::have(file)) check_groups(file.string(), kv_dtype);
+    }
+  }
+}
+
 TEST_CASE("ModelRunner_ForgetsWhatIsTruncated") {
   const olx::tests::TempDir folder;
   const auto runner = tiny_runner(folder);
