@@ -34,6 +34,7 @@ class ModelRunnerAdapter final : public Runner {
   int64_t n_ctx() const override { return runner_.options().n_ctx; }
   int n_sequences() const override { return runner_.options().n_sequences; }
   int n_batch() const override { return runner_.options().n_batch; }
+  int n_logits() const override { return runner_.options().n_logits_max; }
   bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) override { return runner_.forward(tokens, cancel); }
   std::span<float> logits(int64_t i) override { return runner_.logits(i); }
   int64_t n_positions(int32_t sequence) const override { return runner_.n_positions(sequence); }
@@ -44,6 +45,43 @@ class ModelRunnerAdapter final : public Runner {
 
  private:
   ModelRunner& runner_;
+};
+
+// The guessed token is the same number to both networks, so their vocabularies must agree. Control tokens may differ: they
+// are guessed wrong, at worst. Larger families pad the list for some sizes, so the shorter one counts.
+void check_vocabulary(const Tokenizer& model, const Tokenizer& draft, const std::string& path) {
+  constexpr int32_t kMaxPadding = 1024;
+  const auto refuse = [&](const std::string& why) {
+    throw EngineError(ErrorCode::kInvalidRequest, "draft model " + path + ": " + why + "; a draft model must have the vocabulary of the model it drafts for");
+  };
+  if (std::abs(model.vocab_size() - draft.vocab_size()) > kMaxPadding)
+    refuse("expected " + std::to_string(model.vocab_size()) + " tokens, got " + std::to_string(draft.vocab_size()));
+  for (int32_t id = 0; id < std::min(model.vocab_size(), draft.vocab_size()); ++id)
+    if (model.kind(id) == TokenKind::kNormal && draft.kind(id) == TokenKind::kNormal && model.text(id) != draft.text(id))
+      refuse("token " + std::to_string(id) + ": expected \"" + std::string(model.text(id)) + "\", got \"" + std::string(draft.text(id)) + "\"");
+}
+
+// The draft model of EngineOptions, with what it needs.
+struct OpenDraft {
+  // `options`: the model's own; the draft model's context is cut to what it was trained for.
+  OpenDraft(const std::string& path, RunnerOptions options, const Tokenizer& model_tokenizer)
+      : runner(open(path, std::move(options), model_tokenizer)),
+        adapter(*runner),
+        model(adapter, static_cast<int32_t>(std::min<int64_t>(runner->config().vocab_size, model_tokenizer.vocab_size())), now_ns) {}
+
+  static std::unique_ptr<ModelRunner> open(const std::string& path, RunnerOptions options, const Tokenizer& model_tokenizer) {
+    const gguf::GgufFile file = gguf::GgufFile::open(path);
+    const ModelConfig config = read_model_config(file);
+    if (!config.is_causal) throw EngineError(ErrorCode::kInvalidRequest, "draft model " + path + ": it does not generate text");
+    check_vocabulary(model_tokenizer, *make_tokenizer(file), path);
+    if (config.n_ctx_train > 0) options.n_ctx = static_cast<int>(std::min<int64_t>(options.n_ctx, config.n_ctx_train));
+    options.n_logits_max = options.n_sequences;
+    return ModelRunner::open(file, options);
+  }
+
+  std::unique_ptr<ModelRunner> runner;
+  ModelRunnerAdapter adapter;
+  DraftModel model;
 };
 
 gguf::DType kv_dtype(const std::string& name) {
@@ -76,6 +114,7 @@ struct Engine::Impl {
   AnswerFormat answer_format;
   std::unique_ptr<ModelRunner> runner;
   std::unique_ptr<ModelRunnerAdapter> adapter;
+  std::unique_ptr<OpenDraft> draft;
   std::unique_ptr<Scheduler> scheduler;
   std::unique_ptr<Embedder> embedder;
 
@@ -95,6 +134,7 @@ struct Engine::Impl {
   bool is_stopping = false;
   std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0}, n_kv_pages_used{0};
   std::atomic<int64_t> n_kv_pages_cached{0}, n_prefix_hits{0}, n_prefix_tokens{0}, n_prefix_evictions{0};
+  std::atomic<int64_t> n_drafted_tokens{0}, n_accepted_tokens{0};
   std::jthread thread;
 
   ~Impl() {
@@ -124,6 +164,8 @@ struct Engine::Impl {
     n_prefix_hits = runner->prefix_stats().n_hits;
     n_prefix_tokens = runner->prefix_stats().n_tokens_saved;
     n_prefix_evictions = runner->prefix_stats().n_evicted;
+    n_drafted_tokens = scheduler->n_drafted_tokens();
+    n_accepted_tokens = scheduler->n_accepted_tokens();
   }
 };
 
@@ -216,6 +258,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   runner_options.n_ctx = static_cast<int>(config.n_ctx_train > 0 ? std::min<int64_t>(options.n_ctx, config.n_ctx_train) : options.n_ctx);
   runner_options.n_sequences = options.n_parallel;
   runner_options.n_batch = std::max(options.n_batch, options.n_parallel);
+  if (options.speculate != SpeculateMode::kOff) runner_options.n_logits_max = std::max(options.n_parallel, StepCosts::kMaxColumns);
   // Where every token looks at every other, an input is read in one step.
   if (!config.is_causal) runner_options.n_batch = std::max(runner_options.n_batch, runner_options.n_ctx);
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
@@ -228,6 +271,9 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   if (impl->tokenizer->vocab_size() > impl->runner->config().vocab_size)
     throw EngineError(ErrorCode::kModelLoad, file.path() + ": the tokenizer has " + std::to_string(impl->tokenizer->vocab_size()) +
                                                  " tokens, the network " + std::to_string(impl->runner->config().vocab_size));
+
+  if (!options.draft_path.empty() && options.speculate != SpeculateMode::kOff)
+    impl->draft = std::make_unique<OpenDraft>(options.draft_path, runner_options, *impl->tokenizer);
 
   ModelInfo& info = impl->info;
   info.architecture = config.architecture;
@@ -242,13 +288,19 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.weight_bytes = impl->runner->weight_bytes();
   info.kv_bytes = impl->runner->kv_bytes();
   info.scratch_bytes = impl->runner->scratch_bytes();
+  if (impl->draft) {
+    info.weight_bytes += impl->draft->runner->weight_bytes();
+    info.kv_bytes += impl->draft->runner->kv_bytes();
+    info.scratch_bytes += impl->draft->runner->scratch_bytes();
+  }
   info.device = options.device;
   info.has_chat_template =
       !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
   info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
 
   impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);
-  impl->scheduler = std::make_unique<Scheduler>(*impl->adapter, *impl->tokenizer, now_ns);
+  impl->scheduler = std::make_unique<Scheduler>(*impl->adapter, *impl->tokenizer, now_ns, options.speculate);
+  if (impl->draft) impl->scheduler->set_draft_model(&impl->draft->model);
   impl->embedder = std::make_unique<Embedder>(*impl->runner, *impl->scheduler);
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
@@ -401,7 +453,8 @@ std::vector<std::vector<float>> Engine::embed(EmbedRequest request, const std::f
 EngineStats Engine::stats() const {
   return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens,
           impl_->n_kv_pages_used, impl_->runner->n_kv_pages(), impl_->n_kv_pages_cached,
-          impl_->n_prefix_hits, impl_->n_prefix_tokens, impl_->n_prefix_evictions};
+          impl_->n_prefix_hits, impl_->n_prefix_tokens, impl_->n_prefix_evictions,
+          impl_->n_drafted_tokens, impl_->n_accepted_tokens};
 }
 
 }  // namespace olx::engine

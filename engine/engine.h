@@ -27,10 +27,12 @@ struct EngineOptions {
   int n_parallel = 1;                  // sequences decoded together
   int n_batch = 512;                   // tokens of a prefill micro-batch
   std::string kv_cache_type = "f16";   // f32, f16, q8_0
+  SpeculateMode speculate = SpeculateMode::kAdaptive;
+  std::string draft_path;              // GGUF file of a smaller model with the same vocabulary, that guesses ahead; "": none
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
-  // Called once with the bytes of weights, cache and activations together, before they are allocated, from the opening
-  // thread. What it throws abandons the load.
+  // Called with the bytes of weights, cache and activations together, before they are allocated, from the opening thread:
+  // once for the model, once for the draft model. What it throws abandons the load.
   std::function<void(uint64_t n_bytes)> on_memory_need;
 };
 
@@ -64,6 +66,8 @@ struct EngineStats {
   int64_t n_prefix_hits = 0;      // sequences that began with one
   int64_t n_prefix_tokens = 0;    // not evaluated for that
   int64_t n_prefix_evictions = 0; // pages that remembered one and were needed
+  int64_t n_drafted_tokens = 0;   // guessed ahead and verified
+  int64_t n_accepted_tokens = 0;  // of these, the ones that were right
 };
 
 // Log-probabilities after each position, for `inspect logits`.

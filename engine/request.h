@@ -42,6 +42,13 @@ struct OutputConstraint {
   bool is_none() const { return grammar.empty(); }
 };
 
+// Whether tokens are guessed ahead and verified together. The text is the same in each case.
+enum class SpeculateMode {
+  kOff,
+  kAdaptive,  // as much as pays, by measurement
+  kAlways,    // whenever there is a guess, whether it pays or not: for tests and for looking at it
+};
+
 struct GenerateRequest {
   std::vector<int32_t> prompt_tokens;
   OutputConstraint constraint;
@@ -56,6 +63,7 @@ struct GenerateRequest {
   bool may_shift = true;           // false: stop with kLength when the context is full
   bool ignore_eos = false;
   int n_logprobs = -1;             // < 0: none; n: the chosen token and its n best rivals
+  int n_draft_max = -1;            // tokens guessed ahead at most; 0: no speculation, < 0: as many as pay
 };
 
 struct TokenLogprob {
@@ -81,6 +89,8 @@ struct GenerateStats {
   int64_t generate_ns = 0;
   int64_t queue_ns = 0;
   int64_t n_truncated_tokens = 0;  // prompt tokens dropped because they did not fit
+  int64_t n_drafted_tokens = 0;    // guessed ahead and verified
+  int64_t n_accepted_tokens = 0;   // of these, the ones that were right
 };
 
 // One piece of an answer. `text` is whole UTF-8 characters, possibly empty.

@@ -15,6 +15,7 @@ class Runner {
   virtual int64_t n_ctx() const = 0;        // positions of a sequence
   virtual int n_sequences() const = 0;
   virtual int n_batch() const = 0;          // tokens of one forward()
+  virtual int n_logits() const { return n_sequences(); }  // tokens of one forward() that may want logits
   virtual bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) = 0;
   virtual std::span<float> logits(int64_t i) = 0;
   virtual int64_t n_positions(int32_t sequence) const = 0;

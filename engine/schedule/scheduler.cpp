@@ -18,6 +18,7 @@ struct Scheduler::Sequence {
   std::shared_ptr<TokenStream::State> channel;
   Sampler sampler;
   Detokenizer detokenizer;
+  Speculation speculation;
   std::unique_ptr<TokenConstraint> constraint;  // nullptr: any token may come
   std::vector<int32_t> marks;                   // control tokens that are text, sorted
   std::vector<int32_t> tokens;        // all that must be in the cache before the next is drawn
@@ -48,12 +49,13 @@ FittedPrompt fit_prompt(std::vector<int32_t> tokens, int64_t n_ctx, int n_keep, 
   return fitted;
 }
 
-Scheduler::Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock)
+Scheduler::Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock, SpeculateMode speculate)
     : runner_(runner),
       tokenizer_(tokenizer),
       mark_tokens_(tokenizer),
       clock_(std::move(clock)),
-      slots_(static_cast<size_t>(runner.n_sequences())) {
+      slots_(static_cast<size_t>(runner.n_sequences())),
+      speculator_(speculate, std::min(runner.n_logits(), runner.n_batch())) {
   batch_.reserve(static_cast<size_t>(runner.n_batch()));
 }
 
@@ -107,7 +109,9 @@ bool Scheduler::step() {
   try {
     const int64_t begun_ns = clock_();
     if (!runner_.forward(batch_, cancel)) return true;  // cancelled: the next step drops it; nothing was cached
-    if (is_mixed_) adapt_chunk(clock_() - begun_ns);
+    const int64_t step_ns = clock_() - begun_ns;
+    if (is_mixed_) adapt_chunk(step_ns);
+    if (is_pure_) speculator_.count_step(static_cast<int>(batch_.size()), step_ns);
     take_results();
   } catch (const std::exception& error) {
     // The step is lost for all that were in it, and so is what they had cached; the others go on.
@@ -159,24 +163,36 @@ void Scheduler::build_batch() {
   batch_.clear();
   wanting_.clear();
   const auto full = static_cast<size_t>(runner_.n_batch());
-  const auto put = [&](size_t index, size_t n, bool is_prompt) {
+  const auto put = [&](size_t index, size_t n, bool is_prompt, std::span<const int32_t> draft) {
     Slot& slot = slots_[index];
     const size_t from = slot.cached.size();
-    if (!runner_.reserve(static_cast<int32_t>(index), static_cast<int64_t>(from + n))) {
+    const auto sequence = static_cast<int32_t>(index);
+    if (!draft.empty() && !runner_.reserve(sequence, static_cast<int64_t>(from + n + draft.size()))) draft = {};
+    if (!runner_.reserve(sequence, static_cast<int64_t>(from + n))) {
       finish(slot, DoneReason::kError, "the key-value cache has no room left");
       return;
     }
     const std::vector<int32_t>& tokens = slot.sequence->tokens;
     for (size_t i = from; i < from + n; ++i)
-      batch_.push_back({tokens[i], static_cast<int32_t>(index), static_cast<int32_t>(i), i + 1 == tokens.size(), is_prompt});
-    if (from + n == tokens.size()) wanting_.push_back(static_cast<int>(index));
+      batch_.push_back({tokens[i], sequence, static_cast<int32_t>(i), i + 1 == tokens.size(), is_prompt});
+    if (from + n == tokens.size()) wanting_.push_back({sequence, -1});
+    for (size_t i = 0; i < draft.size(); ++i) {
+      batch_.push_back({draft[i], sequence, static_cast<int32_t>(tokens.size() + i), true, false});
+      wanting_.push_back({sequence, draft[i]});
+    }
   };
-  // One token of each answer first ...
+  const std::vector<Speculator::Answer> drafts = plan_drafts();
+  const auto draft_of = [&](size_t index) -> std::span<const int32_t> {
+    for (const Speculator::Answer& answer : drafts)
+      if (static_cast<size_t>(answer.sequence) == index) return answer.draft;
+    return {};
+  };
+  // One token of each answer first, and what is guessed to follow it ...
   for (size_t i = 0; i < slots_.size() && batch_.size() < full; ++i) {
     Slot& slot = slots_[i];
     if (!slot.sequence || !slot.sequence->is_generating) continue;
     if (static_cast<int64_t>(slot.sequence->tokens.size()) > runner_.n_ctx() && !shift_or_stop(slot)) continue;
-    if (slot.sequence->tokens.size() - slot.cached.size() == 1) put(i, 1, false);
+    if (slot.sequence->tokens.size() - slot.cached.size() == 1) put(i, 1, false, draft_of(i));
   }
   // ... then prompts (and tails after a shift) in turn, until the batch is full or, where answers wait for this step,
   // until it has what it can read in time.
@@ -190,9 +206,31 @@ void Scheduler::build_batch() {
     const size_t pending = slot.sequence->tokens.size() - slot.cached.size();
     if (slot.sequence->is_generating && pending <= 1) continue;
     if (next_prompt_ == first) next_prompt_ = (i + 1) % slots_.size();
-    put(i, std::min(pending, room - batch_.size()), true);
+    put(i, std::min(pending, room - batch_.size()), true, {});
   }
   is_mixed_ = n_generating > 0 && batch_.size() > n_generating;
+  is_pure_ = n_generating > 0 && !is_mixed_;
+}
+
+// What the answers of this step are guessed to go on with. Nothing where a prompt waits too: its chunk fills the step.
+std::vector<Speculator::Answer> Scheduler::plan_drafts() {
+  std::vector<Speculator::Answer> answers;
+  if (!speculator_.is_on()) return answers;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (!slot.sequence) continue;
+    Sequence& sequence = *slot.sequence;
+    const auto n_tokens = static_cast<int64_t>(sequence.tokens.size());
+    if (!sequence.is_generating || n_tokens != static_cast<int64_t>(slot.cached.size()) + 1 || n_tokens > runner_.n_ctx()) return {};
+    // Every guess that holds is a token of the answer, and one more is drawn behind the last.
+    int64_t n_room = runner_.n_ctx() - n_tokens;
+    if (sequence.request.n_predict >= 0)
+      n_room = std::min(n_room, sequence.request.n_predict - sequence.stats.n_generated_tokens - 1);
+    if (sequence.request.n_draft_max >= 0) n_room = std::min<int64_t>(n_room, sequence.request.n_draft_max);
+    answers.push_back({&sequence.speculation, static_cast<int32_t>(i), sequence.tokens, static_cast<size_t>(std::max<int64_t>(n_room, 0)), {}});
+  }
+  speculator_.plan(answers);
+  return answers;
 }
 
 // A step that answers wait for should take kMixedStepNs: the prompt's share of it grows or shrinks towards that.
@@ -222,12 +260,31 @@ bool Scheduler::shift_or_stop(Slot& slot) {
 void Scheduler::take_results() {
   for (const BatchToken& token : batch_) {
     Slot& slot = slots_[static_cast<size_t>(token.sequence)];
+    if (token.position >= static_cast<int64_t>(slot.sequence->tokens.size())) continue;  // a guess
     slot.cached.push_back(token.id);
     if (!slot.sequence->is_generating) ++n_prompt_tokens_;
   }
+  int rejecting = -1;  // the slot whose guesses do not hold any more
   for (size_t i = 0; i < wanting_.size(); ++i) {
-    Slot& slot = slots_[static_cast<size_t>(wanting_[i])];
-    if (slot.sequence) on_token(slot, runner_.logits(static_cast<int64_t>(i)));
+    const auto [index, draft] = wanting_[i];
+    Slot& slot = slots_[static_cast<size_t>(index)];
+    if (!slot.sequence) continue;
+    if (draft >= 0) {
+      ++n_drafted_tokens_;
+      ++slot.sequence->stats.n_drafted_tokens;
+      if (index == rejecting) continue;
+      // The token before this one was drawn as without speculation. Where it is the one guessed, this row's logits are those
+      // that follow it; where it is not, they belong to another text.
+      if (slot.sequence->tokens.back() != draft) {
+        rejecting = index;
+        runner_.truncate(index, static_cast<int64_t>(slot.cached.size()));
+        continue;
+      }
+      ++n_accepted_tokens_;
+      ++slot.sequence->stats.n_accepted_tokens;
+      slot.cached.push_back(draft);
+    }
+    on_token(slot, runner_.logits(static_cast<int64_t>(i)));
   }
 }
 
@@ -278,6 +335,7 @@ void Scheduler::on_token(Slot& slot, std::span<float> logits) {
     sequence.unsent_logprobs.push_back(std::move(entry));
   }
   sequence.tokens.push_back(token);
+  sequence.speculation.observe(token);
   sequence.unsent.push_back(token);
   Detokenizer::Piece piece = sequence.detokenizer.push(token, is_mark);
   if (!piece.text.empty()) {
@@ -294,6 +352,10 @@ void Scheduler::on_token(Slot& slot, std::span<float> logits) {
 
 void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) {
   Sequence& sequence = *slot.sequence;
+  // Guesses behind the end of the answer are not part of what the slot holds.
+  const auto index = static_cast<int32_t>(&slot - slots_.data());
+  const auto n_cached = static_cast<int64_t>(slot.cached.size());
+  if (runner_.n_positions(index) > n_cached) runner_.truncate(index, n_cached);
   TokenEvent event;
   if (reason != DoneReason::kCancelled) event.text = sequence.detokenizer.flush();
   event.tokens = std::move(sequence.unsent);

@@ -15,6 +15,7 @@
 #include "engine/request.h"
 #include "engine/sample/sampler.h"
 #include "engine/schedule/runner.h"
+#include "engine/schedule/speculate.h"
 #include "engine/text/detokenizer.h"
 #include "engine/text/marks.h"
 #include "engine/text/tokenizer.h"
@@ -38,7 +39,7 @@ inline constexpr int64_t kMinChunk = 8;  // a prompt always moves on
 class Scheduler {
  public:
   using Clock = std::function<int64_t()>;  // nanoseconds, monotonic
-  Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock);
+  Scheduler(Runner& runner, const Tokenizer& tokenizer, Clock clock, SpeculateMode speculate = SpeculateMode::kOff);
   ~Scheduler();
 
   // The prompt must have been fitted and not be empty. `constraint`: the compiled one of the request, nullptr where it has none.
@@ -58,6 +59,11 @@ class Scheduler {
   int64_t n_queued() const { return static_cast<int64_t>(queue_.size()); }
   int64_t n_prompt_tokens() const { return n_prompt_tokens_; }        // evaluated so far, in all
   int64_t n_generated_tokens() const { return n_generated_tokens_; }
+  int64_t n_drafted_tokens() const { return n_drafted_tokens_; }
+  int64_t n_accepted_tokens() const { return n_accepted_tokens_; }
+
+  // A smaller network that guesses for this one from now on; outlives the scheduler.
+  void set_draft_model(DraftModel* model) { speculator_.set_draft_model(model); }
 
  private:
   struct Sequence;
@@ -72,6 +78,7 @@ class Scheduler {
   void admit();
   void share_prefixes();
   void build_batch();
+  std::vector<Speculator::Answer> plan_drafts();
   void adapt_chunk(int64_t step_ns);
   bool shift_or_stop(Slot& slot);
   void take_results();
@@ -86,12 +93,20 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> queue_;
   std::vector<Slot> slots_;
   std::vector<BatchToken> batch_;
-  std::vector<int> wanting_;      // slots whose logits the batch asks for, in order
+  struct Wanting {
+    int slot;
+    int32_t draft;  // the token evaluated, where it is a guess; else -1
+  };
+  std::vector<Wanting> wanting_;  // whose logits the batch asks for, in order
+  Speculator speculator_;
   size_t next_prompt_ = 0;        // slot whose prompt is served first
+  bool is_pure_ = false;          // the batch holds nothing but answers' tokens
   bool is_mixed_ = false;         // the batch holds both answers' tokens and a chunk of a prompt
   int64_t n_chunk_ = 64;          // prompt tokens of a mixed step
   int64_t n_prompt_tokens_ = 0;
   int64_t n_generated_tokens_ = 0;
+  int64_t n_drafted_tokens_ = 0;
+  int64_t n_accepted_tokens_ = 0;
 };
 
 }  // namespace olx::engine
