@@ -90,6 +90,9 @@ void AnswerPrinter::finish(bool is_verbose) {
     std::fprintf(stderr, "load duration:        %s\n", server::go_duration(ns).c_str());
   print_rate(last_, "prompt eval", "prompt_eval_count", "prompt_eval_duration");
   print_rate(last_, "eval", "eval_count", "eval_duration");
+  if (const int64_t n = number_of(last_, "draft_count"); n > 0)
+    std::fprintf(stderr, "drafts accepted:      %lld of %lld token(s)\n", static_cast<long long>(number_of(last_, "draft_accepted_count")),
+                 static_cast<long long>(n));
 }
 
 }  // namespace olx::cli

@@ -56,10 +56,11 @@ void load_with_progress(const Client& client, const ChatOptions& options) {
 
 int command_run(const std::vector<std::string>& words) {
   ChatOptions options;
-  std::optional<std::string> keep_alive, format, think;
+  std::optional<std::string> keep_alive, format, think, draft;
   bool no_word_wrap = false, insecure = false;
   CommandLine line("run", "MODEL [PROMPT]", "Run a model");
   line.value("--keepalive", keep_alive, "Duration to keep a model loaded (e.g. 5m)");
+  line.value("--draft", draft, "Smaller model with the same vocabulary that drafts for this one");
   line.flag("--verbose", options.is_verbose, "Show timings for response");
   line.flag("--insecure", insecure, "Use an insecure registry");
   line.flag("--nowordwrap", no_word_wrap, "Don't wrap words to the next line automatically");
@@ -70,6 +71,7 @@ int command_run(const std::vector<std::string>& words) {
   if (!line.parse(words)) return 0;
 
   options.model = line.args()[0];
+  if (draft) options.parameters["draft"] = *draft;
   options.is_wrapped = !no_word_wrap;
   if (think) options.think = think_value(*think);
   if (keep_alive) {
@@ -106,6 +108,7 @@ int command_run(const std::vector<std::string>& words) {
   if (!options.keep_alive.is_null()) request["keep_alive"] = options.keep_alive;
   if (!options.format.is_null()) request["format"] = options.format;
   if (!options.think.is_null()) request["think"] = options.think;
+  if (!options.parameters.empty()) request["options"] = options.parameters;
   AnswerPrinter printer(options.is_wrapped, options.is_thinking_hidden);
   const InterruptGuard guard;
   session.client->stream("/api/generate", request, [&](const json::object& record) {

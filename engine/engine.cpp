@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -272,8 +273,14 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
     throw EngineError(ErrorCode::kModelLoad, file.path() + ": the tokenizer has " + std::to_string(impl->tokenizer->vocab_size()) +
                                                  " tokens, the network " + std::to_string(impl->runner->config().vocab_size));
 
-  if (!options.draft_path.empty() && options.speculate != SpeculateMode::kOff)
-    impl->draft = std::make_unique<OpenDraft>(options.draft_path, runner_options, *impl->tokenizer);
+  if (!options.draft_path.empty() && options.speculate != SpeculateMode::kOff) {
+    try {
+      impl->draft = std::make_unique<OpenDraft>(options.draft_path, runner_options, *impl->tokenizer);
+    } catch (const std::exception& error) {
+      if (options.is_draft_required) throw;
+      std::fprintf(stderr, "warning: %s has no draft model: %s\n", options.model_path.c_str(), error.what());
+    }
+  }
 
   ModelInfo& info = impl->info;
   info.architecture = config.architecture;

@@ -29,6 +29,7 @@ struct EngineOptions {
   std::string kv_cache_type = "f16";   // f32, f16, q8_0
   SpeculateMode speculate = SpeculateMode::kAdaptive;
   std::string draft_path;              // GGUF file of a smaller model with the same vocabulary, that guesses ahead; "": none
+  bool is_draft_required = true;       // false: one that does not fit is named on standard error and left out
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
   // Called with the bytes of weights, cache and activations together, before they are allocated, from the opening thread:

@@ -105,6 +105,9 @@ ServerOptions ServerOptions::from_environment() {
   options.max_loaded_models = number("OLLAMA_MAX_LOADED_MODELS", options.max_loaded_models, 1, 1000);
   options.max_queue = number("OLLAMA_MAX_QUEUE", options.max_queue, 1, 1'000'000);
   if (const std::string type = variable("OLLAMA_KV_CACHE_TYPE"); !type.empty()) options.kv_cache_type = type;
+  if (const std::string speculate = variable("OLLAMAX_SPECULATE"); speculate == "always") options.speculate = ServerOptions::Speculate::kAlways;
+  else if (!speculate.empty() && !flag("OLLAMAX_SPECULATE")) options.speculate = ServerOptions::Speculate::kOff;
+  options.draft = variable("OLLAMAX_DRAFT");
   options.api_keys = variable("OLLAMAX_API_KEYS");
   options.prunes = !flag("OLLAMA_NOPRUNE");
   if (const std::string version = variable("OLLAMAX_API_VERSION"); !version.empty()) {

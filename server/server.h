@@ -30,6 +30,11 @@ struct ServerOptions {
   std::string api_version = "0.35.0";
   int64_t keep_alive_ns = 300'000'000'000;  // < 0: for ever
   int n_ctx = 4096;                // context of a request that names none
+  // OLLAMAX_SPECULATE: 0 off, 1 as much as pays, "always": for tests. The text is the same in each case.
+  enum class Speculate { kOff, kAdaptive, kAlways };
+  Speculate speculate = Speculate::kAdaptive;
+  // OLLAMAX_DRAFT: an installed model or a GGUF file that guesses for all models with its vocabulary; "": none.
+  std::string draft;
   int n_parallel = 1;
   int max_loaded_models = 3;
   int max_queue = 512;

@@ -146,6 +146,41 @@ std::optional<bool> Completion::thinks(const CompletionRequest& request) const {
   return request.think || !can("thinking") ? request.think : std::optional<bool>(true);
 }
 
+namespace {
+
+engine::SpeculateMode speculate_mode(const ServerOptions& options) {
+  switch (options.speculate) {
+    case ServerOptions::Speculate::kOff: return engine::SpeculateMode::kOff;
+    case ServerOptions::Speculate::kAlways: return engine::SpeculateMode::kAlways;
+    case ServerOptions::Speculate::kAdaptive: break;
+  }
+  return engine::SpeculateMode::kAdaptive;
+}
+
+// The draft model that the request names, or the server's. A request names installed models only: a path would open any
+// file of this machine to whoever may ask.
+void set_draft(const App& app, const RequestOptions& options, engine::EngineOptions& load) {
+  if (options.draft) {
+    if (options.draft->empty()) return;
+    const std::optional<ModelName> name = ModelName::parse(*options.draft);
+    const std::optional<InstalledModel> installed = name ? app.store.find(*name) : std::nullopt;
+    if (!installed) throw ApiError(404, "draft model '" + *options.draft + "' not found");
+    load.draft_path = app.store.contents(*installed).gguf_path;
+    load.is_draft_required = true;
+    return;
+  }
+  if (app.options.draft.empty()) return;
+  load.draft_path = app.options.draft;
+  if (const std::optional<ModelName> name = ModelName::parse(app.options.draft))
+    if (const std::optional<InstalledModel> installed = app.store.find(*name))
+      load.draft_path = app.store.contents(*installed).gguf_path;
+  // One that is not this model's smaller sister is no reason not to answer.
+  load.is_draft_required = false;
+  if (load.draft_path == load.model_path) load.draft_path.clear();
+}
+
+}  // namespace
+
 Completion start_completion(App& app, Exchange& exchange, const CompletionRequest& request) {
   const int64_t started_ns = steady_ns();
   InstalledModel installed = find_model(app, request);
@@ -166,6 +201,8 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   load.options.n_threads = options.num_thread;
   load.options.n_parallel = app.options.n_parallel;
   load.options.kv_cache_type = app.options.kv_cache_type;
+  load.options.speculate = speculate_mode(app.options);
+  set_draft(app, options, load.options);
   load.keep_alive_ns = request.keep_alive_ns;
   load.is_gone = [&exchange] { return exchange.is_gone(); };
   EngineHost::Lease lease = app.host.acquire(load);
@@ -198,6 +235,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
   generate.stop = completion.options.stop;
   generate.n_predict = completion.options.num_predict;
   generate.n_keep = completion.options.num_keep;
+  generate.n_draft_max = completion.options.draft_num_predict;
   generate.may_truncate = request.may_truncate && request.may_shift;
   generate.may_shift = request.may_shift;
   generate.n_logprobs = request.n_logprobs;
@@ -243,6 +281,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
     if (is_enough) event->done = engine::DoneReason::kStop;
     event->stats.n_truncated_tokens = completion.n_left_out;
     completion.metrics.count_tokens(event->stats.n_prompt_tokens, event->stats.n_generated_tokens);
+    completion.metrics.count_drafts(event->stats.n_drafted_tokens, event->stats.n_accepted_tokens);
     if (event->done == engine::DoneReason::kError)
       throw ApiError(500, "an error was encountered while running the model: " + event->error);
     return std::move(*event);
@@ -262,6 +301,8 @@ void add_metrics(json::object& record, const Completion& completion, const engin
   add("prompt_truncated_count", last.stats.n_truncated_tokens);
   add("eval_count", last.stats.n_generated_tokens);
   add("eval_duration", last.stats.generate_ns);
+  add("draft_count", last.stats.n_drafted_tokens);
+  add("draft_accepted_count", last.stats.n_accepted_tokens);
 }
 
 void RecordWriter::write(const json::object& record) {

@@ -20,7 +20,8 @@ using Sampling = engine::SamplingOptions;
 enum class Ignored { kInteger, kBoolean };
 
 using Place = std::variant<int RequestOptions::*, int Sampling::*, float Sampling::*, int64_t Sampling::*,
-                           std::vector<std::string> RequestOptions::*, Ignored>;
+                           std::vector<std::string> RequestOptions::*,
+                           std::optional<std::string> RequestOptions::*, Ignored>;
 
 struct OptionRow {
   std::string_view name;
@@ -33,6 +34,8 @@ const OptionRow kOptions[] = {
     {"num_thread", &RequestOptions::num_thread},
     {"num_predict", &RequestOptions::num_predict},
     {"num_keep", &RequestOptions::num_keep},
+    {"draft_num_predict", &RequestOptions::draft_num_predict},
+    {"draft", &RequestOptions::draft},
     {"stop", &RequestOptions::stop},
     {"seed", &Sampling::seed},
     {"top_k", &Sampling::top_k},
@@ -85,6 +88,9 @@ void set(const OptionRow& row, const json::value& value, RequestOptions& options
       texts.emplace_back(element.get_string());
     }
     options.**place = std::move(texts);
+  } else if (const auto* place = std::get_if<std::optional<std::string> RequestOptions::*>(&row.place)) {
+    if (!value.is_string()) wrong_type(row.name, "of type string");
+    options.**place = std::string(value.get_string());
   } else if (const auto* type = std::get_if<Ignored>(&row.place)) {
     if (*type == Ignored::kInteger && !value.is_number()) wrong_type(row.name, "of type integer");
     if (*type == Ignored::kBoolean && !value.is_bool()) wrong_type(row.name, "of type boolean");

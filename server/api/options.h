@@ -3,6 +3,7 @@
 // Used by generate and chat; what the values do is the engine's.
 
 #include <boost/json/object.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,12 @@ struct RequestOptions {
   RequestOptions() { sampling.repeat_penalty = 1.0f; }  // Ollama's default; older releases had 1.1
   int num_predict = -1;
   int num_keep = 4;
+  int draft_num_predict = -1;  // tokens guessed ahead at most; 0: none, < 0: as many as pay
   // Changing one of these loads the model again.
   int num_ctx = 0;     // 0: the server's default
   int num_batch = 512;
   int num_thread = 0;
+  std::optional<std::string> draft;  // an installed model that guesses for this one; "": none; nullopt: the server's
 };
 
 // given may be nullptr. Unknown names are ignored; a value of a wrong type is ApiError 500 in Ollama's words.

@@ -52,6 +52,12 @@ void Metrics::count_tokens(int64_t n_prompt, int64_t n_generated) {
   n_generated_ += static_cast<uint64_t>(std::max<int64_t>(n_generated, 0));
 }
 
+void Metrics::count_drafts(int64_t n_drafted, int64_t n_accepted) {
+  const std::lock_guard lock(mutex_);
+  n_drafted_ += static_cast<uint64_t>(std::max<int64_t>(n_drafted, 0));
+  n_accepted_ += static_cast<uint64_t>(std::max<int64_t>(n_accepted, 0));
+}
+
 void Metrics::add_first_token(double seconds) {
   const std::lock_guard lock(mutex_);
   first_token_seconds_.add(seconds);
@@ -102,6 +108,8 @@ std::string Metrics::text(const MetricsSnapshot& now) const {
   }
   single("ollamax_prompt_tokens_total", "counter", "Prompt tokens read.", n_prompt_);
   single("ollamax_generated_tokens_total", "counter", "Tokens generated.", n_generated_);
+  single("ollamax_drafted_tokens_total", "counter", "Tokens guessed ahead and verified.", n_drafted_);
+  single("ollamax_accepted_tokens_total", "counter", "Tokens guessed ahead that were right.", n_accepted_);
   const auto histogram = [&](std::string_view name, std::string_view help, const Histogram& values) {
     head(out, name, "histogram", help);
     values.print(out, name);

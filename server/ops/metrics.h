@@ -48,6 +48,7 @@ class Metrics {
   // route: the row of the table ("/api/blobs/:digest"), never the path a client made up: that would be without limit.
   void count_request(std::string_view method, std::string_view route, int status, double seconds);
   void count_tokens(int64_t n_prompt, int64_t n_generated);
+  void count_drafts(int64_t n_drafted, int64_t n_accepted);
   void add_first_token(double seconds);
   void add_token_gap(double seconds);
 
@@ -57,7 +58,7 @@ class Metrics {
  private:
   mutable std::mutex mutex_;
   std::map<std::tuple<std::string, std::string, int>, uint64_t> requests_;  // route, method, status
-  uint64_t n_prompt_ = 0, n_generated_ = 0;
+  uint64_t n_prompt_ = 0, n_generated_ = 0, n_drafted_ = 0, n_accepted_ = 0;
   Histogram request_seconds_, first_token_seconds_, token_gap_seconds_;
 };
 
