@@ -35,9 +35,12 @@ std::unique_ptr<LocalServer> start_local_server() {
 
 int command_serve(const std::vector<std::string>& words) {
   CommandLine line("serve", "", "Start ollamax");
+  std::optional<std::string> draft;
+  line.value("--draft", draft, "Model or GGUF file that drafts for models with its vocabulary");
   line.arguments(0, 0);
   if (!line.parse(words)) return 0;
   server::ServerOptions options = options_from_environment();
+  if (draft) options.draft = *draft;
   options.logs_requests = true;
   server::Server server(std::move(options));
   server.start();

@@ -31,11 +31,15 @@ TEST_CASE("Metrics_ShowCountersByRouteAndStatus") {
   metrics.count_request("POST", "/api/chat", 404, 0.2);
   metrics.count_tokens(10, 3);
   metrics.count_tokens(1, 1);
+  metrics.count_drafts(4, 3);
+  metrics.count_drafts(3, 2);
   const std::string text = metrics.text(busy());
   CHECK(has_line(text, "ollamax_http_requests_total{route=\"/api/chat\",method=\"POST\",status=\"200\"} 2"));
   CHECK(has_line(text, "ollamax_http_requests_total{route=\"/api/chat\",method=\"POST\",status=\"404\"} 1"));
   CHECK(has_line(text, "ollamax_prompt_tokens_total 11"));
   CHECK(has_line(text, "ollamax_generated_tokens_total 4"));
+  CHECK(has_line(text, "ollamax_drafted_tokens_total 7"));
+  CHECK(has_line(text, "ollamax_accepted_tokens_total 5"));
   CHECK(has_line(text, "ollamax_queue_depth 4"));
   CHECK(has_line(text, "ollamax_loaded_models 1"));
   CHECK(has_line(text, "ollamax_model_memory_bytes{model=\"tiny:latest\"} 1000"));
@@ -87,7 +91,7 @@ TEST_CASE("Metrics_TextKeepsTheFormat") {
       CHECK(line.find(' ') != std::string::npos);
     }
   }
-  CHECK(families.size() == 19);
+  CHECK(families.size() == 21);
 }
 
 TEST_CASE("Metrics_CountFromManyThreads") {
