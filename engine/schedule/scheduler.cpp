@@ -352,10 +352,6 @@ void Scheduler::on_token(Slot& slot, std::span<float> logits) {
 
 void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) {
   Sequence& sequence = *slot.sequence;
-  // Guesses behind the end of the answer are not part of what the slot holds.
-  const auto index = static_cast<int32_t>(&slot - slots_.data());
-  const auto n_cached = static_cast<int64_t>(slot.cached.size());
-  if (runner_.n_positions(index) > n_cached) runner_.truncate(index, n_cached);
   TokenEvent event;
   if (reason != DoneReason::kCancelled) event.text = sequence.detokenizer.flush();
   event.tokens = std::move(sequence.unsent);
@@ -366,7 +362,7 @@ void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) 
   event.stats = sequence.stats;
   sequence.channel->push(std::move(event));
   slot.sequence.reset();
-  // Whoever goes on with this text gets its keys and values back, in whichever slot.
+  // Whoever goes on with this text gets its keys and values back, in whichever slot. Guesses behind its end are dropped.
   const auto index = static_cast<int32_t>(&slot - slots_.data());
   runner_.keep_prefix(index, slot.cached, true);
   runner_.truncate(index, 0);
