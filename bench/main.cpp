@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
-#include <thread>
 
 #include "bench/model_bench.h"
 #include "bench/peer_bench.h"
@@ -37,16 +36,17 @@ int main(int argc, char** argv) {
   peers_command->add_option("--llama-bench", peers.llama_benches, "a llama-bench and its arguments; may be repeated");
   peers_command->add_flag("--json", peers.is_json, "the report as JSON");
 
-  int n_threads = static_cast<int>(std::thread::hardware_concurrency());
-  CLI::App* roofline_command = app.add_subcommand("roofline", "The read bandwidth of this machine's memory");
-  roofline_command->add_option("--threads", n_threads, "threads")->check(CLI::Range(1, 1024));
+  int n_threads = 0;
+  bool is_json = false;
+  CLI::App* roofline_command = app.add_subcommand("roofline", "What this machine can read and compute at most");
+  roofline_command->add_option("--threads", n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
+  roofline_command->add_flag("--json", is_json, "the report as JSON");
 
   CLI11_PARSE(app, argc, argv);
   try {
     if (*peers_command) return olx::bench::run_peer_bench(peers);
     if (*model_command) return olx::bench::run_model_bench(model);
-    std::printf("read bandwidth, %d threads: %.1f GB/s\n", n_threads, olx::bench::read_bandwidth_gbps(n_threads));
-    return 0;
+    return olx::bench::run_roofline(n_threads, is_json);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "Error: %s\n", error.what());
     return 1;

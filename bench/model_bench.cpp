@@ -13,6 +13,7 @@
 #include "engine/error.h"
 #include "engine/model/model_runner.h"
 #include "gguf/reader.h"
+#include "kernels/cpu/features.h"
 
 namespace olx::bench {
 namespace {
@@ -64,6 +65,14 @@ gguf::DType kv_dtype(const std::string& name) {
   return info->dtype;
 }
 
+// Multiply-adds a token of a prompt costs: the output matrix is for the last one alone, attention is not counted.
+int64_t n_layer_weights(const gguf::GgufFile& file) {
+  int64_t n_weights = 0;
+  for (const gguf::TensorInfo& tensor : file.tensors())
+    if (tensor.name.starts_with("blk.") && tensor.n_dims == 2) n_weights += tensor.n_elems();
+  return n_weights;
+}
+
 }  // namespace
 
 int run_model_bench(const ModelBenchOptions& options) {
@@ -109,7 +118,12 @@ int run_model_bench(const ModelBenchOptions& options) {
   const double prompt_rate = rate(options.n_prompt, prompt_s), generate_rate = rate(options.n_generate, generate_s);
   const int n_threads = runner->options().n_threads;
   const uint64_t peak_bytes = peak_memory_bytes();  // read before the bandwidth's measurement takes memory of its own
-  const double bandwidth = read_bandwidth_gbps(n_threads);
+  const Roofline roofline = measure_roofline(n_threads);
+  const double bandwidth = roofline.gbps();
+  const kernels::Features features = options.cpu_isa.empty() ? kernels::cpu::detect_features()
+                                                             : kernels::cpu::force_isa(options.cpu_isa, kernels::cpu::detect_features());
+  const Peak& peak = roofline.best("int8", features);
+  const double prompt_gops = 2 * static_cast<double>(n_layer_weights(file)) * prompt_rate / 1e9;
   const double read_gbps = static_cast<double>(runner->weight_bytes()) * generate_rate / 1e9;
   char hash_text[24];
   std::snprintf(hash_text, sizeof hash_text, "%016llx", static_cast<unsigned long long>(first_hash));
@@ -124,7 +138,8 @@ int run_model_bench(const ModelBenchOptions& options) {
         {"generate_spread", generate_rate * median_absolute_deviation(generate_s) / std::max(1e-12, median(generate_s))},
         {"load_seconds", load_s}, {"load_peak_memory_bytes", load_peak_bytes}, {"peak_memory_bytes", peak_bytes},
         {"weight_bytes", runner->weight_bytes()}, {"kv_bytes", runner->kv_bytes()}, {"weights_read_gbps", read_gbps},
-        {"read_bandwidth_gbps", bandwidth}, {"logits_hash", hash_text}, {"is_correct", is_correct},
+        {"read_bandwidth_gbps", bandwidth}, {"prompt_gops", prompt_gops}, {"peak", peak.name}, {"peak_gops", peak.gops_n},
+        {"roofline", to_json(roofline)}, {"logits_hash", hash_text}, {"is_correct", is_correct},
         {"has_asserts", has_asserts()}, {"compiler", OLLAMAX_COMPILER}, {"version", OLLAMAX_VERSION},
         {"kernels", runner->describe_plan()}};
     std::puts(boost::json::serialize(report).c_str());
@@ -135,12 +150,13 @@ int run_model_bench(const ModelBenchOptions& options) {
     std::printf("- loaded in %.2f s, weights %.1f MB, cache %.1f MB, peak memory %.1f MB\n", load_s,
                 static_cast<double>(runner->weight_bytes()) / 1e6, static_cast<double>(runner->kv_bytes()) / 1e6,
                 static_cast<double>(peak_bytes) / 1e6);
-    std::printf("- measured read bandwidth %.1f GB/s with %d threads\n- kernels:\n", bandwidth, n_threads);
+    std::printf("- measured with %d threads: reading %.1f GB/s; %s (%s) %.0f GOP/s, a multiply-add being two\n- kernels:\n", n_threads,
+                bandwidth, peak.name.c_str(), peak.kind.c_str(), peak.gops_n);
     std::printf("%s\n", runner->describe_plan().c_str());
-    std::printf("| work | tokens/s | median s | MAD s | weights read | share of bandwidth |\n| --- | --- | --- | --- | --- | --- |\n");
-    std::printf("| prompt %d @ %d | %.1f | %.4f | %.4f | | |\n", options.n_prompt, options.n_depth, prompt_rate,
-                median(prompt_s), median_absolute_deviation(prompt_s));
-    std::printf("| generate %d @ %d | %.1f | %.4f | %.4f | %.1f GB/s | %.0f %% |\n", options.n_generate,
+    std::printf("| work | tokens/s | median s | MAD s | matrices of the layers | share of the limit |\n| --- | --- | --- | --- | --- | --- |\n");
+    std::printf("| prompt %d @ %d | %.1f | %.4f | %.4f | %.0f GOP/s | %.0f %% |\n", options.n_prompt, options.n_depth, prompt_rate,
+                median(prompt_s), median_absolute_deviation(prompt_s), prompt_gops, 100 * prompt_gops / peak.gops_n);
+    std::printf("| generate %d @ %d | %.1f | %.4f | %.4f | %.1f GB/s read | %.0f %% |\n", options.n_generate,
                 options.n_depth, generate_rate, median(generate_s), median_absolute_deviation(generate_s),
                 read_gbps, 100 * read_gbps / bandwidth);
     std::printf("\nlogits hash %s over %d runs: %s\n", hash_text, options.n_repeat + 1, is_correct ? "equal" : "DIFFERENT");
