@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "bench/kernel_bench.h"
 #include "bench/model_bench.h"
 #include "bench/peer_bench.h"
 #include "bench/roofline.h"
@@ -36,6 +37,20 @@ int main(int argc, char** argv) {
   peers_command->add_option("--llama-bench", peers.llama_benches, "a llama-bench and its arguments; may be repeated");
   peers_command->add_flag("--json", peers.is_json, "the report as JSON");
 
+  olx::bench::KernelBenchOptions kernels;
+  CLI::App* kernels_command = app.add_subcommand("kernels", "Every kernel this machine can run: its error, its speed, its share of the machine's limit");
+  kernels_command->add_option("--op", kernels.op, "matmul, attention, …, or all")->capture_default_str();
+  kernels_command->add_option("--dtype", kernels.dtype, "q4_k, f16, …: of weights or cache");
+  kernels_command->add_option("--shape", kernels.shape, "llama-1.1b, mistral-7b, a file like those in bench/shapes, or ROWSxCOLUMNS")->capture_default_str();
+  kernels_command->add_option("--tokens", kernels.tokens, "tokens of a step, such as 1,2,4 or 1-16")->capture_default_str();
+  kernels_command->add_option("--depth", kernels.n_depth, "positions that attention reads")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  kernels_command->add_option("--seconds", kernels.seconds, "for each figure, about")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
+  kernels_command->add_option("--device", kernels.device, "cpu or reference")->capture_default_str();
+  kernels_command->add_option("--threads", kernels.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
+  kernels_command->add_option("--cpu", kernels.cpu_isa, "portable, avx2, avx512 or neon: forces one");
+  kernels_command->add_option("--plugin", kernels.plugins, "a shared library with kernels (kernels/README.md); may be repeated");
+  kernels_command->add_flag("--json", kernels.is_json, "the report as JSON");
+
   int n_threads = 0;
   bool is_json = false;
   CLI::App* roofline_command = app.add_subcommand("roofline", "What this machine can read and compute at most");
@@ -45,6 +60,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     if (*peers_command) return olx::bench::run_peer_bench(peers);
+    if (*kernels_command) return olx::bench::run_kernel_bench(kernels);
     if (*model_command) return olx::bench::run_model_bench(model);
     return olx::bench::run_roofline(n_threads, is_json);
   } catch (const std::exception& error) {

@@ -50,6 +50,9 @@ void fill(const MatrixView& matrix, Values values, float huge, Rng& rng);
 // n_rows rows of valid blocks in file order: random codes under sane scales; kMaxCodes sets all code bits, or none.
 std::vector<std::byte> random_weights(DType dtype, int64_t n_rows, int64_t n_cols, Values values, Rng& rng);
 std::vector<float> read_matrix(const MatrixView& matrix);
+// The kQuantize row that makes a matmul row's activations: of the same variant where there is one. Throws
+// std::runtime_error when nothing makes the format.
+const KernelRow& quantize_row_for(const KernelRow& row, std::span<const KernelRow> rows, Features features);
 
 // The cases of a row, in a fixed order, until visit returns false. They skip what the row does not accept.
 void each_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);

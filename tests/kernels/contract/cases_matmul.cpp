@@ -85,18 +85,9 @@ const void* add_weights(const KernelRow& row, const std::vector<std::byte>& nati
 ActivationView add_activations(const KernelRow& row, const CaseContext& context, const MatrixView& x, int64_t n_prompt,
                                Memory& memory) {
   if (row.activation == &kActivationF32) return {x.data, &kActivationF32, x.n_rows, x.n_cols, x.row_stride_elems};
-  const KernelRow* best = nullptr;
-  for (const KernelRow& candidate : context.rows) {
-    if (candidate.op != Op::kQuantize || candidate.activation != row.activation) continue;
-    if ((candidate.features & ~context.features) != 0) continue;
-    const bool is_same_variant = std::strcmp(candidate.variant, row.variant) == 0;
-    if (best == nullptr || is_same_variant) best = &candidate;
-  }
-  if (best == nullptr)
-    throw std::runtime_error(std::string("no quantize kernel for the activation format ") + row.activation->name);
   const auto size = static_cast<size_t>(row.activation->size_bytes(x.n_rows, x.n_cols));
   QuantizeArgs args{{memory.add(size), row.activation, x.n_rows, x.n_cols, 0, n_prompt}, x};
-  best->run(&args, {0, x.n_rows});
+  quantize_row_for(row, context.rows, context.features).run(&args, {0, x.n_rows});
   return args.y;
 }
 
@@ -129,6 +120,19 @@ void widen_by_activation_step(const MatmulArgs& args, const MatrixView& x, refer
 }
 
 }  // namespace
+
+const KernelRow& quantize_row_for(const KernelRow& row, std::span<const KernelRow> rows, Features features) {
+  const KernelRow* best = nullptr;
+  for (const KernelRow& candidate : rows) {
+    if (candidate.op != Op::kQuantize || candidate.activation != row.activation) continue;
+    if ((candidate.features & ~features) != 0) continue;
+    const bool is_same_variant = std::strcmp(candidate.variant, row.variant) == 0;
+    if (best == nullptr || is_same_variant) best = &candidate;
+  }
+  if (best == nullptr)
+    throw std::runtime_error(std::string("no quantize kernel for the activation format ") + row.activation->name);
+  return *best;
+}
 
 void each_matmul_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit) {
   Rng shape_rng(context.seed, "matmul shapes");

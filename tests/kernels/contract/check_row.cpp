@@ -22,6 +22,12 @@ bool is_within(double got, double expected, double bound) {
   return std::abs(got - expected) <= bound + kSmallestNormal;  // false for NaN
 }
 
+double element_share(double got, double expected, double bound) {
+  const double share = std::abs(got - expected) / (bound + kSmallestNormal);
+  if (is_within(got, expected, bound)) return std::isinf(got) ? 0 : std::min(share, 1.0);
+  return std::isfinite(share) ? share : std::numeric_limits<double>::max();
+}
+
 std::string element_text(int64_t row, int64_t col, double got, double expected, double bound) {
   std::ostringstream text;
   text.precision(9);
@@ -36,8 +42,7 @@ std::string worst_element(const reference::Expected& expected, const std::vector
   for (size_t i = 0; i < got.size(); ++i) {
     if (is_within(got[i], expected.value[i], expected.bound[i])) continue;
     ++n_wrong;
-    double excess = std::abs(got[i] - expected.value[i]) / (expected.bound[i] + kSmallestNormal);
-    if (std::isnan(excess)) excess = std::numeric_limits<double>::max();
+    const double excess = element_share(got[i], expected.value[i], expected.bound[i]);
     if (excess > worst) worst = excess, worst_index = i;
   }
   if (n_wrong == 0) return "";
@@ -68,11 +73,12 @@ std::vector<RowRange> random_split(int64_t n, int64_t multiple, Rng& rng) {
   return ranges;
 }
 
-std::string check_case(const KernelRow& row, Case& c, Rng& rng, bool guards) {
+std::string check_case(const KernelRow& row, Case& c, Rng& rng, bool guards, double& worst_share) {
   c.memory.seal();
   const int64_t n = n_units(c);
   const std::vector<float> whole = run(row, c, {{0, n}}, guards);
   if (std::string damage = c.memory.damage(); !damage.empty()) return damage;
+  worst_share = std::max(worst_share, share_of_bound(c.expected, whole));
   if (std::string worst = worst_element(c.expected, whole); !worst.empty()) return worst;
   const std::vector<std::byte> image = c.memory.image();
 
@@ -89,26 +95,34 @@ std::string describe(const KernelRow& row) {
          row.activation->name + ")";
 }
 
-std::vector<std::string> check_row(const KernelRow& row, const CaseContext& context) {
-  std::vector<std::string> failures;
+double share_of_bound(const reference::Expected& expected, const std::vector<float>& got) {
+  double worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, element_share(got[i], expected.value[i], expected.bound[i]));
+  return worst;
+}
+
+std::vector<std::string> check_row(const KernelRow& row, const CaseContext& context) { return judge_row(row, context).failures; }
+
+Verdict judge_row(const KernelRow& row, const CaseContext& context) {
+  Verdict verdict;
+  std::vector<std::string>& failures = verdict.failures;
   const auto report = [&](const std::string& name, const std::string& what) {
     failures.push_back(describe(row) + ": case " + name + ": " + what + "; OLLAMAX_TEST_SEED=" +
                        std::to_string(context.seed));
   };
   Rng rng(context.seed, "splits");
-  size_t n_cases = 0;
   try {
     each_case(row, context, [&](Case& c) {
-      ++n_cases;
-      if (std::string what = check_case(row, c, rng, context.guards_canaries); !what.empty()) report(c.name, what);
+      ++verdict.n_cases;
+      if (std::string what = check_case(row, c, rng, context.guards_canaries, verdict.worst); !what.empty()) report(c.name, what);
       return failures.size() < kMaxFailures;
     });
   } catch (const std::runtime_error& error) {  // a layout or format that does not hold together
     report("preparation", error.what());
-    return failures;
+    return verdict;
   }
-  if (n_cases == 0) report("none", "the row accepts no case at all");
-  return failures;
+  if (verdict.n_cases == 0) report("none", "the row accepts no case at all");
+  return verdict;
 }
 
 std::vector<std::string> check_pair(const KernelRow& a, const KernelRow& b, const CaseContext& context) {
