@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <set>
 #include <stdexcept>
 
+#include "bench/counts.h"
+#include "bench/html_report.h"
 #include "bench/machine.h"
 #include "bench/roofline.h"
 #include "bench/statistics.h"
@@ -24,7 +25,6 @@ using kernels::KernelRow;
 using kernels::Op;
 
 constexpr int kMaxTokens = 8192;
-constexpr size_t kMaxCounts = 64;
 constexpr int kMinSamples = 20;
 constexpr double kMinSampleSeconds = 50e-6;
 
@@ -88,7 +88,7 @@ std::vector<const KernelRow*> rows_of(const KernelBenchOptions& options, const k
 class Bench {
  public:
   Bench(const KernelBenchOptions& options, kernels::Device& device)
-      : options_(options), device_(device), shape_(read_model_shape(options.shape)), counts_(parse_token_counts(options.tokens)),
+      : options_(options), device_(device), shape_(read_model_shape(options.shape)), counts_(parse_counts("--tokens", options.tokens, kMaxTokens)),
         roofline_(measure_roofline(device.info().n_threads)) {}
 
   // A row of the report.
@@ -196,7 +196,7 @@ void print_report(const json::object& report, const ModelShape& shape) {
   std::printf("- reads %.1f GB/s from memory, %.1f GB/s from the cache;", std::max(number(roofline.at("read_large_pages"), "gbps"), number(roofline.at("read_plain_pages"), "gbps")),
               number(roofline.at("read_cache"), "gbps"));
   for (const json::value& peak : roofline.at("peaks").as_array()) std::printf(" %s %.0f GOP/s,", text(peak, "name"), number(peak, "gops"));
-  std::printf(" a multiply-add being two\n- error: the largest distance from the reference, where 1 is the bound of the contract\n");
+  std::printf(" a multiply-add being two\n- the limit of a matmul is the memory or the arithmetic, of any other op the cache, read, or the arithmetic\n- error: the largest distance from the reference, where 1 is the bound of the contract\n");
   const json::array& rows = report.at("rows").as_array();
   for (size_t i = 0; i < rows.size();) {
     std::printf("\n### %s %s\n\n| kernel | activations | error | tokens | ms | MAD | GB/s | GOP/s | of the limit |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
@@ -214,31 +214,6 @@ void print_report(const json::object& report, const ModelShape& shape) {
 }
 
 }  // namespace
-
-std::vector<int> parse_token_counts(const std::string& text) {
-  const auto refuse = [&] {
-    throw std::runtime_error("--tokens: expected numbers from 1 to " + std::to_string(kMaxTokens) + " and ranges, at most " +
-                             std::to_string(kMaxCounts) + " in all, such as 1,2,4-8; got '" + text + "'");
-  };
-  const char *at = text.data(), *const end = text.data() + text.size();
-  const auto number = [&] {
-    int value = 0;
-    const auto [last, error] = std::from_chars(at, end, value);
-    if (error != std::errc() || value < 1 || value > kMaxTokens) refuse();
-    at = last;
-    return value;
-  };
-  std::vector<int> counts;
-  while (true) {
-    const int from = number();
-    int to = from;
-    if (at != end && *at == '-') ++at, to = number();
-    if (to < from || counts.size() + static_cast<size_t>(to - from) + 1 > kMaxCounts) refuse();
-    for (int n = from; n <= to; ++n) counts.push_back(n);
-    if (at == end) return counts;
-    if (*at++ != ',') refuse();
-  }
-}
 
 void load_plugins(const std::vector<std::string>& paths) {
   if (paths.empty()) return;
@@ -268,6 +243,7 @@ int run_kernel_bench(const KernelBenchOptions& options) {
                       {"shape", bench.shape().name}, {"n_layers", bench.shape().n_layers}, {"n_depth", options.n_depth}, {"has_asserts", has_asserts()},
                       {"compiler", OLLAMAX_COMPILER}, {"version", OLLAMAX_VERSION}, {"roofline", to_json(bench.roofline())},
                       {"n_left_out", n_left_out}, {"n_wrong", n_wrong}, {"rows", std::move(row_reports)}};
+  if (!options.html_path.empty()) write_html_report(options.html_path, "kernels", report);
   if (options.is_json) std::puts(json::serialize(report).c_str());
   else print_report(report, bench.shape());
   if (n_wrong > 0) std::fprintf(stderr, "Error: %lld rows break their contract and were not timed\n", static_cast<long long>(n_wrong));

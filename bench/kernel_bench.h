@@ -26,9 +26,6 @@ struct KernelBenchOptions {
 // when nothing fits the options.
 int run_kernel_bench(const KernelBenchOptions& options);
 
-// "1,2,4-8" as numbers. Throws std::runtime_error.
-std::vector<int> parse_token_counts(const std::string& text);
-
 // Adds libraries to OLLAMAX_KERNEL_PLUGINS, which the registry reads when it is first used.
 void load_plugins(const std::vector<std::string>& paths);
 

@@ -2,17 +2,21 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "bench/kernel_bench.h"
 #include "bench/model_bench.h"
 #include "bench/peer_bench.h"
 #include "bench/roofline.h"
+#include "bench/server_bench.h"
 
 int main(int argc, char** argv) {
   CLI::App app("Measures ollamax on this machine");
   app.require_subcommand(1);
 
   olx::bench::ModelBenchOptions model;
+  std::vector<std::string> model_plugins;
   CLI::App* model_command = app.add_subcommand("model", "Prompt and generation speed of a GGUF file");
   model_command->add_option("FILE", model.path, "a GGUF file")->required();
   model_command->add_option("--prompt", model.n_prompt, "tokens of the prompt")->check(CLI::Range(0, 1 << 20));
@@ -22,8 +26,10 @@ int main(int argc, char** argv) {
   model_command->add_option("--repeat", model.n_repeat, "counted runs")->check(CLI::Range(1, 1000));
   model_command->add_option("--device", model.device, "cpu or reference");
   model_command->add_option("--cpu", model.cpu_isa, "portable, avx2, avx512, amx or neon: forces one");
+  model_command->add_option("--plugin", model_plugins, "a shared library with kernels, for OLLAMAX_KERNELS; may be repeated");
   model_command->add_option("--kv-cache-type", model.kv_cache_type, "f32, f16 or q8_0");
   model_command->add_flag("--json", model.is_json, "the report as JSON");
+  model_command->add_option("--html", model.html_path, "also a page with plots, here");
 
   olx::bench::PeerBenchOptions peers;
   CLI::App* peers_command = app.add_subcommand("peers", "Other engines on the same file in the same run");
@@ -36,6 +42,7 @@ int main(int argc, char** argv) {
   peers_command->add_option("--python", peers.python, "interpreter with llama-cpp-python");
   peers_command->add_option("--llama-bench", peers.llama_benches, "a llama-bench and its arguments; may be repeated");
   peers_command->add_flag("--json", peers.is_json, "the report as JSON");
+  peers_command->add_option("--html", peers.html_path, "also a page with plots, here");
 
   olx::bench::KernelBenchOptions kernels;
   CLI::App* kernels_command = app.add_subcommand("kernels", "Every kernel this machine can run: its error, its speed, its share of the machine's limit");
@@ -47,9 +54,21 @@ int main(int argc, char** argv) {
   kernels_command->add_option("--seconds", kernels.seconds, "for each figure, about")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
   kernels_command->add_option("--device", kernels.device, "cpu or reference")->capture_default_str();
   kernels_command->add_option("--threads", kernels.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
-  kernels_command->add_option("--cpu", kernels.cpu_isa, "portable, avx2, avx512 or neon: forces one");
+  kernels_command->add_option("--cpu", kernels.cpu_isa, "portable, avx2, avx512, amx or neon: forces one");
   kernels_command->add_option("--plugin", kernels.plugins, "a shared library with kernels (kernels/README.md); may be repeated");
   kernels_command->add_flag("--json", kernels.is_json, "the report as JSON");
+  kernels_command->add_option("--html", kernels.html_path, "also a page with plots, here");
+
+  olx::bench::ServerBenchOptions server;
+  CLI::App* server_command = app.add_subcommand("server", "Many clients at once against a server that is running");
+  server_command->add_option("URL", server.url, "http://127.0.0.1:11434")->required();
+  server_command->add_option("--model", server.model, "its name there")->required();
+  server_command->add_option("--clients", server.clients, "how many at once, such as 1,2,4,8")->capture_default_str();
+  server_command->add_option("--prompt", server.n_prompt, "words of a prompt")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  server_command->add_option("--generate", server.n_generate, "tokens to generate")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  server_command->add_option("--requests", server.n_requests, "answers a client asks for")->check(CLI::Range(1, 10000))->capture_default_str();
+  server_command->add_flag("--openai", server.is_openai, "/v1/completions, which llama-server has too, instead of Ollama's API");
+  server_command->add_flag("--json", server.is_json, "the report as JSON");
 
   int n_threads = 0;
   bool is_json = false;
@@ -61,6 +80,8 @@ int main(int argc, char** argv) {
   try {
     if (*peers_command) return olx::bench::run_peer_bench(peers);
     if (*kernels_command) return olx::bench::run_kernel_bench(kernels);
+    if (*server_command) return olx::bench::run_server_bench(server);
+    olx::bench::load_plugins(model_plugins);
     if (*model_command) return olx::bench::run_model_bench(model);
     return olx::bench::run_roofline(n_threads, is_json);
   } catch (const std::exception& error) {

@@ -26,7 +26,7 @@ class MatmulWorkload final : public Workload {
   std::span<const std::vector<BoundNode>> executions() const override { return executions_; }
   double bytes() const override;
   double operations() const override;
-  bool is_cold() const override { return true; }
+  bool is_cold() const override { return static_cast<int64_t>(args_.size()) * weight_bytes_ >= kColdBytes / 4; }
   double check(Device& device) override;
 
  private:

@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "bench/html_report.h"
 #include "bench/machine.h"
 #include "bench/roofline.h"
 #include "bench/statistics.h"
@@ -128,11 +129,10 @@ int run_model_bench(const ModelBenchOptions& options) {
   char hash_text[24];
   std::snprintf(hash_text, sizeof hash_text, "%016llx", static_cast<unsigned long long>(first_hash));
 
-  if (options.is_json) {
-    boost::json::object report{
+  const boost::json::object report{
         {"model", options.path}, {"device", runner->device_name()}, {"cpu", cpu_name()}, {"n_threads", n_threads},
         {"n_prompt", options.n_prompt}, {"n_generate", options.n_generate}, {"n_depth", options.n_depth},
-        {"n_repeat", options.n_repeat}, {"prompt_tokens_per_second", prompt_rate},
+        {"n_repeat", options.n_repeat}, {"n_micro_batch", std::min(options.n_prompt, static_cast<int>(runner->options().n_batch))}, {"prompt_tokens_per_second", prompt_rate},
         {"generate_tokens_per_second", generate_rate},
         {"prompt_spread", rate(options.n_prompt, prompt_s) * median_absolute_deviation(prompt_s) / std::max(1e-12, median(prompt_s))},
         {"generate_spread", generate_rate * median_absolute_deviation(generate_s) / std::max(1e-12, median(generate_s))},
@@ -142,6 +142,8 @@ int run_model_bench(const ModelBenchOptions& options) {
         {"roofline", to_json(roofline)}, {"logits_hash", hash_text}, {"is_correct", is_correct},
         {"has_asserts", has_asserts()}, {"compiler", OLLAMAX_COMPILER}, {"version", OLLAMAX_VERSION},
         {"kernels", runner->describe_plan()}};
+  if (!options.html_path.empty() && is_correct) write_html_report(options.html_path, "model", report);
+  if (options.is_json) {
     std::puts(boost::json::serialize(report).c_str());
   } else {
     std::printf("ollamax-bench model %s\n\n", options.path.c_str());

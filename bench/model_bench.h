@@ -16,6 +16,7 @@ struct ModelBenchOptions {
   int n_threads = 0;    // 0: physical cores
   int n_repeat = 5;
   bool is_json = false;
+  std::string html_path;  // "": none
 };
 
 // Prints the report; the exit code is not 0 when what was computed is wrong.

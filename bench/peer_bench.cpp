@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "bench/embedded.h"
+#include "bench/html_report.h"
 #include "bench/machine.h"
 #include "bench/statistics.h"
 
@@ -170,8 +171,7 @@ int run_peer_bench(const PeerBenchOptions& options) {
                     {"prompt_ratio", ratio(own_prompt, prompt)},
                     {"generate_ratio", ratio(own_generate, generate)}});
   }
-  if (options.is_json) {
-    const json::object report{{"model", options.path},
+  const json::object report{{"model", options.path},
                               {"cpu", cpu_name()},
                               {"n_threads", options.n_threads},
                               {"n_prompt", options.n_prompt},
@@ -180,6 +180,8 @@ int run_peer_bench(const PeerBenchOptions& options) {
                               {"n_rounds", options.n_rounds},
                               {"has_asserts", has_asserts()},
                               {"contenders", rows}};
+  if (!options.html_path.empty()) write_html_report(options.html_path, "peers", report);
+  if (options.is_json) {
     std::puts(json::serialize(report).c_str());
     return 0;
   }

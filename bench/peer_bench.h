@@ -20,6 +20,7 @@ struct PeerBenchOptions {
   std::vector<std::string> llama_benches;  // "PROGRAM ARGUMENTS": llama-bench of llama.cpp or of a
                                            // fork; one on PATH takes part anyway
   bool is_json = false;
+  std::string html_path;  // "": none
 };
 
 // Prints medians and ratios. The exit code is not 0 when ollamax computed something wrong or there

@@ -20,8 +20,8 @@
 namespace olx::bench {
 namespace {
 
-constexpr int kPasses = 6;
-constexpr double kPassSeconds = 0.02;
+constexpr int kPasses = 4;
+constexpr double kPassSeconds = 0.01;
 constexpr uint64_t kMemoryBytes = 512ull << 20;
 constexpr uint64_t kCacheBytes = 256u << 10;
 constexpr uint64_t kLargePageBytes = 2u << 20;
