@@ -23,18 +23,25 @@ def run(*words):
 
 
 class Bench(unittest.TestCase):
-    def peer(self, text):
+    def folder(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        path = pathlib.Path(folder.name) / "llama-bench"
+        return folder.name
+
+    def peer(self, text):
+        path = pathlib.Path(self.folder()) / "llama-bench"
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
         return path
 
     def test_model_reports_rates_and_equal_logits(self):
-        done = run("model", MODEL, *SIZES, "--repeat", "2", "--json")
+        page = pathlib.Path(self.folder()) / "model.html"
+        done = run("model", MODEL, *SIZES, "--repeat", "2", "--json", "--html", page)
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(done.stdout)
+        self.assertGreater(report["prompt_gops"], 0)
+        self.assertEqual(page.read_text().count("<circle"), 2)
+        self.assertNotIn("http", page.read_text())
         self.assertTrue(report["is_correct"])
         self.assertGreater(report["prompt_tokens_per_second"], 0)
         self.assertGreater(report["generate_tokens_per_second"], 0)
@@ -48,8 +55,11 @@ class Bench(unittest.TestCase):
     def test_peers_are_compared_by_medians_of_rounds_in_turn(self):
         records = [{"n_prompt": 32, "n_gen": 0, "avg_ts": 8.0}, {"n_prompt": 0, "n_gen": 4, "avg_ts": 2.0}]
         peer = self.peer(f"echo '{json.dumps(records)}'")
-        done = run("peers", MODEL, *SIZES, "--rounds", "3", "--python", "/nonexistent", "--llama-bench", f"{peer} --flag", "--json")
+        page = pathlib.Path(self.folder()) / "peers.html"
+        done = run("peers", MODEL, *SIZES, "--rounds", "3", "--python", "/nonexistent", "--llama-bench", f"{peer} --flag", "--json", "--html", page)
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(page.read_text().count("<rect"), 4)
+        self.assertIn(f"{peer} --flag", page.read_text())
         own, other = json.loads(done.stdout)["contenders"]
         self.assertEqual((own["name"], other["name"]), ("ollamax", f"{peer} --flag"))
         self.assertEqual(other["prompt_tokens_per_second"], 8.0)
