@@ -39,6 +39,7 @@ Server::~Server() = default;
 void Server::start() {
   const ServerOptions& options = impl_->options;
   impl_->store.emplace(options.models_dir, options.prunes);
+  impl_->store->clean_leftovers();
   if (options.prunes) impl_->store->prune();
   impl_->host.emplace(EngineHost::Limits{options.max_loaded_models, options.max_queue, options.keep_alive_ns});
   impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics, impl_->capabilities});

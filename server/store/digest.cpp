@@ -59,7 +59,7 @@ Digest sha256_of(std::string_view bytes) {
 }
 
 Digest sha256_of_file(const std::string& path, const std::function<void(uint64_t)>& on_progress) {
-  const File file = File::open_for_reading(path);
+  const File file = File::open_following_links(path);
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   uint64_t n_done = 0;

@@ -7,7 +7,6 @@
 #include "server/store/model_store.h"
 
 namespace olx::server {
-namespace fs = std::filesystem;
 using Kind = StoreError::Kind;
 namespace {
 
@@ -119,7 +118,7 @@ class Creation {
     if (!has_gguf_magic(path)) refuse("supplied file was not in GGUF format");
     const GgufFacts facts = read_gguf_facts(path, file.name);
     if (facts.media_type != media_type::kAdapter) add_to_config(facts, config_);
-    keep(Layer{std::string(facts.media_type), file.digest, fs::file_size(path), file.name});
+    keep(Layer{std::string(facts.media_type), file.digest, store_.blob_size(file.digest), file.name});
     return facts.media_type;
   }
 
@@ -146,10 +145,8 @@ class Creation {
     layers_.push_back(std::move(layer));
   }
 
-  // A layer whose blob is there. Its time is set to now, so that no other program prunes it before the manifest names it.
   void keep(Layer layer) {
-    std::error_code ignored;
-    fs::last_write_time(store_.blob_path(layer.digest), fs::file_time_type::clock::now(), ignored);
+    store_.reuse(layer.digest);
     layer_lines_.push_back("using existing layer " + layer.digest.text());
     layers_.push_back(std::move(layer));
   }

@@ -1,6 +1,5 @@
 #include "server/store/model_store.h"
 
-#include <chrono>
 #include <cstdio>
 
 #include <boost/json.hpp>
@@ -9,14 +8,8 @@
 #include "server/store/layer_text.h"
 
 namespace olx::server {
-namespace fs = std::filesystem;
 using Kind = StoreError::Kind;
 namespace {
-
-int64_t unix_ns(fs::file_time_type time) {
-  const auto system_time = std::chrono::file_clock::to_sys(time);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(system_time.time_since_epoch()).count();
-}
 
 StoreError not_found(const ModelName& name) {
   return StoreError(Kind::kNotFound, "model '" + name.shortest() + "' not found");
@@ -35,18 +28,17 @@ auto naming_damage(const ModelName& name, F read) {
 // The path of a layer's blob, which must be there in its full size.
 std::string whole_blob(const Store& store, const Layer& layer) {
   if (!store.has_blob(layer.digest)) throw gguf::FormatError("blob " + layer.digest.text() + " is missing");
-  const fs::path path = store.blob_path(layer.digest);
-  const uint64_t size_bytes = fs::file_size(path);
+  const uint64_t size_bytes = store.blob_size(layer.digest);
   if (size_bytes != layer.size_bytes)
     throw gguf::FormatError("blob " + layer.digest.text() + " has " + std::to_string(size_bytes) +
                             " bytes, its manifest says " + std::to_string(layer.size_bytes));
-  return path.string();
+  return store.blob_path(layer.digest).string();
 }
 
 }  // namespace
 
 InstalledModel ModelStore::describe(StoredModel stored) const {
-  InstalledModel model{stored.name, std::move(stored.manifest), stored.digest, 0, unix_ns(stored.modified), {}, {}};
+  InstalledModel model{stored.name, std::move(stored.manifest), stored.digest, 0, stored.modified_ns, {}, {}};
   model.size_bytes = model.manifest.total_bytes();
   model.config = parse_config(store_.read_blob(model.manifest.config.digest, kMaxConfigBytes));
   ModelDetails& details = model.details;

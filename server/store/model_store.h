@@ -101,9 +101,11 @@ class ModelStore {
   // the model is what it was, whatever happens; what on_status throws ends the work the same way. kInvalid: the request is wrong.
   void create(const CreateRequest& request, const OnStatus& on_status);
 
-  // Removes blobs no manifest names and no one touched in the last hour, and what killed writers left. For the server's start.
+  // Removes blobs that no manifest names and no one touched for a day. For the server's start.
   // Deletes nothing while a manifest is unreadable. Returns how many files it removed.
-  int prune() { return store_.prune(std::chrono::hours(1)); }
+  int prune() { return store_.prune(std::chrono::hours(24)); }
+  // Removes what killed processes left half done; for the server's start, whether or not it prunes. Returns how many.
+  int clean_leftovers() { return store_.clean_leftovers(); }
 
   const std::filesystem::path& folder() const { return store_.folder(); }
 

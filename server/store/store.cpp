@@ -1,52 +1,75 @@
 #include "server/store/store.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <system_error>
+
+#include "gguf/value.h"
 
 namespace olx::server {
 namespace fs = std::filesystem;
+namespace {
 
-BlobWriter::BlobWriter(fs::path blobs, fs::path temporary)
-    : blobs_(std::move(blobs)), temporary_(std::move(temporary)),
-      file_(File::create_exclusively(temporary_, 0644)) {}
+constexpr size_t kPieceBytes = 1 << 20;
+
+Digest hash_of(const File& file) {
+  Sha256 hash;
+  std::vector<char> buffer(kPieceBytes);
+  for (uint64_t at = 0; const size_t n = file.read_at(at, buffer); at += n) hash.update(std::span(buffer).first(n));
+  return hash.finish();
+}
+
+}  // namespace
+
+BlobWriter::BlobWriter(fs::path blobs, fs::path temporary, File file)
+    : blobs_(std::move(blobs)), temporary_(std::move(temporary)), file_(std::move(file)), buffer_(kPieceBytes) {}
 
 BlobWriter::~BlobWriter() {
-  if (temporary_.empty() || !file_.is_open()) return;
-  std::error_code ignored;
-  fs::remove(temporary_, ignored);
+  if (!temporary_.empty() && file_.is_open()) remove_quietly(temporary_);
+}
+
+// What counts is what the file holds, not what was meant to be written: a short write that nobody noticed has another hash.
+void BlobWriter::hash_from_file() {
+  while (n_hashed_ < size_bytes_) {
+    const size_t n_wanted = static_cast<size_t>(std::min<uint64_t>(buffer_.size(), size_bytes_ - n_hashed_));
+    const size_t n = file_.read_at(n_hashed_, std::span(buffer_).first(n_wanted));
+    if (n == 0) throw std::system_error(EIO, std::generic_category(), "read back " + temporary_.filename().string());
+    hash_.update(std::span(buffer_).first(n));
+    n_hashed_ += n;
+  }
 }
 
 void BlobWriter::write(std::string_view bytes) {
   file_.write_all(bytes);
-  hash_.update(bytes);
   size_bytes_ += bytes.size();
+  // A step behind the writing: a large upload is not read a second time at its end.
+  if (size_bytes_ - n_hashed_ >= kPieceBytes) hash_from_file();
 }
 
 Digest BlobWriter::commit(const std::optional<Digest>& expected) {
+  hash_from_file();
   const Digest digest = hash_.finish();
   if (expected && *expected != digest) return digest;  // the destructor removes the file
+  file_.set_mode(0444);
   file_.sync();
-  fs::permissions(temporary_, fs::perms::owner_read | fs::perms::group_read | fs::perms::others_read);
   publish(temporary_, blobs_ / digest.file_name());
   file_.close();
   return digest;
 }
 
-Store::Store(fs::path folder)
-    : folder_(std::move(folder)), blobs_(folder_ / "blobs"), manifests_(folder_ / "manifests"),
-      temporary_(folder_ / ".ollamax" / "tmp"), lock_(folder_ / ".ollamax" / "lock") {
-  create_folders(blobs_);
-  create_folders(manifests_);
-  create_folders(temporary_);
+Store::Store(fs::path folder) : at_(std::move(folder)) {
+  for (const fs::path& needed : {at_.blobs, at_.manifests, at_.temporary, at_.leases, at_.previous, at_.quarantine})
+    create_folders(needed);
 }
 
-fs::path Store::blob_path(const Digest& digest) const { return blobs_ / digest.file_name(); }
+fs::path Store::blob_path(const Digest& digest) const { return at_.blobs / digest.file_name(); }
 // A link is no blob: it could show a file from outside the store.
 bool Store::has_blob(const Digest& digest) const { return is_plain_file(blob_path(digest)); }
+
+uint64_t Store::blob_size(const Digest& digest) const {
+  const std::optional<FileInfo> info = file_info(blob_path(digest));
+  if (!info || !info->is_plain) throw gguf::FormatError("blob " + digest.text() + " is missing");
+  return info->size_bytes;
+}
 
 std::string Store::read_blob(const Digest& digest, uint64_t max_bytes) const {
   std::optional<std::string> text = read_small_file(blob_path(digest), max_bytes);
@@ -54,76 +77,54 @@ std::string Store::read_blob(const Digest& digest, uint64_t max_bytes) const {
   return std::move(*text);
 }
 
-BlobWriter Store::new_blob() { return BlobWriter(blobs_, temporary_ / unique_name(".part")); }
+FileLock Store::hold() const { return FileLock::shared(at_.lock); }
+
+// Under the shared lock, so that whoever has the exclusive one knows: a file that is not locked has lost its process.
+BlobWriter Store::new_blob() {
+  const FileLock held = hold();
+  return make_blob();
+}
+
+BlobWriter Store::make_blob() {
+  const fs::path temporary = at_.temporary / unique_name(".part");
+  File file = File::create_exclusively(temporary, 0644);
+  return BlobWriter(at_.blobs, temporary, std::move(file));
+}
 
 Layer Store::add_layer(std::string_view media_type, std::string_view bytes) {
   const Digest digest = sha256_of(bytes);
-  std::error_code unreadable;
-  // A blob of another length was cut short by whoever wrote it: it is written again.
-  if (has_blob(digest) && fs::file_size(blob_path(digest), unreadable) == bytes.size()) {
-    std::error_code ignored;  // young again, so that no prune takes it meanwhile
-    fs::last_write_time(blob_path(digest), fs::file_time_type::clock::now(), ignored);
+  bool is_there = false;
+  try {  // one that is cut short or was written wrongly is written again
+    is_there = has_blob(digest) && sha256_of(read_blob(digest, bytes.size())) == digest;
+  } catch (const std::exception&) {
+  }
+  if (is_there) {
+    reuse(digest);
   } else {
-    BlobWriter blob = new_blob();
+    BlobWriter blob = make_blob();
     blob.write(bytes);
-    blob.commit(digest);
+    if (blob.commit(digest) != digest) throw std::system_error(EIO, std::generic_category(), "write blob " + digest.text());
   }
   return Layer{std::string(media_type), digest, bytes.size(), {}};
 }
 
-FileLock Store::hold() const { return FileLock::shared(lock_); }
-
-fs::path Store::manifest_path(const ModelName& name) const { return manifests_ / name.path(); }
-
-namespace {
-
-// What a folder holds. A folder that has just gone holds nothing: another process may remove a model at any time.
-std::vector<fs::directory_entry> entries(const fs::path& folder) {
-  std::vector<fs::directory_entry> found;
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) found.push_back(*at);
-  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
-    throw std::system_error(error, "read folder " + folder.filename().string());
-  return found;
+bool Store::adopt_blob(const fs::path& path, const Digest& expected) {
+  const File file = File::open_for_reading(path);
+  if (hash_of(file) != expected) return false;
+  File synced = File::open_for_reading(path);
+  synced.set_mode(0444);
+  synced.sync();
+  publish(path, blob_path(expected));
+  return true;
 }
 
-bool is_folder(const fs::directory_entry& entry) {
-  std::error_code gone;
-  return entry.is_directory(gone);
-}
-
-}  // namespace
-
-template <class F>
-bool Store::each_manifest(F f) const {
-  bool is_clean = true;
-  const auto part = [](const auto& entry) { return entry.path().filename().string(); };
-  for (const auto& host : entries(manifests_)) {
-    if (!is_folder(host)) continue;
-    for (const auto& name_space : entries(host.path())) {
-      if (!is_folder(name_space)) continue;
-      for (const auto& model : entries(name_space.path())) {
-        if (!is_folder(model)) continue;
-        for (const auto& tag : entries(model.path())) {
-          if (is_folder(tag)) continue;
-          const auto name = ModelName::parse(part(host) + "/" + part(name_space) + "/" + part(model) + ":" + part(tag));
-          std::error_code error;
-          const bool is_gone = !fs::exists(fs::symlink_status(tag.path(), error));
-          if (name && name->path() == tag.path().lexically_relative(manifests_).generic_string() &&
-              is_plain_file(tag.path())) {
-            f(*name, tag.path());
-          } else if (!is_gone) {
-            is_clean = false;
-          }
-        }
-      }
-    }
-  }
-  return is_clean;
+void Store::reuse(const Digest& digest) {
+  touch(blob_path(digest));  // not allowed on the file of another user, which is no reason to stop
+  sync_file(blob_path(digest));
 }
 
 ModelName Store::on_disk(const ModelName& name) const {
-  if (is_plain_file(manifest_path(name))) return name;
+  if (is_plain_file(at_.manifest(name))) return name;
   ModelName found = name;
   int n_shared = 0;
   each_manifest([&](const ModelName& other, const fs::path&) {
@@ -138,12 +139,11 @@ ModelName Store::on_disk(const ModelName& name) const {
 
 std::optional<StoredModel> Store::find(const ModelName& name) const {
   const ModelName spelled = on_disk(name);
-  const fs::path path = manifest_path(spelled);
+  const fs::path path = at_.manifest(spelled);
   const std::optional<std::string> text = read_small_file(path, kMaxManifestBytes);
-  std::error_code gone;
-  const auto modified = fs::last_write_time(path, gone);
-  if (!text || gone) return std::nullopt;
-  return StoredModel{spelled, parse_manifest(*text), sha256_of(*text), modified};
+  const std::optional<FileInfo> info = file_info(path);
+  if (!text || !info) return std::nullopt;
+  return StoredModel{spelled, parse_manifest(*text), sha256_of(*text), info->modified_ns};
 }
 
 std::vector<StoredModel> Store::list() const {
@@ -155,46 +155,59 @@ std::vector<StoredModel> Store::list() const {
     }
   });
   std::sort(models.begin(), models.end(), [](const StoredModel& a, const StoredModel& b) {
-    return a.modified != b.modified ? a.modified > b.modified : a.name < b.name;
+    return a.modified_ns != b.modified_ns ? a.modified_ns > b.modified_ns : a.name < b.name;
   });
   return models;
 }
 
-void Store::publish_manifest(const ModelName& name, std::string_view bytes) {
-  const fs::path path = manifest_path(on_disk(name));
-  // Written outside manifests/: other tools take every file there for a manifest.
-  const fs::path temporary = temporary_ / unique_name(".manifest");
-  try {
-    File file = File::create_exclusively(temporary, 0644);
-    file.write_all(bytes);
-    file.sync();
-    file.close();
-    create_folders(path.parent_path());
-    publish(temporary, path);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
-    throw;
-  }
+void Store::write_manifest(const ModelName& name, const Manifest& manifest) {
+  write_manifest(name, manifest_json(manifest));
 }
 
-void Store::write_manifest(const ModelName& name, const Manifest& manifest) {
-  publish_manifest(name, manifest_json(manifest));
+void Store::write_manifest(const ModelName& name, std::string_view bytes) {
+  const ModelName spelled = on_disk(name);
+  const fs::path path = at_.manifest(spelled);
+  // Names of blobs that were there already may not have been synced by who made them, or not with success.
+  sync_folder(at_.blobs);
+  sync_folder(at_.folder);
+  // Written outside manifests/: other tools take every file there for a manifest.
+  const fs::path temporary = at_.temporary / unique_name(".manifest");
+  std::optional<File> file = File::create_exclusively(temporary, 0644);
+  try {
+    file->write_all(bytes);
+    file->sync();
+    const fs::path previous = at_.previous_manifest(spelled);
+    remove_quietly(previous);
+    link_file(path, previous);
+    for (int attempt = 0;; ++attempt) {
+      create_folders(path.parent_path());
+      try {
+        rename_file(temporary, path);
+        break;
+      } catch (const std::system_error& error) {  // a remove() took the empty folder away
+        if (error.code() != std::errc::no_such_file_or_directory || attempt == 20) throw;
+      }
+    }
+  } catch (...) {
+    remove_quietly(temporary);
+    throw;
+  }
+  // The folders too, from the inside out: a process that made one may have been killed before it synced the folder around it.
+  for (fs::path folder = path.parent_path(); folder != at_.folder; folder = folder.parent_path()) sync_folder(folder);
 }
 
 bool Store::copy(const ModelName& source, const ModelName& destination) {
   const FileLock held = hold();
   const ModelName from = on_disk(source);
-  const std::optional<std::string> text = read_small_file(manifest_path(from), kMaxManifestBytes);
+  const std::optional<std::string> text = read_small_file(at_.manifest(from), kMaxManifestBytes);
   if (!text) return false;
   parse_manifest(*text);
-  if (on_disk(destination) != from) publish_manifest(destination, *text);
+  if (on_disk(destination) != from) write_manifest(destination, *text);
   return true;
 }
 
 bool Store::remove(const ModelName& name) {
-  const ModelName spelled = on_disk(name);
-  fs::path path = manifest_path(spelled);
+  fs::path path = at_.manifest(on_disk(name));
   const std::optional<std::string> text = read_small_file(path, kMaxManifestBytes);
   if (!text) return false;
   std::optional<Manifest> manifest;
@@ -202,73 +215,14 @@ bool Store::remove(const ModelName& name) {
     manifest = parse_manifest(*text);
   } catch (const gguf::FormatError&) {  // a damaged manifest can still be removed; its blobs wait for prune()
   }
-  fs::remove(path);
-  sync_folder(path.parent_path());
+  if (!remove_file(path)) return false;  // another process was faster
+  sync_folder(path.parent_path());       // before any blob goes
   for (int level = 0; level < 3; ++level) {
     path = path.parent_path();
-    std::error_code not_empty;
-    if (!fs::remove(path, not_empty)) break;
+    if (!remove_empty_folder(path)) break;
   }
   if (manifest) drop_unused(*manifest);
   return true;
-}
-
-std::optional<std::set<Digest>> Store::used() const {
-  std::set<Digest> digests;
-  bool is_clean = true;
-  try {
-    is_clean = each_manifest([&](const ModelName&, const fs::path& path) {
-      const auto text = read_small_file(path, kMaxManifestBytes);
-      if (!text) return;
-      const Manifest manifest = parse_manifest(*text);
-      digests.insert(manifest.config.digest);
-      for (const Layer& layer : manifest.layers) digests.insert(layer.digest);
-    });
-  } catch (const std::exception&) {  // whatever it names may be in use
-    is_clean = false;
-  }
-  if (!is_clean) return std::nullopt;
-  return digests;
-}
-
-void Store::sweep(const std::vector<Digest>& candidates) {
-  const auto in_use = used();
-  if (!in_use) return;
-  for (const Digest& digest : candidates) {
-    if (in_use->contains(digest)) continue;
-    std::error_code ignored;
-    fs::remove(blob_path(digest), ignored);
-  }
-}
-
-void Store::drop_unused(const Manifest& manifest) {
-  const auto exclusive = FileLock::try_exclusive(lock_);
-  if (!exclusive) return;  // a model is being put together; the next start's prune() finds what is left
-  std::vector<Digest> candidates{manifest.config.digest};
-  for (const Layer& layer : manifest.layers) candidates.push_back(layer.digest);
-  sweep(candidates);
-}
-
-int Store::prune(std::chrono::seconds min_age) {
-  const auto exclusive = FileLock::try_exclusive(lock_);
-  if (!exclusive) return 0;
-  const auto in_use = used();
-  if (!in_use) return 0;
-  int n_removed = 0;
-  const auto remove_older = [&](std::chrono::seconds age, const fs::directory_entry& entry) {
-    std::error_code error;
-    const auto written = entry.last_write_time(error);
-    if (error || written > fs::file_time_type::clock::now() - age || !is_plain_file(entry.path())) return;
-    if (fs::remove(entry.path(), error)) ++n_removed;
-  };
-  for (const auto& entry : entries(blobs_)) {
-    const auto digest = Digest::parse(entry.path().filename().string());
-    if (!digest || !in_use->contains(*digest)) remove_older(min_age, entry);
-  }
-  // What a process left when it was killed: nobody holds it. The minute is for a file that is not locked yet.
-  for (const auto& entry : entries(temporary_))
-    if (!is_being_written(entry.path())) remove_older(std::min(min_age, std::chrono::seconds(60)), entry);
-  return n_removed;
 }
 
 }  // namespace olx::server

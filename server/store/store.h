@@ -12,6 +12,7 @@
 
 #include "server/store/digest.h"
 #include "server/store/files.h"
+#include "server/store/layout.h"
 #include "server/store/manifest.h"
 #include "server/store/model_name.h"
 
@@ -22,7 +23,7 @@ struct StoredModel {
   ModelName name;
   Manifest manifest;
   Digest digest;  // of the manifest's bytes: the model's id
-  std::filesystem::file_time_type modified;
+  int64_t modified_ns = 0;  // Unix time
 };
 
 // A blob being written. Dropped without commit() it leaves nothing.
@@ -32,16 +33,34 @@ class BlobWriter {
   ~BlobWriter();
   void write(std::string_view bytes);
   uint64_t size_bytes() const { return size_bytes_; }
-  // Makes it a blob of the store and returns its digest. With `expected`, other bytes are dropped and not published.
+  // Makes it a blob of the store and returns its digest, that of the bytes as they are read back from the file. With `expected`,
+  // other bytes are dropped and not published.
   Digest commit(const std::optional<Digest>& expected = std::nullopt);
 
  private:
   friend class Store;
-  BlobWriter(std::filesystem::path blobs, std::filesystem::path temporary);
+  BlobWriter(std::filesystem::path blobs, std::filesystem::path temporary, File file);
+  void hash_from_file();
   std::filesystem::path blobs_, temporary_;
   File file_;
   Sha256 hash_;
-  uint64_t size_bytes_ = 0;
+  uint64_t size_bytes_ = 0, n_hashed_ = 0;
+  std::vector<char> buffer_;
+};
+
+// Blobs that a piece of work still needs although no manifest names them yet: while it lives, in whatever process, none of them
+// is swept. For work that takes too long to hold() the store. A lock on the lease's file says that its process lives, which the
+// kernel drops with it: no clock, no process id that another process may have got.
+class Lease {
+ public:
+  Lease(Lease&&) = default;
+  ~Lease();
+
+ private:
+  friend class Store;
+  Lease(std::filesystem::path path, File file) : path_(std::move(path)), file_(std::move(file)) {}
+  std::filesystem::path path_;
+  File file_;
 };
 
 class Store {
@@ -49,43 +68,91 @@ class Store {
   // Creates the folders where they are missing.
   explicit Store(std::filesystem::path folder);
 
-  const std::filesystem::path& folder() const { return folder_; }
+  const std::filesystem::path& folder() const { return at_.folder; }
+  const StoreLayout& layout() const { return at_; }
   std::filesystem::path blob_path(const Digest& digest) const;
   bool has_blob(const Digest& digest) const;
+  uint64_t blob_size(const Digest& digest) const;  // throws when missing
   // Whole blob as text; throws when missing or longer.
   std::string read_blob(const Digest& digest, uint64_t max_bytes) const;
   BlobWriter new_blob();
   Layer add_layer(std::string_view media_type, std::string_view bytes);
+  // Gives a finished file (of the same file system) its name in blobs/: synced, read-only, hashed as it is on disk. When the hash
+  // is another than `expected`, returns false and leaves the file. For downloads.
+  bool adopt_blob(const std::filesystem::path& file, const Digest& expected);
+  // A blob that is there goes into a new manifest: it counts as new from now on, and is on disk even if who wrote it did not care.
+  void reuse(const Digest& digest);
 
   // Held while a model is put together from blobs: no blob is swept meanwhile.
   FileLock hold() const;
+  Lease lease(const std::vector<Digest>& digests);
 
   std::optional<StoredModel> find(const ModelName& name) const;
   // Newest first; files that are no manifests are left out.
   std::vector<StoredModel> list() const;
   void write_manifest(const ModelName& name, const Manifest& manifest);
+  // The bytes as they are, for one that a registry gave: its digest is the model's id. parse_manifest() must have taken them.
+  void write_manifest(const ModelName& name, std::string_view bytes);
   // False when `source` is not there.
   bool copy(const ModelName& source, const ModelName& destination);
   // Removes the manifest and the blobs that only it used. False when it is not there.
   bool remove(const ModelName& name);
   // Removes those blobs of `manifest` that no manifest uses any more.
   void drop_unused(const Manifest& manifest);
-  // At start: removes blobs older than min_age that nothing uses, and temporary files whose writer is gone. Returns how many.
+  // At start: removes blobs older than min_age that nothing uses. Returns how many.
   int prune(std::chrono::seconds min_age);
+  // At start: gives blobs with an old name of Ollama's their new one; removes temporary files and leases whose process is gone, manifests kept from before, and downloads that nobody went
+  // on with for a week. Returns how many files it removed; none while another process is at work in the store.
+  int clean_leftovers();
+
+  // Calls f(name, path) for every manifest file; returns the paths, relative to manifests/, of what is there and is none.
+  template <class F>
+  std::vector<std::string> each_manifest(F f) const;
 
  private:
   // The spelling on disk of a name, part by part ignoring case.
   ModelName on_disk(const ModelName& name) const;
-  std::filesystem::path manifest_path(const ModelName& name) const;
-  // Calls f(name, path) for every manifest file; returns whether every entry was well named.
-  template <class F>
-  bool each_manifest(F f) const;
-  void publish_manifest(const ModelName& name, std::string_view bytes);
-  // Every digest in use; nullopt when a manifest is unreadable.
+  BlobWriter make_blob();  // hold() is held
+  // Every digest in use; nullopt when a manifest or a lease is unreadable.
   std::optional<std::set<Digest>> used() const;
-  void sweep(const std::vector<Digest>& candidates);
+  bool sweep(const std::string& blob_name);
 
-  std::filesystem::path folder_, blobs_, manifests_, temporary_, lock_;
+  StoreLayout at_;
 };
+
+// Reads the digests of a lease. Throws FormatError.
+std::vector<Digest> read_lease(const std::filesystem::path& path);
+
+template <class F>
+std::vector<std::string> Store::each_manifest(F f) const {
+  namespace fs = std::filesystem;
+  std::vector<std::string> strange;
+  // Links to folders are not followed: they could show what is outside the store.
+  const auto folders = [&](const fs::path& parent) {
+    std::vector<std::string> names;
+    for (std::string& name : list_folder(parent)) {
+      const std::optional<FileInfo> info = file_info(parent / name);
+      if (info && info->is_folder) names.push_back(std::move(name));
+      else if (info && !info->is_plain) strange.push_back((parent / name).lexically_relative(at_.manifests).string());
+    }
+    return names;
+  };
+  for (const std::string& host : folders(at_.manifests)) {
+    for (const std::string& name_space : folders(at_.manifests / host)) {
+      const fs::path models = at_.manifests / host / name_space;
+      for (const std::string& model : folders(models)) {
+        for (const std::string& tag : list_folder(models / model)) {
+          const fs::path path = models / model / tag;
+          const std::optional<FileInfo> info = file_info(path);
+          if (!info || info->is_folder) continue;
+          const auto name = ModelName::parse(host + "/" + name_space + "/" + model + ":" + tag);
+          if (info->is_plain && name && at_.manifest(*name) == path) f(*name, path);
+          else strange.push_back(path.lexically_relative(at_.manifests).string());
+        }
+      }
+    }
+  }
+  return strange;
+}
 
 }  // namespace olx::server

@@ -1,0 +1,174 @@
+// What is removed from the store, and when: blobs that nothing names any more, leases and leftovers of killed processes. All of it
+// under the exclusive lock, and no blob at all while one manifest or lease cannot be read, since it may name any of them.
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <system_error>
+
+#include <unistd.h>
+
+#include "gguf/value.h"
+#include "server/store/store.h"
+
+namespace olx::server {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr uint64_t kMaxLeaseBytes = 1 << 20;
+constexpr auto kPatience = std::chrono::milliseconds(500);
+constexpr auto kDownloadLife = std::chrono::hours(24 * 7);
+
+// As if nothing could be removed: a file system without locks cannot say who else is at work.
+std::optional<FileLock> exclusive(const fs::path& lock, std::chrono::milliseconds patience) {
+  try {
+    return FileLock::try_exclusive(lock, patience);
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "nothing is removed from the model store: %s\n", error.what());
+    return std::nullopt;
+  }
+}
+
+bool is_older(const FileInfo& info, std::chrono::seconds age) {
+  using namespace std::chrono;
+  const int64_t now_ns = duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count();
+  return info.modified_ns <= now_ns - duration_cast<nanoseconds>(age).count();  // one from the future is young
+}
+
+// The digest that a download's file belongs to: "sha256-<hex>.part".
+std::optional<Digest> digest_of_download(std::string_view file_name) {
+  for (const std::string_view ending : {".part", ".journal", ".lock"})
+    if (file_name.ends_with(ending)) return Digest::parse(file_name.substr(0, file_name.size() - ending.size()));
+  return std::nullopt;
+}
+
+}  // namespace
+
+fs::path StoreLayout::previous_manifest(const ModelName& name) const { return previous / sha256_of(name.path()).hex(); }
+
+TemporaryKind kind_of_temporary(const StoreLayout& layout, const std::string& file_name) {
+  if (is_being_written(layout.temporary / file_name)) return TemporaryKind::kBeingWritten;
+  const auto digest = digest_of_download(file_name);
+  if (!digest) return TemporaryKind::kLeftover;
+  const auto beside = [&](const char* ending) { return layout.temporary / (digest->file_name() + ending); };
+  if (is_being_written(beside(".part")) || is_being_written(beside(".journal")) || is_being_written(beside(".lock")))
+    return TemporaryKind::kBeingWritten;
+  // Data without a journal says nothing about which of its bytes were received, and a journal nothing without data.
+  return is_plain_file(beside(".part")) && is_plain_file(beside(".journal")) ? TemporaryKind::kDownload
+                                                                            : TemporaryKind::kLeftover;
+}
+
+Lease::~Lease() {
+  if (file_.is_open()) remove_quietly(path_);
+}
+
+// One line a digest, after the process's id, which is for people.
+Lease Store::lease(const std::vector<Digest>& digests) {
+  const FileLock held = hold();
+  const fs::path path = at_.leases / unique_name(".lease");
+  Lease lease(path, File::create_exclusively(path, 0644));
+  std::string text = "pid " + std::to_string(::getpid()) + "\n";
+  for (const Digest& digest : digests) text += digest.text() + "\n";
+  lease.file_.write_all(text);
+  return lease;
+}
+
+std::vector<Digest> read_lease(const fs::path& path) {
+  std::vector<Digest> digests;
+  const std::string text = read_small_file(path, kMaxLeaseBytes).value_or("");
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = std::string_view(text).substr(at, end - at);
+    at = end + 1;
+    if (line.starts_with("pid ")) continue;
+    const auto digest = Digest::parse(line);
+    if (!digest) throw gguf::FormatError("lease " + path.filename().string() + ": a line is not a digest");
+    digests.push_back(*digest);
+  }
+  return digests;
+}
+
+std::optional<std::set<Digest>> Store::used() const {
+  std::set<Digest> digests;
+  try {
+    const std::vector<std::string> strange = each_manifest([&](const ModelName&, const fs::path& path) {
+      const auto text = read_small_file(path, kMaxManifestBytes);
+      if (!text) return;
+      const Manifest manifest = parse_manifest(*text);
+      digests.insert(manifest.config.digest);
+      for (const Layer& layer : manifest.layers) digests.insert(layer.digest);
+    });
+    if (!strange.empty()) return std::nullopt;
+    for (const std::string& file_name : list_folder(at_.leases)) {
+      if (!is_being_written(at_.leases / file_name)) continue;
+      for (const Digest& digest : read_lease(at_.leases / file_name)) digests.insert(digest);
+    }
+  } catch (const std::exception&) {  // whatever it names may be in use
+    return std::nullopt;
+  }
+  return digests;
+}
+
+// Out of blobs/ first: a rename is done or not, while the removal of a large file takes its time.
+bool Store::sweep(const std::string& blob_name) {
+  const fs::path trash = at_.temporary / unique_name(".trash");
+  try {
+    rename_file(at_.blobs / blob_name, trash);
+    return remove_file(trash);
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::no_such_file_or_directory)
+      std::fprintf(stderr, "a blob without use stays in the store: %s\n", error.what());
+    return false;
+  }
+}
+
+void Store::drop_unused(const Manifest& manifest) {
+  // While a model is put together nothing is dropped; the next start's prune() finds what is left.
+  const auto locked = exclusive(at_.lock, kPatience);
+  if (!locked) return;
+  const auto in_use = used();
+  if (!in_use) return;
+  std::set<Digest> candidates{manifest.config.digest};
+  for (const Layer& layer : manifest.layers) candidates.insert(layer.digest);
+  for (const Digest& digest : candidates)
+    if (!in_use->contains(digest)) sweep(digest.file_name());
+}
+
+int Store::prune(std::chrono::seconds min_age) {
+  const auto locked = exclusive(at_.lock, {});
+  if (!locked) return 0;
+  const auto in_use = used();
+  if (!in_use) return 0;
+  int n_removed = 0;
+  for (const std::string& file_name : list_folder(at_.blobs)) {
+    const std::optional<FileInfo> info = file_info(at_.blobs / file_name);
+    if (!info || !info->is_plain || !is_older(*info, min_age)) continue;
+    const auto digest = Digest::parse(file_name);
+    if (!digest || !in_use->contains(*digest)) n_removed += sweep(file_name);
+  }
+  return n_removed;
+}
+
+int Store::clean_leftovers() {
+  const auto locked = exclusive(at_.lock, {});
+  if (!locked) return 0;
+  // Old versions of Ollama wrote "sha256:…", and new ones rename it at their start.
+  for (const std::string& file_name : list_folder(at_.blobs)) {
+    const auto digest = Digest::parse(file_name);
+    if (digest && file_name == digest->text() && !file_info(blob_path(*digest))) publish(at_.blobs / file_name, blob_path(*digest));
+  }
+  int n_removed = 0;
+  for (const std::string& file_name : list_folder(at_.temporary)) {
+    const fs::path path = at_.temporary / file_name;
+    const TemporaryKind kind = kind_of_temporary(at_, file_name);
+    const std::optional<FileInfo> info = file_info(path);
+    if (!info || info->is_folder || kind == TemporaryKind::kBeingWritten) continue;
+    if (kind == TemporaryKind::kLeftover || is_older(*info, kDownloadLife)) n_removed += remove_file(path);
+  }
+  for (const std::string& file_name : list_folder(at_.leases))
+    if (!is_being_written(at_.leases / file_name)) n_removed += remove_file(at_.leases / file_name);
+  for (const std::string& file_name : list_folder(at_.previous)) n_removed += remove_file(at_.previous / file_name);
+  return n_removed;
+}
+
+}  // namespace olx::server

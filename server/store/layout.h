@@ -1,0 +1,40 @@
+#pragma once
+// StoreLayout: where everything in a models folder lies. blobs/ and manifests/ are Ollama's; what only this program knows is
+// kept apart in .ollamax/, because Ollama removes files with other names from blobs/ and takes every file in manifests/ for a
+// model. Used by the store and by fsck; it touches no disk.
+
+#include <filesystem>
+#include <utility>
+
+#include "server/store/model_name.h"
+
+namespace olx::server {
+
+struct StoreLayout {
+  explicit StoreLayout(std::filesystem::path models)
+      : folder(std::move(models)), blobs(folder / "blobs"), manifests(folder / "manifests"), own(folder / ".ollamax"),
+        temporary(own / "tmp"), leases(own / "lease"), previous(own / "prev"), quarantine(own / "quarantine"),
+        lock(own / "lock") {}
+
+  std::filesystem::path folder, blobs, manifests;
+  std::filesystem::path own;
+  std::filesystem::path temporary;   // files being written; downloads that can go on; blobs on their way out
+  std::filesystem::path leases;      // one file for each Lease
+  std::filesystem::path previous;    // the manifest a model had before, until the next start
+  std::filesystem::path quarantine;  // what fsck took out
+  std::filesystem::path lock;        // shared: the store is used; exclusive: something is removed
+
+  std::filesystem::path manifest(const ModelName& name) const { return manifests / name.path(); }
+  // Flat, so that no folder has to be made and removed with it.
+  std::filesystem::path previous_manifest(const ModelName& name) const;
+};
+
+// Of what lies in `temporary`.
+enum class TemporaryKind {
+  kBeingWritten,  // a process holds it
+  kDownload,      // <digest>.part, .journal and .lock of a download that can go on
+  kLeftover,      // its process was killed
+};
+TemporaryKind kind_of_temporary(const StoreLayout& layout, const std::string& file_name);
+
+}  // namespace olx::server
