@@ -1,14 +1,15 @@
 // What is removed from the store, and when: blobs that nothing names any more, leases and leftovers of killed processes. All of it
 // under the exclusive lock, and no blob at all while one manifest or lease cannot be read, since it may name any of them.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <system_error>
 
-#include <unistd.h>
-
 #include "gguf/value.h"
+#include "server/store/scan.h"
 #include "server/store/store.h"
 
 namespace olx::server {
@@ -91,13 +92,14 @@ std::vector<Digest> read_lease(const fs::path& path) {
 std::optional<std::set<Digest>> Store::used() const {
   std::set<Digest> digests;
   try {
-    const std::vector<std::string> strange = each_manifest([&](const ModelName&, const fs::path& path) {
-      const auto text = read_small_file(path, kMaxManifestBytes);
-      if (!text) return;
-      const Manifest manifest = parse_manifest(*text);
-      digests.insert(manifest.config.digest);
-      for (const Layer& layer : manifest.layers) digests.insert(layer.digest);
-    });
+    const std::vector<std::string> strange =
+        each_manifest(at_, [&](const ModelName&, const fs::path& path) {
+          const auto text = read_small_file(path, kMaxManifestBytes);
+          if (!text) return;
+          const Manifest manifest = parse_manifest(*text);
+          digests.insert(manifest.config.digest);
+          for (const Layer& layer : manifest.layers) digests.insert(layer.digest);
+        });
     if (!strange.empty()) return std::nullopt;
     for (const std::string& file_name : list_folder(at_.leases)) {
       if (!is_being_written(at_.leases / file_name)) continue;

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "gguf/value.h"
+#include "server/store/scan.h"
 
 namespace olx::server {
 namespace fs = std::filesystem;
@@ -127,7 +128,7 @@ ModelName Store::on_disk(const ModelName& name) const {
   if (is_plain_file(at_.manifest(name))) return name;
   ModelName found = name;
   int n_shared = 0;
-  each_manifest([&](const ModelName& other, const fs::path&) {
+  each_manifest(at_, [&](const ModelName& other, const fs::path&) {
     const int n = other.n_shared_parts(name);
     const ModelName spelled = name.spelled_like(other);
     if (n < n_shared || (n == n_shared && spelled != name)) return;
@@ -148,7 +149,7 @@ std::optional<StoredModel> Store::find(const ModelName& name) const {
 
 std::vector<StoredModel> Store::list() const {
   std::vector<StoredModel> models;
-  each_manifest([&](const ModelName& name, const fs::path&) {
+  each_manifest(at_, [&](const ModelName& name, const fs::path&) {
     try {
       if (auto model = find(name)) models.push_back(std::move(*model));
     } catch (const std::exception&) {  // a damaged one is not offered

@@ -105,10 +105,6 @@ class Store {
   // on with for a week. Returns how many files it removed; none while another process is at work in the store.
   int clean_leftovers();
 
-  // Calls f(name, path) for every manifest file; returns the paths, relative to manifests/, of what is there and is none.
-  template <class F>
-  std::vector<std::string> each_manifest(F f) const;
-
  private:
   // The spelling on disk of a name, part by part ignoring case.
   ModelName on_disk(const ModelName& name) const;
@@ -122,37 +118,5 @@ class Store {
 
 // Reads the digests of a lease. Throws FormatError.
 std::vector<Digest> read_lease(const std::filesystem::path& path);
-
-template <class F>
-std::vector<std::string> Store::each_manifest(F f) const {
-  namespace fs = std::filesystem;
-  std::vector<std::string> strange;
-  // Links to folders are not followed: they could show what is outside the store.
-  const auto folders = [&](const fs::path& parent) {
-    std::vector<std::string> names;
-    for (std::string& name : list_folder(parent)) {
-      const std::optional<FileInfo> info = file_info(parent / name);
-      if (info && info->is_folder) names.push_back(std::move(name));
-      else if (info && !info->is_plain) strange.push_back((parent / name).lexically_relative(at_.manifests).string());
-    }
-    return names;
-  };
-  for (const std::string& host : folders(at_.manifests)) {
-    for (const std::string& name_space : folders(at_.manifests / host)) {
-      const fs::path models = at_.manifests / host / name_space;
-      for (const std::string& model : folders(models)) {
-        for (const std::string& tag : list_folder(models / model)) {
-          const fs::path path = models / model / tag;
-          const std::optional<FileInfo> info = file_info(path);
-          if (!info || info->is_folder) continue;
-          const auto name = ModelName::parse(host + "/" + name_space + "/" + model + ":" + tag);
-          if (info->is_plain && name && at_.manifest(*name) == path) f(*name, path);
-          else strange.push_back(path.lexically_relative(at_.manifests).string());
-        }
-      }
-    }
-  }
-  return strange;
-}
 
 }  // namespace olx::server

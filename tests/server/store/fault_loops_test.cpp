@@ -1,0 +1,154 @@
+// The store under every single fault: killed at each system call, each system call failing once and
+// for ever.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "tests/server/store/store_operations.h"
+#include "tests/support/faults/fault_script.h"
+
+using namespace olx::server;
+using namespace olx::server::testing;
+using namespace olx::tests::faults;
+
+namespace {
+
+// Runs the operation in a process of its own with a fault; returns whether it came to its end.
+bool survives(const Operation& operation, const std::filesystem::path& folder, const Fault& fault) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    arm(fault);
+    try {
+      ModelStore store(folder);
+      operation.run(store);
+    } catch (...) {
+      ::_exit(3);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  if (WIFSIGNALED(status)) {
+    REQUIRE(WTERMSIG(status) == SIGKILL);
+    return false;
+  }
+  REQUIRE(WEXITSTATUS(status) == 0);
+  return true;
+}
+
+void kill_at_every(Call call, Fault::Kind kind, int at_least) {
+  Stage stage;
+  int n_kills = 0;
+  for (const Operation& operation : stage.operations()) {
+    const Outcome normal = outcome(stage, operation);
+    for (int n = 1;; ++n) {
+      INFO(operation.name << " killed at its " << name_of(call) << " call " << n);
+      stage.reset();
+      const bool is_done = survives(operation, stage.folder(), {kind, call, n});
+      const std::string fault = judge(stage.folder(), normal.before, normal.after, is_done);
+      CHECK(fault == "");
+      if (is_done) break;
+      ++n_kills;
+      REQUIRE(n < 2000);
+    }
+  }
+  std::printf("%d kills\n", n_kills);
+  CHECK(n_kills >= at_least);
+}
+
+// Each call of one kind fails in turn, until the operation gets by without meeting the fault.
+void fail_every(Call call, Fault::Kind kind, int error, bool for_ever) {
+  Stage stage;
+  for (const Operation& operation : stage.operations()) {
+    const Outcome normal = outcome(stage, operation);
+    for (int n = 1;; ++n) {
+      INFO(operation.name << ", " << name_of(call) << " call " << n
+                          << (for_ever ? " and all after it: " : ": ") << std::strerror(error));
+      stage.reset();
+      bool is_reported_done = false;
+      arm({kind, call, n, for_ever, error});
+      try {
+        ModelStore store(stage.folder());
+        operation.run(store);
+        is_reported_done = true;
+      } catch (const std::exception&) {  // a clear error is all that is asked for
+      }
+      const bool is_over = !is_met();
+      disarm();
+      CHECK(judge(stage.folder(), normal.before, normal.after, is_reported_done) == "");
+      if (is_over) {
+        CHECK(is_reported_done);
+        break;
+      }
+      REQUIRE(n < 1000);
+    }
+  }
+}
+
+void fail_every(Call call, std::initializer_list<int> errors) {
+  for (const int error : errors)
+    for (const bool for_ever : {false, true})
+      fail_every(call, Fault::Kind::kError, error, for_ever);
+}
+
+}  // namespace
+
+TEST_CASE("Store_IsSoundWhateverSystemCallItIsKilledAt", "[T-73]") {
+  kill_at_every(Call::kAny, Fault::Kind::kKill, 200);
+}
+TEST_CASE("Store_IsSoundWhenKilledInTheMiddleOfAWrite", "[T-73]") {
+  kill_at_every(Call::kWrite, Fault::Kind::kTornKill, 5);
+}
+
+TEST_CASE("Store_IsSoundWhicheverWriteFails", "[T-75]") {
+  fail_every(Call::kWrite, {ENOSPC, EIO, EDQUOT});
+}
+TEST_CASE("Store_IsSoundWhicheverWriteOrReadIsShort", "[T-75]") {
+  for (const Call call : {Call::kWrite, Call::kRead})
+    for (const bool for_ever : {false, true})
+      fail_every(call, Fault::Kind::kShortWrite, 0, for_ever);
+}
+TEST_CASE("Store_IsSoundWhicheverSyncFails", "[T-75]") { fail_every(Call::kFsync, {EIO, ENOSPC}); }
+TEST_CASE("Store_IsSoundWhicheverRenameFails", "[T-75]") {
+  fail_every(Call::kRename, {ENOSPC, EROFS});
+}
+TEST_CASE("Store_IsSoundWhicheverOpenFails", "[T-75]") { fail_every(Call::kOpen, {EMFILE, EROFS}); }
+TEST_CASE("Store_IsSoundWhicheverReadFails", "[T-75]") { fail_every(Call::kRead, {EIO}); }
+TEST_CASE("Store_IsSoundWhicheverOtherCallFails", "[T-75]") {
+  for (const Call call : {Call::kClose, Call::kFchmod, Call::kFstat, Call::kLstat, Call::kStat,
+                          Call::kUnlink, Call::kMkdir, Call::kTouch, Call::kListFolder})
+    fail_every(call, {EIO});
+  for (const Call call : {Call::kLink, Call::kRmdir}) fail_every(call, {EROFS});
+}
+
+TEST_CASE("Store_WithoutLocksNothingIsRemoved", "[T-84]") {
+  Stage stage;
+  stage.reset();
+  arm({.call = Call::kFlock, .n = 1, .for_ever = true, .error = ENOLCK});
+  ModelStore store(stage.folder());
+  const InstalledModel victim = store.find(name("victim")).value();
+  store.remove(name("victim"));
+  CHECK_FALSE(store.find(name("victim")));
+  for (const Layer& layer : victim.manifest.layers) CHECK(store.has_blob(layer.digest));
+  CHECK(store.prune() == 0);
+  CHECK(store.clean_leftovers() == 0);
+  disarm();
+  fail_every(Call::kFlock, {ENOLCK});
+}
+
+TEST_CASE("Store_AWriteThatLiesIsFoundBeforeTheBlobIsPublished", "[T-75]") {
+  // The number of bytes is right, the bytes are not: only reading them back can tell.
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  BlobWriter blob = store.new_blob();
+  blob.write("what was meant");
+  for (const auto& entry : std::filesystem::directory_iterator(temp.path() / ".ollamax/tmp"))
+    std::ofstream(entry.path()) << "what there is.";
+  const Digest meant = sha256_of("what was meant");
+  CHECK(blob.commit(meant) != meant);
+  CHECK_FALSE(store.has_blob(meant));
+}
