@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "server/store/fsck.h"
 #include "tests/server/store/store_support.h"
 #include "tests/support/catch.h"
 
@@ -62,7 +63,7 @@ void kill_and_wait(pid_t child) {
 
 }  // namespace
 
-TEST_CASE("ModelStore_ReadsAStoreThatOllamaWrote") {
+TEST_CASE("ModelStore_ReadsAStoreThatOllamaWrote", "[T-82]") {
   olx::tests::TempDir temp;
   ForeignStore foreign(temp.path());
   // As pulled from a registry: pretty-printed, keys in another order, a layer type from the future, params with one stop text.
@@ -80,6 +81,10 @@ TEST_CASE("ModelStore_ReadsAStoreThatOllamaWrote") {
   write_file(temp.path() / "manifests/.DS_Store", "x");
   write_file(temp.path() / "manifests/registry.ollama.ai/library/.DS_Store", "x");
 
+  const FsckReport report = fsck(temp.path(), {.hashes = true});
+  CHECK(report.n_models == 1);
+  for (const FsckFinding& finding : report.findings) CHECK_FALSE(finding.is_wrong);
+  CHECK_FALSE(fs::exists(temp.path() / ".ollamax"));  // looking left nothing
   ModelStore store(temp.path());
   REQUIRE(store.list().size() == 1);
   const InstalledModel model = store.list()[0];
@@ -102,7 +107,7 @@ TEST_CASE("ModelStore_ReadsAStoreThatOllamaWrote") {
   CHECK(store.find(name("child"))->manifest.find("application/vnd.ollama.image.future") != nullptr);
 }
 
-TEST_CASE("ModelStore_NamesDamageAndGoesOn") {
+TEST_CASE("ModelStore_NamesDamageAndGoesOn", "[T-63][T-80]") {
   olx::tests::TempDir temp;
   ForeignStore foreign(temp.path());
   const std::string config = foreign.layer(media_type::kConfig, kConfigJson);
@@ -153,7 +158,7 @@ TEST_CASE("ModelStore_NamesDamageAndGoesOn") {
   CHECK(store.list().empty());
 }
 
-TEST_CASE("ModelStore_KeepsEveryModelWhereverACreateIsKilled") {
+TEST_CASE("ModelStore_KeepsEveryModelWhereverACreateIsKilled", "[T-73]") {
   olx::tests::TempDir temp;
   ModelStore store(temp.path());
   const Digest weights = upload(store, tiny_gguf(temp, 1));
@@ -185,7 +190,7 @@ TEST_CASE("ModelStore_KeepsEveryModelWhereverACreateIsKilled") {
   CHECK(store.contents(name("kept")).system == "usable");
 }
 
-TEST_CASE("ModelStore_SeveralProcessesAndThreadsShareOneFolder") {
+TEST_CASE("ModelStore_SeveralProcessesAndThreadsShareOneFolder", "[T-76]") {
   olx::tests::TempDir temp;
   ModelStore store(temp.path());
   const std::string shared = tiny_gguf(temp, 1);
@@ -209,7 +214,9 @@ TEST_CASE("ModelStore_SeveralProcessesAndThreadsShareOneFolder") {
           if (mine.contents(request.name).system != request.system) ++n_failed;
           mine.remove(request.name);
           mine.list();
-          if (i % 10 == 9) mine.prune();
+          // As another server does at its start, and fsck in between.
+          if (i % 10 == 9) mine.clean_leftovers(), mine.prune();
+          if (i % 10 == 4 && fsck(temp.path(), {.hashes = true}).n_wrong() > 0) ++n_failed;
         } catch (const std::exception& error) {
           std::fprintf(stderr, "process %d: %s\n", process, error.what());
           ++n_failed;
@@ -229,6 +236,7 @@ TEST_CASE("ModelStore_SeveralProcessesAndThreadsShareOneFolder") {
   }
   reader.join();
   require_sound(store);
+  CHECK(fsck(temp.path(), {.hashes = true}).n_wrong() == 0);
   CHECK(store.list().size() == 2);
   CHECK(store.has_blob(sha256_of(shared)));
 }

@@ -3,6 +3,7 @@
 
 #include "tests/server/store/store_operations.h"
 #include "tests/support/faults/disk_model.h"
+#include "tests/support/faults/fault_script.h"
 
 using namespace olx::server;
 using namespace olx::server::testing;
@@ -72,6 +73,46 @@ TEST_CASE("Store_IsSoundAfterPowerLossAtAnyMoment", "[T-74]") {
   }
   std::printf("%d disks\n", n_disks);
   CHECK(n_disks > 500);
+}
+
+TEST_CASE("Store_AnUploadThatWasReportedDoneSurvivesPowerLoss", "[T-74][T-81]") {
+  Stage stage;
+  ModelStore store(stage.reset());
+  start_recording(stage.folder());
+  const Digest digest = upload(store, "uploaded");
+  const std::vector<DiskEvent> events = stop_recording();
+  std::filesystem::remove_all(stage.other_folder());
+  write_disk_after(events, events.size(), {}, stage.other_folder());
+  CHECK(read_file(ModelStore(stage.other_folder()).blob_path(digest)) == "uploaded");
+}
+
+TEST_CASE("Store_ABlobWhoseNameWasNotSyncedIsSyncedByWhoUsesIt", "[T-74][T-75]") {
+  Stage stage;
+  const std::string bytes = tiny_gguf(olx::tests::TempDir(), 9);
+  int n_left_behind = 0;
+  for (int n = 1;; ++n) {
+    INFO("sync " << n << " of the upload fails");
+    ModelStore store(stage.reset());
+    start_recording(stage.folder());
+    arm({.call = Call::kFsync, .n = n});
+    try {
+      upload(store, bytes);
+    } catch (const std::system_error&) {  // the client is told; the blob may be there all the same
+    }
+    const bool is_over = !is_met();
+    disarm();
+    if (const Digest digest = sha256_of(bytes); store.has_blob(digest)) {
+      ++n_left_behind;
+      create(store, from_file("made", digest));
+      const Listing after = listing(store);
+      const std::vector<DiskEvent> events = stop_recording();
+      std::filesystem::remove_all(stage.other_folder());
+      write_disk_after(events, events.size(), {}, stage.other_folder());
+      CHECK(judge(stage.other_folder(), after, after, true) == "");
+    }
+    if (is_over) break;
+  }
+  CHECK(n_left_behind >= 2);
 }
 
 TEST_CASE("DiskModel_ADiskThatLiesAboutSyncsIsFound") {

@@ -74,7 +74,7 @@ TEST_CASE("Store_RemovesOnlyWhatNoOtherModelUses") {
   require_sound(store);
 }
 
-TEST_CASE("Store_DeletesNoBlobWhileAManifestIsUnreadable") {
+TEST_CASE("Store_DeletesNoBlobWhileAManifestIsUnreadable", "[T-80]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   const Manifest first = add_model(store, "first", "one");
@@ -96,7 +96,7 @@ TEST_CASE("Store_DeletesNoBlobWhileAManifestIsUnreadable") {
   CHECK(store.prune(std::chrono::seconds(-1)) == 3);
 }
 
-TEST_CASE("Store_PruneLeavesYoungAndUsedFiles") {
+TEST_CASE("Store_PruneLeavesYoungAndUsedFiles", "[T-76]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   add_model(store, "first", "one");
@@ -112,7 +112,7 @@ TEST_CASE("Store_PruneLeavesYoungAndUsedFiles") {
   require_sound(store);
 }
 
-TEST_CASE("Store_CleaningLeavesAFileThatIsBeingWritten") {
+TEST_CASE("Store_CleaningLeavesAFileThatIsBeingWritten", "[T-76]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   std::optional<BlobWriter> blob = store.new_blob();
@@ -126,7 +126,7 @@ TEST_CASE("Store_CleaningLeavesAFileThatIsBeingWritten") {
   CHECK(store.has_blob(digest));
 }
 
-TEST_CASE("Store_AFullDiskPublishesNothing") {
+TEST_CASE("Store_AFullDiskPublishesNothing", "[T-75]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   const pid_t child = ::fork();  // the limit cannot be raised again
@@ -149,7 +149,7 @@ TEST_CASE("Store_AFullDiskPublishesNothing") {
   require_sound(store);
 }
 
-TEST_CASE("Store_DropsABlobWithAnotherDigest") {
+TEST_CASE("Store_DropsABlobWithAnotherDigest", "[T-81]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   const Digest expected = sha256_of("expected");
@@ -163,7 +163,7 @@ TEST_CASE("Store_DropsABlobWithAnotherDigest") {
   CHECK(n_files(temp.path() / ".ollamax/tmp") == 0);
 }
 
-TEST_CASE("Store_DoesNotFollowLinks") {
+TEST_CASE("Store_DoesNotFollowLinks", "[T-71][T-82]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   const Digest digest = sha256_of("x");
@@ -172,7 +172,7 @@ TEST_CASE("Store_DoesNotFollowLinks") {
   CHECK_THROWS(store.read_blob(digest, 1000));
 }
 
-TEST_CASE("Store_IsSoundWhereverACreateIsKilled") {
+TEST_CASE("Store_IsSoundWhereverACreateIsKilled", "[T-73]") {
   olx::tests::TempDir temp;
   Store store(temp.path());
   const Manifest before = add_model(store, "kept", "old weights");
