@@ -10,6 +10,7 @@ import pty
 import re
 import select
 import signal
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -131,7 +132,7 @@ class Program(unittest.TestCase):
         metadata = json.loads(self.run_program("inspect", "gguf", str(SMOLLM2), "--json").stdout)
         self.assertEqual(metadata["metadata"]["general.architecture"], "llama")
 
-    def test_killed_create_leaves_the_store_as_it_was(self):
+    def test_killed_create_leaves_the_store_as_it_was(self):  # proves T-73
         before = self.run_program("list").stdout.splitlines()[1:]
         for delay_ms in (5, 20, 40, 80, 120):
             process = subprocess.Popen([OLLAMAX, "create", "killed", "-f", str(self.modelfile)], env=self.env,
@@ -139,10 +140,35 @@ class Program(unittest.TestCase):
             time.sleep(delay_ms / 1000)
             process.kill()
             process.wait()
+            checked = self.run_program("fsck", "--hash")
+            self.assertEqual(checked.returncode, 0, checked.stdout)
             names = [line.split()[0] for line in self.run_program("list").stdout.splitlines()[1:]]
             self.assertIn("tiny:latest", names)
             self.assertLessEqual(set(names) - {line.split()[0] for line in before}, {"killed:latest"})
         self.assertIn("Paris", self.run_program("run", "tiny", "What is the capital of France?").stdout)
+
+    def test_fsck_names_damage_and_takes_it_out(self):  # proves T-79
+        with tempfile.TemporaryDirectory() as copy:
+            models = pathlib.Path(copy) / "models"
+            shutil.copytree(self.env["OLLAMA_MODELS"], models)
+            env = {**self.env, "OLLAMA_MODELS": str(models)}
+            fsck = lambda *flags: subprocess.run([OLLAMAX, "fsck", *flags], env=env, capture_output=True, text=True)
+            self.assertIn("nothing is wrong", fsck("--hash").stdout)
+            weights = max((models / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+            weights.chmod(0o644)
+            with open(weights, "r+b") as file:
+                file.seek(50_000_000)
+                file.write(b"flipped")
+            self.assertEqual(fsck().returncode, 0)  # only the bytes are other ones
+            found = fsck("--hash")
+            self.assertEqual(found.returncode, 2)
+            self.assertRegex(found.stdout, r"wrong +blob sha256:[0-9a-f]{64} holds other bytes .*; needed by tiny:latest")
+            self.assertIn("`ollamax pull tiny:latest`, or create the model again", found.stdout)
+            self.assertEqual(fsck("--hash", "--repair").returncode, 2)
+            self.assertFalse(weights.exists())
+            self.assertTrue((models / ".ollamax/quarantine" / weights.name).exists())
+            env["OLLAMA_MODELS"] = str(models / "absent")
+            self.assertEqual(fsck().returncode, 1)
 
     def test_serve_streams_stops_on_sigterm_and_serves_other_commands(self):
         env = dict(self.env, OLLAMA_HOST="127.0.0.1:0")

@@ -87,7 +87,7 @@ std::string small_model() {
 
 }  // namespace
 
-TEST_CASE("Hostile_TruncationAtEveryByteIsRefused") {
+TEST_CASE("Hostile_TruncationAtEveryByteIsRefused", "[T-01]") {
   const olx::tests::TempDir dir;
   const std::string whole = small_model();
   for (size_t length = 0; length < whole.size(); ++length) {
@@ -112,7 +112,7 @@ TEST_CASE("Hostile_EveryFlippedBitOpensOrIsRefusedWithoutALargeAllocation") {
   }
 }
 
-TEST_CASE("Hostile_LyingCountsNeverAllocateMoreThanTheFileHas") {
+TEST_CASE("Hostile_LyingCountsNeverAllocateMoreThanTheFileHas", "[T-02]") {
   const olx::tests::TempDir dir;
   const std::string whole = small_model();
   // Every aligned-to-one 8-byte window of the header replaced by each boundary value.
@@ -130,7 +130,7 @@ TEST_CASE("Hostile_LyingCountsNeverAllocateMoreThanTheFileHas") {
     }
 }
 
-TEST_CASE("Hostile_ThingsThatAreNotFilesAreRefusedAtOnce") {
+TEST_CASE("Hostile_ThingsThatAreNotFilesAreRefusedAtOnce", "[T-15]") {
   const olx::tests::TempDir dir;
   const std::string fifo = dir.file("fifo");
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
@@ -142,7 +142,7 @@ TEST_CASE("Hostile_ThingsThatAreNotFilesAreRefusedAtOnce") {
   }
 }
 
-TEST_CASE("Hostile_FileCutShortAfterOpeningIsAnErrorAndNotASignal") {
+TEST_CASE("Hostile_FileCutShortAfterOpeningIsAnErrorAndNotASignal", "[T-09]") {
   const olx::tests::TempDir dir;
   const std::string path = dir.file("shrinks.gguf");
   const std::string whole = small_model();
@@ -164,7 +164,7 @@ TEST_CASE("Hostile_FileCutShortAfterOpeningIsAnErrorAndNotASignal") {
   stop = true;
 }
 
-TEST_CASE("Hostile_AMillionTinyValuesParseInTime") {
+TEST_CASE("Hostile_AMillionTinyValuesParseInTime", "[T-18]") {
   const olx::tests::TempDir dir;
   olx::tests::GgufBytes file;
   file.header(0, 1).text("k").u32(9).u32(8).u64(1'000'000);
@@ -175,7 +175,7 @@ TEST_CASE("Hostile_AMillionTinyValuesParseInTime") {
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
 }
 
-TEST_CASE("Hostile_MetadataLimitsHoldAtTheLimitAndOneMore") {
+TEST_CASE("Hostile_MetadataLimitsHoldAtTheLimitAndOneMore", "[T-02][T-18]") {
   const olx::tests::TempDir dir;
   const auto with_text = [&](size_t length) {
     olx::tests::write_file(dir.file("limit.gguf"),

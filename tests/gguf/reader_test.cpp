@@ -83,7 +83,7 @@ TEST_CASE("Reader_WrittenFileComesBackWhole") {
   }
 }
 
-TEST_CASE("Reader_MissingAndMistypedKeysAreNamed") {
+TEST_CASE("Reader_MissingAndMistypedKeysAreNamed", "[T-07]") {
   const olx::tests::TempDir dir;
   GgufWriter writer;
   writer.set_string("general.name", "x");
@@ -113,7 +113,7 @@ TEST_CASE("Reader_RefusesWrongHeaders") {
   check_refused(GgufBytes(), "24 bytes");
 }
 
-TEST_CASE("Reader_RefusesWrongMetadata") {
+TEST_CASE("Reader_RefusesWrongMetadata", "[T-02][T-11]") {
   const std::string room(64, '\0');
   check_refused(GgufBytes().header(0, 1).u64(UINT64_MAX).raw(room), "length");
   check_refused(GgufBytes().header(0, 1).text("").u32(4).u32(1).raw(room), "1 to 65535");
@@ -134,7 +134,7 @@ TEST_CASE("Reader_RefusesWrongMetadata") {
       check_refused(GgufBytes().header(0, 1).text("k").u32(9).u32(type).u64(n).raw(room), "elements");
 }
 
-TEST_CASE("Reader_RefusesWrongTensors") {
+TEST_CASE("Reader_RefusesWrongTensors", "[T-03][T-04][T-11]") {
   const auto one = [](auto&&... arguments) {
     return GgufBytes().header(1, 0).tensor(arguments...).align().data(4096);
   };
@@ -169,7 +169,7 @@ TEST_CASE("Reader_RefusesWrongTensors") {
   CHECK(open_bytes(GgufBytes().header(2, 0).tensor("a", {8}, 0, 64).tensor("b", {8}, 0, 0).align().data(96).bytes()) == "");
 }
 
-TEST_CASE("Reader_SizesAgreeWith128BitArithmetic") {
+TEST_CASE("Reader_SizesAgreeWith128BitArithmetic", "[T-03]") {
   std::mt19937_64 random(3);
   for (int round = 0; round < 3000; ++round) {
     const int n_dims = 1 + static_cast<int>(random() % 4);
@@ -191,7 +191,7 @@ TEST_CASE("Reader_SizesAgreeWith128BitArithmetic") {
   }
 }
 
-TEST_CASE("Reader_RandomLayoutsAgreeWithAnIntervalOracle") {
+TEST_CASE("Reader_RandomLayoutsAgreeWithAnIntervalOracle", "[T-05]") {
   std::mt19937 random(5);
   for (int round = 0; round < 1000; ++round) {
     const size_t n = 1 + random() % 4;

@@ -113,7 +113,7 @@ TEST_CASE("AnswerParser_ReadsHermesCalls") {
   CHECK(parse_as(kHermes, R"(<tool_call>{"name":"fly","arguments":"{\"to\":[1,{\"a\":null}]}"})") == "T<> C<> F<fly{to:[1,{a:null}]}>");
 }
 
-TEST_CASE("AnswerParser_GivesBrokenCallsOutAsContent") {
+TEST_CASE("AnswerParser_GivesBrokenCallsOutAsContent", "[T-38]") {
   for (const char* answer : {"<tool_call>{\"name\": }</tool_call> x", "<tool_call>{\"name\":\"add\",\"arguments\":[1]}</tool_call>", "<tool_call>",
                              "<tool_call>{\"name\":\"add\",\"argume", "<tool_call></tool_call>", "a <tool_cal", "{\"name\":\"add\"}",
                              "<tool_call>{\"name\":\"add\",\"arguments\":{\"a\":\"\\q\"}}</tool_call>", "  \n"})
@@ -206,7 +206,7 @@ TEST_CASE("AnswerParser_LeavesCallsAloneWithoutTools") {
   CHECK(parse_every_way(recognise_format(kHermes), "", answer, Value()) == "T<> C<" + std::string(answer) + "> F<>");
 }
 
-TEST_CASE("AnswerParser_BoundsWhatItReads") {
+TEST_CASE("AnswerParser_BoundsWhatItReads", "[T-38]") {
   const AnswerFormat format = recognise_format(kHermes);
   const std::string deep = "<tool_call>{\"name\":\"add\",\"arguments\":{\"a\":" + std::string(100'000, '[') + "</tool_call>";
   CHECK(parse(format, tools(), "", {deep}) == "T<> C<" + deep + "> F<>");

@@ -77,7 +77,7 @@ TEST_CASE("ModelConfig_RefusesUnknownArchitecturesByName") {
   CHECK(contains(message, "gemma3"));
 }
 
-TEST_CASE("ModelConfig_NamesTheKeyThatIsMissing") {
+TEST_CASE("ModelConfig_NamesTheKeyThatIsMissing", "[T-07]") {
   for (const char* key : {"llama.block_count", "llama.context_length", "llama.embedding_length",
                           "llama.feed_forward_length", "llama.attention.head_count",
                           "llama.attention.layer_norm_rms_epsilon"}) {
@@ -87,7 +87,7 @@ TEST_CASE("ModelConfig_NamesTheKeyThatIsMissing") {
   }
 }
 
-TEST_CASE("ModelConfig_RefusesExtremeValuesOfEveryKey") {
+TEST_CASE("ModelConfig_RefusesExtremeValuesOfEveryKey", "[T-08]") {
   for (const auto& spec : olx::engine::common_keys()) {
     const std::string key = std::string("llama.") + spec.name;
     for (const double value : {-1.0, spec.min - 1, spec.max + 1, 2147483648.0, 4294967295.0}) {

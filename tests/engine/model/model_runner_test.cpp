@@ -267,7 +267,7 @@ TEST_CASE("ModelRunner_StopsLoadingWhenAsked") {
   }
 }
 
-TEST_CASE("ModelRunner_SaysWhenAFileShrinksWhileItLoads") {
+TEST_CASE("ModelRunner_SaysWhenAFileShrinksWhileItLoads", "[T-09]") {
   const olx::tests::TempDir folder;
   const std::string path = folder.file("tiny.gguf");
   olx::tests::write_tiny_model("llama", {.seed = 5}, path);

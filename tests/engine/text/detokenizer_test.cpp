@@ -68,7 +68,7 @@ TEST_CASE("Detokenizer_NeverEmitsHalfACharacter") {
   }
 }
 
-TEST_CASE("Detokenizer_ReplacesWhatIsNotUtf8") {
+TEST_CASE("Detokenizer_ReplacesWhatIsNotUtf8", "[T-32]") {
   CHECK(run({"\xF0\x9F", "a"}, {}).all ==
         "\xEF\xBF\xBD"
         "a");                                          // cannot be completed
@@ -78,7 +78,7 @@ TEST_CASE("Detokenizer_ReplacesWhatIsNotUtf8") {
   CHECK(run({std::string("\0x", 2)}, {}).all == std::string("\0x", 2));
 }
 
-TEST_CASE("Detokenizer_CutsAtAStopStringHoweverItIsSplit") {
+TEST_CASE("Detokenizer_CutsAtAStopStringHoweverItIsSplit", "[T-36]") {
   const std::string text = "Hello \xE2\x82\xAC END and more";
   for (size_t first = 0; first <= text.size(); ++first) {
     for (size_t second = first; second <= text.size(); ++second) {
@@ -111,7 +111,7 @@ TEST_CASE("Detokenizer_DropsTheFirstSpaceWhereAskedTo") {
   CHECK(run({" a"}, {}, false).all == " a");
 }
 
-TEST_CASE("Detokenizer_GivesTheTextUpToTheFirstStopForRandomSplits") {
+TEST_CASE("Detokenizer_GivesTheTextUpToTheFirstStopForRandomSplits", "[T-36]") {
   std::mt19937 random(3);
   for (int round = 0; round < 3000; ++round) {
     std::string text;

@@ -130,7 +130,7 @@ TEST_CASE("GoTemplate_ToolsPrintAsOllamasJson") {
             ->render(request) == R"(f{"a":[true,null],"z":1})");
 }
 
-TEST_CASE("GoTemplate_HostileTemplatesEndInAnError") {
+TEST_CASE("GoTemplate_HostileTemplatesEndInAnError", "[T-20][T-21][T-22]") {
   std::string deep, elses = "{{ if .x }}";
   for (int i = 0; i < 100'000; ++i) deep += "(";
   for (int i = 0; i < 10'000; ++i) elses += "{{ else if .x }}";
@@ -147,7 +147,7 @@ TEST_CASE("GoTemplate_HostileTemplatesEndInAnError") {
   }
 }
 
-TEST_CASE("GoTemplate_LimitsHoldAtTheirValueAndNotBeyond") {
+TEST_CASE("GoTemplate_LimitsHoldAtTheirValueAndNotBeyond", "[T-20][T-21][T-22]") {
   TemplateLimits limits;
   limits.max_output_bytes = 10;
   CHECK(render_go_template("{{ range 10 }}x{{ end }}", ValueMap{}, limits).size() == 10);

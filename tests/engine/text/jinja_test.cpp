@@ -50,7 +50,7 @@ TEST_CASE("Jinja_ErrorsNameTheLineAndTheReason") {
   CHECK(error_of("{{ [1] | random }}").find("'random' is not supported") != std::string::npos);
 }
 
-TEST_CASE("Jinja_HostileTemplatesEndInAnError") {
+TEST_CASE("Jinja_HostileTemplatesEndInAnError", "[T-20][T-21][T-22]") {
   const std::string bombs[] = {
       "{{ range(1000000000) | list }}",
       "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
@@ -93,7 +93,7 @@ TEST_CASE("Jinja_HostileTemplatesEndInAnError") {
   }
 }
 
-TEST_CASE("Jinja_LimitsHoldAtTheirValueAndNotBeyond") {
+TEST_CASE("Jinja_LimitsHoldAtTheirValueAndNotBeyond", "[T-20][T-21][T-22]") {
   TemplateLimits limits;
   limits.max_output_bytes = 10;
   CHECK(render_jinja("{% for i in range(10) %}x{% endfor %}", ValueMap{}, limits).size() == 10);

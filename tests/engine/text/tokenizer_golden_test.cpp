@@ -108,7 +108,7 @@ TEST_CASE("Tokenizer_GivesTheIdsOfTheVocabularyCaseFiles") {
   }
 }
 
-TEST_CASE("Tokenizer_NeverReadsAControlTokenFromPlainText") {
+TEST_CASE("Tokenizer_NeverReadsAControlTokenFromPlainText", "[T-33]") {
   for (const Case& c : cases()) {
     if (!tests::have(c.model)) continue;
     const auto tokenizer = make_tokenizer(gguf::GgufFile::open(c.model.string()));

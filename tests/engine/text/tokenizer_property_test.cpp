@@ -44,7 +44,7 @@ VocabularyFile english_bpe(const char* rule) {
   return file;
 }
 
-TEST_CASE("Bpe_DecodesToTheBytesItEncodedUnderEveryRule") {
+TEST_CASE("Bpe_DecodesToTheBytesItEncodedUnderEveryRule", "[T-32]") {
   std::mt19937 random(11);
   const std::vector<std::string> bits = {"the ",     "in",           "aaaa",
                                          " ",        "  ",           "\n",
@@ -150,7 +150,7 @@ TEST_CASE("Spm_MergesAsTheSlowDefinitionDoes") {
   }
 }
 
-TEST_CASE("Bpe_MergesAsTheSlowDefinitionDoes") {
+TEST_CASE("Bpe_MergesAsTheSlowDefinitionDoes", "[T-31]") {
   std::mt19937 random(14);
   for (int round = 0; round < 60; ++round) {
     VocabularyFile file;
@@ -212,7 +212,7 @@ void run_on_small_stack(Work work) {
   pthread_attr_destroy(&attributes);
 }
 
-TEST_CASE("Tokenizer_TakesNearlyLinearTimeForLongRuns") {
+TEST_CASE("Tokenizer_TakesNearlyLinearTimeForLongRuns", "[T-30][T-31]") {
   // Ratios of times are noise on a busy machine; a quadratic step would take minutes here, and this
   // says so.
   constexpr size_t kTextBytes = 256 << 10;

@@ -37,7 +37,7 @@ VocabularyFile small_bpe() {
   return file;
 }
 
-TEST_CASE("Vocabulary_RejectsTablesThatDoNotFitTogether") {
+TEST_CASE("Vocabulary_RejectsTablesThatDoNotFitTogether", "[T-10]") {
   VocabularyFile file = small_spm();
   SECTION("fewer types than tokens") {
     file.types.pop_back();
@@ -74,7 +74,7 @@ TEST_CASE("Vocabulary_RejectsTablesThatDoNotFitTogether") {
   }
 }
 
-TEST_CASE("Vocabulary_TakesByteTokensInStrictHexOnly") {
+TEST_CASE("Vocabulary_TakesByteTokensInStrictHexOnly", "[T-10]") {
   int n_valid = 0;
   for (int first = 0; first < 256; ++first) {
     for (int second = 0; second < 256; ++second) {
@@ -94,7 +94,7 @@ TEST_CASE("Vocabulary_TakesByteTokensInStrictHexOnly") {
   }
 }
 
-TEST_CASE("Vocabulary_RejectsSpecialIdsOutsideIt") {
+TEST_CASE("Vocabulary_RejectsSpecialIdsOutsideIt", "[T-10]") {
   for (const char* name : {"bos", "eos", "eot", "eom", "unknown", "seperator", "cls"}) {
     const std::string key = std::string("tokenizer.ggml.") + name + "_token_id";
     for (const uint32_t id : {6u, 7u, 1u << 20, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFEu}) {

@@ -185,7 +185,7 @@ TEST_CASE("Completion_StopsAtStopTextsAndGivesLogprobs") {
   CHECK(std::string(stopped.at("response").as_string()) == text.substr(0, text.find(text.substr(2, 2))));
 }
 
-TEST_CASE("Completion_EndsWhenTheClientLeaves") {
+TEST_CASE("Completion_EndsWhenTheClientLeaves", "[T-85]") {
   ServerFixture fixture(1, 64);
   REQUIRE(fixture.create_tiny("m").status == 200);
   const std::string body = R"({"model":"m","prompt":"Hello","options":{"num_predict":600,"stop":[]}})";

@@ -66,7 +66,7 @@ TEST_CASE("Api_CreateRefusesInOllamasWords") {
   CHECK(error(R"({"model":"m","from":"x","template":"{{ .Prompt"})").size() > 5);
 }
 
-TEST_CASE("Api_KeepsBlobsThatAreWhatTheySay") {
+TEST_CASE("Api_KeepsBlobsThatAreWhatTheySay", "[T-81]") {
   ServerFixture fixture;
   const std::string path = "/api/blobs/" + olx::server::sha256_of("hello").text();
   CHECK(http(fixture.port(), "HEAD", path).status == 404);

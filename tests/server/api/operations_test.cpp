@@ -69,7 +69,7 @@ TEST_CASE("Metrics_CountRequestsTokensAndTimes") {
   CHECK(counted("route=\"other\",method=\"other\",status=\"404\"", 1));
 }
 
-TEST_CASE("Queue_RefusesOnlyGenerationsThatWouldWait") {
+TEST_CASE("Queue_RefusesOnlyGenerationsThatWouldWait", "[T-88]") {
   ServerFixture fixture(1, 64, [](server::ServerOptions& options) { options.max_queue = 1; });
   REQUIRE(fixture.create_tiny("m").status == 200);
   const auto is_at = [&](int n_running, int n_waiting) {
@@ -99,7 +99,7 @@ TEST_CASE("Queue_RefusesOnlyGenerationsThatWouldWait") {
   CHECK(fixture.post("/api/generate", kShort).status == 200);
 }
 
-TEST_CASE("Server_EndsRunningAnswersBeforeItStops") {
+TEST_CASE("Server_EndsRunningAnswersBeforeItStops", "[T-93]") {
   ServerFixture fixture;
   REQUIRE(fixture.create_tiny("m").status == 200);
   HttpConnection running(fixture.port());
@@ -117,7 +117,7 @@ TEST_CASE("Server_EndsRunningAnswersBeforeItStops") {
   CHECK(records.back().at("done") == true);
 }
 
-TEST_CASE("Server_StopsAtOnceWhenAskedTwiceOrLate") {
+TEST_CASE("Server_StopsAtOnceWhenAskedTwiceOrLate", "[T-93]") {
   for (const bool is_late : {false, true}) {
     ServerFixture fixture(1, 64, [&](server::ServerOptions& options) { options.stop_grace_ms = is_late ? 0 : 60'000; });
     REQUIRE(fixture.create_tiny("m").status == 200);
@@ -130,7 +130,7 @@ TEST_CASE("Server_StopsAtOnceWhenAskedTwiceOrLate") {
   }
 }
 
-TEST_CASE("Server_OpensOnlyToItsKeys") {
+TEST_CASE("Server_OpensOnlyToItsKeys", "[T-52]") {
   ServerFixture fixture(1, 64, [](server::ServerOptions& options) { options.api_keys = "k1,k2"; });
   CHECK(fixture.get("/").status == 200);
   for (const char* path : {"/api/tags", "/metrics", "/v1/models"}) CHECK(fixture.get(path).status == 401);

@@ -90,7 +90,7 @@ TEST_CASE("HttpServer_StreamsOneLineAChunk") {
   CHECK(old.read().body == "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
 }
 
-TEST_CASE("HttpServer_LimitsHoldAtTheLimitAndOneMore") {
+TEST_CASE("HttpServer_LimitsHoldAtTheLimitAndOneMore", "[T-44]") {
   HttpServer server(HttpOptions(), routes);
   CHECK(http(server.port(), "POST", "/echo", std::string(1000, 'x')).status == 200);
   CHECK(http(server.port(), "POST", "/echo", std::string(1001, 'x')).status == 413);
@@ -113,7 +113,7 @@ TEST_CASE("HttpServer_LimitsHoldAtTheLimitAndOneMore") {
   CHECK(status_of(server, "GET /echo HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n") == 431);
 }
 
-TEST_CASE("HttpServer_RefusesAmbiguousFraming") {
+TEST_CASE("HttpServer_RefusesAmbiguousFraming", "[T-43][T-45]") {
   HttpServer server(HttpOptions(), routes);
   const std::string start = "POST /echo HTTP/1.1\r\nHost: localhost\r\n";
   for (const std::string& rest :
@@ -134,7 +134,7 @@ TEST_CASE("HttpServer_RefusesAmbiguousFraming") {
   CHECK(status_of(server, std::string("\x16\x03\x01\x02\x00", 5) + "\r\n\r\n") == 400);
 }
 
-TEST_CASE("HttpServer_GuardsHostAndOrigin") {
+TEST_CASE("HttpServer_GuardsHostAndOrigin", "[T-41][T-42]") {
   HttpServer server(HttpOptions(), routes);
   const auto host = [&](const std::string& value) {
     return status_of(server, "GET /echo HTTP/1.1\r\nHost: " + value + "\r\n\r\n");
@@ -158,7 +158,7 @@ TEST_CASE("HttpServer_GuardsHostAndOrigin") {
   CHECK(preflight.has_header("Access-Control-Max-Age: 43200"));
 }
 
-TEST_CASE("HttpServer_NoticesAClientThatLeaves") {
+TEST_CASE("HttpServer_NoticesAClientThatLeaves", "[T-85]") {
   HttpServer server(HttpOptions(), routes);
   {
     HttpConnection connection(server.port());
@@ -179,7 +179,7 @@ TEST_CASE("HttpServer_StopsWhileRequestsRun") {
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(3));
 }
 
-TEST_CASE("HttpServer_EndsASlowHeader") {
+TEST_CASE("HttpServer_EndsASlowHeader", "[T-40]") {
   HttpOptions options;
   options.header_timeout_ms = 200;
   HttpServer server(options, routes);

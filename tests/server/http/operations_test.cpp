@@ -155,7 +155,7 @@ TEST_CASE("ApiKeys_AdmitOnlyTheKeys") {
   CHECK_THROWS_AS(ApiKeys(" , "), std::runtime_error);
 }
 
-TEST_CASE("HttpServer_AsksForAKey") {
+TEST_CASE("HttpServer_AsksForAKey", "[T-52]") {
   HttpOptions options;
   options.keys = ApiKeys("sesame");
   Operated operated(options);

@@ -46,7 +46,7 @@ std::vector<std::string> names(const EngineHost& host) {
 
 }  // namespace
 
-TEST_CASE("EngineHost_LoadsWhatFitsExactlyAndRefusesOneByteMore") {
+TEST_CASE("EngineHost_LoadsWhatFitsExactlyAndRefusesOneByteMore", "[T-89]") {
   Models models;
   const EngineHost::Request request = models.request("a", models.write("a"));
   uint64_t n_needed = 0;

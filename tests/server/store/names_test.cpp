@@ -16,7 +16,7 @@ TEST_CASE("ModelName_FillsInTheDefaults") {
   CHECK(ModelName::parse("LLaMA:X")->same_ignoring_case(*ModelName::parse("llama:x")));
 }
 
-TEST_CASE("ModelName_RefusesHostileNames") {
+TEST_CASE("ModelName_RefusesHostileNames", "[T-70]") {
   const std::string long_part(81, 'a');
   const std::vector<std::string> names = {
       "", " ", " m", "m ", "m: t", "m\n", ":", "/", "m:", ":t", "/m", "n/", "h//m", "..", "../m", "m/..", "../../etc/passwd", "a/../b", "a:..",
@@ -31,7 +31,7 @@ TEST_CASE("ModelName_RefusesHostileNames") {
   CHECK_FALSE(ModelName::parse(std::string(351, 'h') + "/n/m"));
 }
 
-TEST_CASE("Digest_RefusesEverythingButSha256AndHex") {
+TEST_CASE("Digest_RefusesEverythingButSha256AndHex", "[T-51][T-63]") {
   const std::string hex(64, 'a');
   CHECK(Digest::parse("sha256:" + hex));
   CHECK(Digest::parse("sha256-" + hex)->text() == "sha256:" + hex);
