@@ -57,10 +57,10 @@ File File::create_exclusively(const fs::path& path, unsigned mode) {
   return File(fd, path);
 }
 
-std::optional<File> File::open_for_update(const fs::path& path, unsigned mode) {
-  File file(open_checked(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode, "open"), path);
-  if (sys::flock(file.fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return std::nullopt;
-  return file;
+File File::open_for_update(const fs::path& path, unsigned mode) {
+  const int fd = open_checked(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode, "open");
+  sys::flock(fd, LOCK_EX | LOCK_NB);
+  return File(fd, path);
 }
 
 File::~File() {
@@ -81,7 +81,7 @@ size_t File::read(std::span<char> out) const {
   }
 }
 
-size_t File::read_at(uint64_t offset, std::span<char> out) const {
+size_t File::read_at(std::span<char> out, uint64_t offset) const {
   size_t n_read = 0;
   while (n_read < out.size()) {
     const ssize_t n = sys::pread(fd_, out.data() + n_read, out.size() - n_read, offset + n_read);
@@ -102,7 +102,7 @@ void File::write_all(std::string_view bytes) {
   }
 }
 
-void File::write_at(uint64_t offset, std::string_view bytes) {
+void File::write_at(std::string_view bytes, uint64_t offset) {
   while (!bytes.empty()) {
     const ssize_t n = sys::pwrite(fd_, bytes.data(), bytes.size(), offset);
     if (n < 0 && errno == EINTR) continue;
@@ -132,7 +132,7 @@ void File::sync_data() {
   if (sys::fdatasync(fd_) != 0) fail("sync", path_);
 }
 
-uint64_t File::size_bytes() const {
+uint64_t File::size() const {
   struct stat info;
   if (sys::fstat(fd_, &info) != 0) fail("stat", path_);
   return static_cast<uint64_t>(info.st_size);
@@ -206,7 +206,7 @@ std::optional<std::string> read_small_file(const fs::path& path, uint64_t max_by
     throw;
   }
   std::string text(static_cast<size_t>(info->size_bytes), '\0');
-  text.resize(file->read_at(0, text));
+  text.resize(file->read_at(text, 0));
   return text;
 }
 

@@ -21,22 +21,23 @@ class File {
   static File open_following_links(const std::filesystem::path& path);  // for a user's file, not for one of the store
   // Readable and writable. The new file is locked until it is closed, by whatever end of the process too: see is_being_written().
   static File create_exclusively(const std::filesystem::path& path, unsigned mode);
-  // The file is there, or is made; not cut. Locked like a new one; nullopt when another process or thread has it.
-  static std::optional<File> open_for_update(const std::filesystem::path& path, unsigned mode);
+  // For a download that may go on later: kept when it is there, and locked like a new one where nobody else holds it.
+  static File open_for_update(const std::filesystem::path& path, unsigned mode);
   ~File();
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
 
   size_t read(std::span<char> out) const;  // 0: end of file
-  size_t read_at(uint64_t offset, std::span<char> out) const;  // less than asked for: end of file
+  size_t read_at(std::span<char> out, uint64_t offset) const;  // less than asked for: end of file
   void write_all(std::string_view bytes);  // at the end of what was written so far
-  void write_at(uint64_t offset, std::string_view bytes);
+  void write_at(std::string_view bytes, uint64_t offset);
+  void append(std::string_view bytes) { write_at(bytes, size()); }
   void reserve(uint64_t size_bytes);  // takes the room on the disk now, and grows the file to it
   void truncate(uint64_t size_bytes);
   void set_mode(unsigned mode);
   void sync();
   void sync_data();  // without times; what a journal record may follow
-  uint64_t size_bytes() const;
+  uint64_t size() const;
   void close();
   bool is_open() const { return fd_ >= 0; }
 

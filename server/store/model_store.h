@@ -108,6 +108,9 @@ class ModelStore {
   int clean_leftovers() { return store_.clean_leftovers(); }
 
   const std::filesystem::path& folder() const { return store_.folder(); }
+  // The files themselves, for what comes from and goes to registries.
+  Store& files() { return store_; }
+  bool drops_replaced() const { return drops_replaced_; }
 
  private:
   InstalledModel describe(StoredModel stored) const;

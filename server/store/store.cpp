@@ -12,12 +12,7 @@ namespace {
 
 constexpr size_t kPieceBytes = 1 << 20;
 
-Digest hash_of(const File& file) {
-  Sha256 hash;
-  std::vector<char> buffer(kPieceBytes);
-  for (uint64_t at = 0; const size_t n = file.read_at(at, buffer); at += n) hash.update(std::span(buffer).first(n));
-  return hash.finish();
-}
+constexpr unsigned kBlobMode = 0444;
 
 }  // namespace
 
@@ -32,7 +27,7 @@ BlobWriter::~BlobWriter() {
 void BlobWriter::hash_from_file() {
   while (n_hashed_ < size_bytes_) {
     const size_t n_wanted = static_cast<size_t>(std::min<uint64_t>(buffer_.size(), size_bytes_ - n_hashed_));
-    const size_t n = file_.read_at(n_hashed_, std::span(buffer_).first(n_wanted));
+    const size_t n = file_.read_at(std::span(buffer_).first(n_wanted), n_hashed_);
     if (n == 0) throw std::system_error(EIO, std::generic_category(), "read back " + temporary_.filename().string());
     hash_.update(std::span(buffer_).first(n));
     n_hashed_ += n;
@@ -50,7 +45,7 @@ Digest BlobWriter::commit(const std::optional<Digest>& expected) {
   hash_from_file();
   const Digest digest = hash_.finish();
   if (expected && *expected != digest) return digest;  // the destructor removes the file
-  file_.set_mode(0444);
+  file_.set_mode(kBlobMode);
   file_.sync();
   publish(temporary_, blobs_ / digest.file_name());
   file_.close();
@@ -109,13 +104,28 @@ Layer Store::add_layer(std::string_view media_type, std::string_view bytes) {
   return Layer{std::string(media_type), digest, bytes.size(), {}};
 }
 
-bool Store::adopt_blob(const fs::path& path, const Digest& expected) {
-  const File file = File::open_for_reading(path);
-  if (hash_of(file) != expected) return false;
-  File synced = File::open_for_reading(path);
-  synced.set_mode(0444);
-  synced.sync();
-  publish(path, blob_path(expected));
+fs::path Store::part_path(const Digest& digest) const { return at_.temporary / (digest.file_name() + ".part"); }
+
+void Store::adopt_part(const Digest& digest, File part) {
+  part.set_mode(kBlobMode);
+  part.sync();
+  publish(part_path(digest), blob_path(digest));
+  part.close();
+}
+
+bool Store::verify_blob(const Digest& digest, uint64_t size_bytes, const std::function<void(uint64_t)>& on_progress) {
+  const fs::path path = blob_path(digest);
+  const std::optional<FileInfo> info = file_info(path);
+  if (!info || !info->is_plain || info->size_bytes != size_bytes) return false;
+  if (info->is_writable) {
+    if (sha256_of_file(path.string(), on_progress) != digest) return false;
+    File file = File::open_for_reading(path);
+    try {
+      file.set_mode(kBlobMode);
+    } catch (const std::system_error&) {  // the file of another user: it is hashed the next time too
+    }
+  }
+  reuse(digest);
   return true;
 }
 
@@ -162,10 +172,14 @@ std::vector<StoredModel> Store::list() const {
 }
 
 void Store::write_manifest(const ModelName& name, const Manifest& manifest) {
-  write_manifest(name, manifest_json(manifest));
+  write_manifest_text(name, manifest_json(manifest));
 }
 
-void Store::write_manifest(const ModelName& name, std::string_view bytes) {
+std::optional<std::string> Store::manifest_text(const ModelName& name) const {
+  return read_small_file(at_.manifest(on_disk(name)), kMaxManifestBytes);
+}
+
+void Store::write_manifest_text(const ModelName& name, std::string_view bytes) {
   const ModelName spelled = on_disk(name);
   const fs::path path = at_.manifest(spelled);
   // Names of blobs that were there already may not have been synced by who made them, or not with success.
@@ -203,7 +217,7 @@ bool Store::copy(const ModelName& source, const ModelName& destination) {
   const std::optional<std::string> text = read_small_file(at_.manifest(from), kMaxManifestBytes);
   if (!text) return false;
   parse_manifest(*text);
-  if (on_disk(destination) != from) write_manifest(destination, *text);
+  if (on_disk(destination) != from) write_manifest_text(destination, *text);
   return true;
 }
 

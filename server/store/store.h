@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -77,9 +78,13 @@ class Store {
   std::string read_blob(const Digest& digest, uint64_t max_bytes) const;
   BlobWriter new_blob();
   Layer add_layer(std::string_view media_type, std::string_view bytes);
-  // Gives a finished file (of the same file system) its name in blobs/: synced, read-only, hashed as it is on disk. When the hash
-  // is another than `expected`, returns false and leaves the file. For downloads.
-  bool adopt_blob(const std::filesystem::path& file, const Digest& expected);
+  // Where the bytes of an unfinished download lie; what goes with them has this name and another ending: .journal, .lock.
+  std::filesystem::path part_path(const Digest& digest) const;
+  // Makes a part file, whose bytes the caller has verified on the disk, a blob.
+  void adopt_part(const Digest& digest, File part);
+  // Whether the blob is there, in this size, with the right bytes. A blob that others may write to is hashed once, and then
+  // closed to writing: so the next time its mode tells. on_progress may throw to stop.
+  bool verify_blob(const Digest& digest, uint64_t size_bytes, const std::function<void(uint64_t)>& on_progress = {});
   // A blob that is there goes into a new manifest: it counts as new from now on, and is on disk even if who wrote it did not care.
   void reuse(const Digest& digest);
 
@@ -91,8 +96,9 @@ class Store {
   // Newest first; files that are no manifests are left out.
   std::vector<StoredModel> list() const;
   void write_manifest(const ModelName& name, const Manifest& manifest);
-  // The bytes as they are, for one that a registry gave: its digest is the model's id. parse_manifest() must have taken them.
-  void write_manifest(const ModelName& name, std::string_view bytes);
+  // A manifest as it came from elsewhere: its digest stays what it was. The blobs must be there, and parse_manifest() take it.
+  void write_manifest_text(const ModelName& name, std::string_view bytes);
+  std::optional<std::string> manifest_text(const ModelName& name) const;
   // False when `source` is not there.
   bool copy(const ModelName& source, const ModelName& destination);
   // Removes the manifest and the blobs that only it used. False when it is not there.

@@ -66,4 +66,8 @@ int free_bytes(const char* path, uint64_t* n) {
   return 0;
 }
 
+int connect(int fd, const struct sockaddr* to, socklen_t size) { return ::connect(fd, to, size); }
+ssize_t send(int fd, const void* bytes, size_t n, int flags) { return ::send(fd, bytes, n, flags); }
+ssize_t recv(int fd, void* bytes, size_t n, int flags) { return ::recv(fd, bytes, n, flags); }
+
 }  // namespace olx::server::sys

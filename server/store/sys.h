@@ -1,6 +1,6 @@
 #pragma once
-// The fault seam: every system call by which the store and the downloads touch the disk, under its own name and with its own
-// errno. files.h is built on it; nothing else in server/ calls the kernel for files. sys.cpp passes each call on and is what a
+// The fault seam: every system call by which the store and the downloads touch the disk and the network, under its own name and with its own
+// errno. files.h is built on it; nothing else in server/store calls the kernel for files. sys.cpp passes each call on and is what a
 // program is linked with. A test program that brings its own definitions (tests/support/faults/) is linked with those instead,
 // since an archive member is not taken when its symbols are there already: a release has no table, no branch and no switch by
 // which faults could be turned on, only a call before a system call. Not here: mmap, which the store never uses.
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -39,5 +40,10 @@ int rmdir(const char* path);
 int touch(const char* path);                                             // utimensat: both times now
 int list_folder(const char* path, std::vector<std::string>* names);      // opendir, readdir; without "." and ".."
 int free_bytes(const char* path, uint64_t* n);                           // statvfs: what this user may still write
+
+// For downloads.
+int connect(int fd, const struct sockaddr* to, socklen_t size);
+ssize_t send(int fd, const void* bytes, size_t n, int flags);
+ssize_t recv(int fd, void* bytes, size_t n, int flags);
 
 }  // namespace olx::server::sys

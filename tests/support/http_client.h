@@ -42,6 +42,15 @@ class HttpConnection {
     }
   }
 
+  void end() { ::shutdown(fd_, SHUT_WR); }  // nothing more will be sent
+
+  // Everything up to the end of the connection, as it came.
+  std::string rest() {
+    while (fill()) {
+    }
+    return std::move(buffer_);
+  }
+
   HttpAnswer read(bool is_head = false) {
     HttpAnswer answer;
     size_t end;

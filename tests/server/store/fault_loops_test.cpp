@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "server/store/sys.h"
 #include "tests/server/store/store_operations.h"
 #include "tests/support/faults/fault_script.h"
 
@@ -151,4 +152,22 @@ TEST_CASE("Store_AWriteThatLiesIsFoundBeforeTheBlobIsPublished", "[T-75]") {
   const Digest meant = sha256_of("what was meant");
   CHECK(blob.commit(meant) != meant);
   CHECK_FALSE(store.has_blob(meant));
+}
+
+TEST_CASE("FaultScript_SocketsFailTooAndOnlyAsOftenAsTold") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  arm({.call = Call::kSend, .n = 2, .error = ECONNRESET});
+  CHECK(sys::send(ends[0], "abcd", 4, 0) == 4);
+  CHECK(sys::send(ends[0], "efgh", 4, 0) == -1);
+  CHECK(errno == ECONNRESET);
+  CHECK(sys::send(ends[0], "efgh", 4, 0) == 4);
+  CHECK(n_calls() == 3);
+  char bytes[8];
+  arm({.kind = Fault::Kind::kShortWrite, .call = Call::kRecv, .n = 1, .for_ever = true});
+  CHECK(sys::recv(ends[1], bytes, 8, 0) == 4);
+  disarm();
+  CHECK(sys::recv(ends[1], bytes, 8, 0) == 4);
+  sys::close(ends[0]);
+  sys::close(ends[1]);
 }

@@ -1,5 +1,6 @@
 // fsck on stores that are sound, damaged in one way each, and Ollama's.
 
+#include "gguf/reader.h"
 #include "tests/server/store/store_operations.h"
 
 using namespace olx::server;
@@ -204,27 +205,34 @@ TEST_CASE("Store_AnUnreadableLeaseStopsTheCollection", "[T-80]") {
   CHECK(store.prune(std::chrono::seconds(-1)) == 0);
 }
 
-TEST_CASE("Store_ADownloadBecomesABlobOnlyWithItsHash", "[T-64][T-65]") {
+TEST_CASE("Store_ADownloadIsKeptUntilItsBytesAreVerified", "[T-64][T-65]") {
   Stage stage;
-  Store store(stage.reset());
+  ModelStore models(stage.reset());
+  Store& store = models.files();
   const Digest digest = sha256_of("all of it");
-  const fs::path part = store.layout().temporary / (digest.file_name() + ".part");
+  const fs::path part = store.part_path(digest);
   {
-    File file = File::open_for_update(part, 0644).value();
+    File file = File::open_for_update(part, 0644);
     file.reserve(9);
-    CHECK(file.size_bytes() == 9);
-    file.write_at(4, "of it");
-    CHECK_FALSE(File::open_for_update(part, 0644));  // one downloader
+    CHECK(file.size() == 9);
+    file.write_at("of it", 4);
+    CHECK(is_being_written(part));
     file.sync_data();
-    CHECK_FALSE(store.adopt_blob(part, digest));
-    CHECK_FALSE(store.has_blob(digest));
-    file.write_at(0, "all ");
+    file.write_at("all ", 0);
     std::string back(20, '?');
-    CHECK(file.read_at(4, back) == 5);
+    CHECK(file.read_at(back, 4) == 5);
+    CHECK_FALSE(store.verify_blob(digest, 9));
+    store.adopt_part(digest, std::move(file));
   }
-  CHECK(store.adopt_blob(part, digest));
   CHECK(store.read_blob(digest, 100) == "all of it");
   CHECK_FALSE(fs::exists(part));
+  CHECK_FALSE(file_info(store.blob_path(digest))->is_writable);
+  CHECK(store.verify_blob(digest, 9));
+  CHECK_FALSE(store.verify_blob(digest, 8));
+  write_over(store.blob_path(digest), "other one");  // somebody wrote to it, so it can be written to
+  CHECK_FALSE(store.verify_blob(digest, 9));
+  write_over(store.blob_path(digest), "all of it");
+  CHECK(store.verify_blob(digest, 9));
   CHECK_FALSE(file_info(store.blob_path(digest))->is_writable);
 }
 
@@ -238,4 +246,18 @@ TEST_CASE("Store_OldNamesOfOllamaAreBroughtUpToDate") {
   CHECK(store.clean_leftovers() == 0);
   CHECK(store.contents(name("kept")).gguf_path == path);
   CHECK(fsck(stage.folder(), {.hashes = true}).n_wrong() == 0);
+}
+
+TEST_CASE("Store_ARemovedModelIsReadToItsEndByWhoHasItOpen", "[T-78]") {
+  Stage stage;
+  ModelStore store(stage.reset());
+  const std::string path = store.contents(name("victim")).gguf_path;
+  const olx::gguf::GgufFile file = olx::gguf::GgufFile::open(path);
+  store.remove(name("victim"));
+  CHECK_FALSE(fs::exists(path));
+  const olx::gguf::TensorInfo& tensor = file.tensors().at(0);
+  std::vector<std::byte> bytes(tensor.size_bytes);
+  CHECK_NOTHROW(file.read(tensor, 0, bytes));
+  create(store, from_file("victim", upload(store, tiny_gguf(olx::tests::TempDir(), 5))));
+  CHECK(store.contents(name("victim")).gguf_path != path);  // who comes now gets the new one
 }

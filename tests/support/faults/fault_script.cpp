@@ -178,7 +178,7 @@ const char* name_of(Call call) {
   constexpr const char* kNames[] = {
       "any",       "open",   "close", "read",  "write", "fsync",       "ftruncate",
       "fallocate", "fchmod", "flock", "fstat", "lstat", "stat",        "rename",
-      "link",      "unlink", "mkdir", "rmdir", "touch", "list_folder", "free_bytes"};
+      "link",      "unlink", "mkdir", "rmdir", "touch", "list_folder", "free_bytes", "connect", "send", "recv"};
   return kNames[static_cast<size_t>(call)];
 }
 
@@ -387,6 +387,16 @@ int free_bytes(const char* path, uint64_t* n) {
   if (::statvfs(path, &info) != 0) return -1;
   *n = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
   return 0;
+}
+
+int connect(int fd, const struct sockaddr* to, socklen_t size) {
+  return passes(Call::kConnect) ? ::connect(fd, to, size) : -1;
+}
+ssize_t send(int fd, const void* bytes, size_t n, int flags) {
+  return transfer(Call::kSend, n, [&](size_t n_bytes) { return ::send(fd, bytes, n_bytes, flags); });
+}
+ssize_t recv(int fd, void* bytes, size_t n, int flags) {
+  return transfer(Call::kRecv, n, [&](size_t n_bytes) { return ::recv(fd, bytes, n_bytes, flags); });
 }
 
 }  // namespace olx::server::sys

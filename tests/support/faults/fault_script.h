@@ -33,6 +33,9 @@ enum class Call {
   kTouch,
   kListFolder,
   kFreeBytes,
+  kConnect,
+  kSend,
+  kRecv,
 };
 const char* name_of(Call call);
 
