@@ -77,7 +77,7 @@ void OpWorkload::use(const Args& args, double n_elems, Read read) {
 
 TokenSlot* OpWorkload::tokens(int64_t n_tokens, int64_t first) {
   auto* slots = static_cast<TokenSlot*>(allocate(n_tokens * static_cast<int64_t>(sizeof(TokenSlot))));
-  for (int64_t i = 0; i < n_tokens; ++i) slots[i] = {0, static_cast<int32_t>(first + i), n_tokens > 1};
+  for (int64_t i = 0; i < n_tokens; ++i) slots[i] = {0, static_cast<int32_t>(first + i)};
   return slots;
 }
 
@@ -157,7 +157,7 @@ void OpWorkload::make(int64_t n) {
       use(QuantizeArgs{{allocate(size), row_.activation, n, shape_.d_model, 0}, matrix(n, shape_.d_model, true)}, d, [](const QuantizeArgs& now) {
         std::vector<float> decoded(static_cast<size_t>(now.x.n_rows * now.x.n_cols));
         for (int64_t token = 0; token < now.x.n_rows; ++token)
-          now.y.format->decode(now.y.data, now.x.n_rows, now.x.n_cols, token, decoded.data() + token * now.x.n_cols);
+          now.y.format->decode(now.y, token, decoded.data() + token * now.x.n_cols);
         return decoded;
       });
       bytes_ += static_cast<double>(size);
