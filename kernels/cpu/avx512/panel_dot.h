@@ -75,6 +75,16 @@ inline __attribute__((always_inline)) void add_sub_block(const uint8_t* scales, 
   }
 }
 
+// Few tokens wait for memory. The processor fetches ahead within a page of 4 KiB, this across its end (past a matrix it is
+// a hint about nothing).
+constexpr int kMostPrefetching = 4;
+constexpr int64_t kPrefetchBytes = 2048;
+template <int64_t kBytes>
+inline void prefetch(const uint8_t* from) {
+#pragma GCC unroll 64
+  for (int64_t i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T0);
+}
+
 template <typename Format, int kTokens>
 inline void multiply_panel(const uint8_t* panel, const uint8_t* x, int64_t n_blocks, int64_t scale_area, Sums<kTokens>& sums) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
@@ -83,8 +93,12 @@ inline void multiply_panel(const uint8_t* panel, const uint8_t* x, int64_t n_blo
 #pragma GCC unroll 8
   for (int n = 0; n < kTokens; ++n) sums.y[n] = _mm512_setzero_ps();
   for (int64_t b = 0; b < n_blocks; ++b) {
+    if constexpr (kTokens <= kMostPrefetching)
+      prefetch<kShape.scale_bytes * kRows>(scales + kShape.scale_bytes * kRows * (kPrefetchBytes / (kShape.code_bytes * kRows) + 1));
 #pragma GCC unroll 8
     for (int sub = 0; sub < Format::kSubBlocks; ++sub) {
+      constexpr int64_t kShare = kShape.code_bytes * kRows / Format::kSubBlocks;
+      if constexpr (kTokens <= kMostPrefetching) prefetch<kShare>(codes + kPrefetchBytes + sub * kShare);
       add_sub_block<Format, kTokens>(scales, codes, x, sub, sums);
       x += kQ8BytesPerTokenBlock * kTokens;
     }
