@@ -1,0 +1,22 @@
+#pragma once
+// Where an IP address lies, and whether a registry may send the client there (server-side request forgery).
+// Pure functions; used by the HTTP client before it connects.
+
+#include <string_view>
+
+namespace olx::server {
+
+enum class AddressKind {
+  kPublic,
+  kPrivate,    // of a company or home network
+  kLoopback,   // this machine
+  kForbidden,  // link-local (where cloud machines keep their secrets), multicast, unspecified, no address at all
+};
+
+// An IPv4 address within an IPv6 one (mapped, NAT64, 6to4) counts as that IPv4 address.
+AddressKind address_kind(std::string_view text);
+
+// Whether a redirect may lead to `target`: to the open internet, or to the kind of network the registry itself is in.
+bool may_lead_to(AddressKind target, AddressKind registry);
+
+}  // namespace olx::server

@@ -1,0 +1,202 @@
+#include "server/registry/connection.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "server/registry/address.h"
+
+namespace olx::server {
+namespace {
+
+using Kind = NetworkError::Kind;
+constexpr int kSliceMs = 50;  // how long cancelling may go unnoticed
+
+sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_t& size) {
+  sockaddr_storage storage{};
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
+  if (::inet_pton(AF_INET, text.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    size = sizeof *v4;
+  } else {
+    ::inet_pton(AF_INET6, text.c_str(), &v6->sin6_addr);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    size = sizeof *v6;
+  }
+  return storage;
+}
+
+}  // namespace
+
+std::vector<std::string> resolve_host(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0)
+    throw NetworkError(error == EAI_AGAIN ? Kind::kRetry : Kind::kFatal, "lookup " + host + ": " + ::gai_strerror(error));
+  std::vector<std::string> addresses;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    char text[NI_MAXHOST];
+    if (::getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0) addresses.emplace_back(text);
+  }
+  ::freeaddrinfo(found);
+  return addresses;
+}
+
+Connection::Connection(const HttpClientOptions& options, const std::vector<std::string>& addresses, uint16_t port)
+    : options_(options) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options.connect_timeout_ms);
+  std::string why = "the host has no address";
+  for (const std::string& address : addresses)
+    if (connect_to(address, port, deadline, why)) return;
+  throw NetworkError(Kind::kRetry, "connect: " + why);
+}
+
+Connection::~Connection() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+bool Connection::connect_to(const std::string& address, uint16_t port, Clock::time_point deadline, std::string& why) {
+  socklen_t size = 0;
+  const sockaddr_storage to = socket_address(address, port, size);
+  fd_ = ::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd_ < 0) {
+    why = std::strerror(errno);
+    return false;
+  }
+  int error = 0;
+  if (::connect(fd_, reinterpret_cast<const sockaddr*>(&to), size) != 0) error = errno;
+  if (error == EINPROGRESS) {
+    wait(POLLOUT, deadline, "connect");
+    socklen_t error_size = sizeof error;
+    ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &error_size);
+  }
+  if (error == 0) {
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    address_ = address;
+    return true;
+  }
+  why = std::strerror(error);
+  ::close(fd_);
+  fd_ = -1;
+  return false;
+}
+
+void Connection::wait(short events, Clock::time_point deadline, const char* doing) {
+  for (;;) {
+    if (options_.is_cancelled && options_.is_cancelled()) throw NetworkError(Kind::kCancelled, "cancelled");
+    pollfd ready{fd_, events, 0};
+    const int n = ::poll(&ready, 1, kSliceMs);
+    if (n > 0) return;
+    if (n < 0 && errno != EINTR) throw NetworkError(Kind::kRetry, std::string(doing) + ": " + std::strerror(errno));
+    if (Clock::now() >= deadline) throw NetworkError(Kind::kRetry, std::string(doing) + ": the other side did not answer in time");
+  }
+}
+
+void Connection::fail_tls(int result, const char* doing) const {
+  const long verdict = SSL_get_verify_result(tls_.get());
+  if (verdict != X509_V_OK)
+    throw NetworkError(Kind::kFatal, "tls: the certificate of " + host_ + " is not accepted: " + X509_verify_cert_error_string(verdict));
+  const unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+  const int error = SSL_get_error(tls_.get(), result);
+  const std::string text = reason != nullptr ? reason : error == SSL_ERROR_SYSCALL && errno != 0 ? std::strerror(errno) : "the connection broke";
+  throw NetworkError(Kind::kRetry, std::string(doing) + ": tls: " + text);
+}
+
+void Connection::start_tls(const std::string& host) {
+  host_ = host;
+  context_.reset(SSL_CTX_new(TLS_client_method()));
+  if (!context_ || SSL_CTX_set_default_verify_paths(context_.get()) != 1)
+    throw NetworkError(Kind::kFatal, "tls: the certificates of this system cannot be read");
+  SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
+  SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
+  tls_.reset(SSL_new(context_.get()));
+  const bool is_address = address_kind(host) != AddressKind::kForbidden || host.find(':') != std::string::npos;
+  bool is_set = tls_ != nullptr && SSL_set_fd(tls_.get(), fd_) == 1;
+  if (is_address) {
+    is_set = is_set && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), host.c_str()) == 1;
+  } else {
+    is_set = is_set && SSL_set1_host(tls_.get(), host.c_str()) == 1 && SSL_set_tlsext_host_name(tls_.get(), host.c_str()) == 1;
+  }
+  if (!is_set) throw NetworkError(Kind::kFatal, "tls: cannot be set up for " + host);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options_.connect_timeout_ms);
+  for (;;) {
+    ERR_clear_error();
+    const int result = SSL_connect(tls_.get());
+    if (result == 1) return;
+    const int error = SSL_get_error(tls_.get(), result);
+    if (error == SSL_ERROR_WANT_READ) wait(POLLIN, deadline, "tls handshake");
+    else if (error == SSL_ERROR_WANT_WRITE) wait(POLLOUT, deadline, "tls handshake");
+    else fail_tls(result, "handshake");
+  }
+}
+
+size_t Connection::read(std::span<char> out) {
+  const auto deadline = stall_deadline();
+  for (;;) {
+    if (tls_) {
+      ERR_clear_error();
+      size_t n = 0;
+      const int result = SSL_read_ex(tls_.get(), out.data(), out.size(), &n);
+      if (result == 1) return n;
+      const int error = SSL_get_error(tls_.get(), result);
+      if (error == SSL_ERROR_ZERO_RETURN) return 0;
+      if (error == SSL_ERROR_WANT_READ) wait(POLLIN, deadline, "read");
+      else if (error == SSL_ERROR_WANT_WRITE) wait(POLLOUT, deadline, "read");
+      else fail_tls(result, "read");
+      continue;
+    }
+    const ssize_t n = ::recv(fd_, out.data(), out.size(), 0);
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) wait(POLLIN, deadline, "read");
+    else if (errno != EINTR) throw NetworkError(Kind::kRetry, std::string("read: ") + std::strerror(errno));
+  }
+}
+
+void Connection::write(std::string_view bytes) {
+  auto deadline = stall_deadline();
+  while (!bytes.empty()) {
+    if (tls_) {
+      ERR_clear_error();
+      size_t n = 0;
+      const int result = SSL_write_ex(tls_.get(), bytes.data(), bytes.size(), &n);
+      if (result == 1) {
+        bytes.remove_prefix(n);
+        deadline = stall_deadline();
+        continue;
+      }
+      const int error = SSL_get_error(tls_.get(), result);
+      if (error == SSL_ERROR_WANT_READ) wait(POLLIN, deadline, "write");
+      else if (error == SSL_ERROR_WANT_WRITE) wait(POLLOUT, deadline, "write");
+      else fail_tls(result, "write");
+      continue;
+    }
+    const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n > 0) {
+      bytes.remove_prefix(static_cast<size_t>(n));
+      deadline = stall_deadline();
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      wait(POLLOUT, deadline, "write");
+    } else if (errno != EINTR) {
+      throw NetworkError(Kind::kRetry, std::string("write: ") + std::strerror(errno));
+    }
+  }
+}
+
+}  // namespace olx::server

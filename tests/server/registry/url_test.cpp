@@ -1,0 +1,79 @@
+// Addresses the registry client goes to: parsing, redirects, which networks a registry may point into, NO_PROXY.
+#include "server/registry/url.h"
+
+#include "server/registry/address.h"
+#include "server/registry/proxy.h"
+#include "tests/support/catch.h"
+
+using namespace olx::server;
+
+TEST_CASE("Url_TakesAnAddressApart") {
+  const auto url = parse_url("HTTPS://Example.ORG:8443/v2/a?b=c#d");
+  REQUIRE(url);
+  CHECK(url->text() == "https://example.org:8443/v2/a?b=c");
+  CHECK(url->host == "example.org");
+  CHECK(url->port == 8443);
+  CHECK(parse_url("https://example.org:443")->text() == "https://example.org/");
+  CHECK(parse_url("http://[::1]:5000/x")->host == "::1");
+  CHECK(parse_url("http://[::1]:5000/x")->authority() == "[::1]:5000");
+}
+
+TEST_CASE("Url_RefusesWhatReadersDisagreeAbout_T62") {
+  const char* bad = GENERATE("", "example.org", "ftp://example.org/", "https://", "https:///x", "https://a@b/", "https://a:b@c/", "https://a b/",
+                             "https://a\\@b/", "https://a:0/", "https://a:65536/", "https://a:1x/", "https://a:-1/", "https://[::1/", "https://[::1]x/",
+                             "https://a/\r\nX: y", "https://a/\x80", "https://a%2fb/", "https://::1/", "javascript://a/");
+  CAPTURE(bad);
+  CHECK_FALSE(parse_url(bad));
+  CHECK(parse_url("https://a/" + std::string(kMaxUrlBytes - 10, 'x')));
+  CHECK_FALSE(parse_url("https://a/" + std::string(kMaxUrlBytes - 9, 'x')));
+}
+
+TEST_CASE("Url_ResolvesALocation") {
+  const Url base = *parse_url("https://r.example:5000/v2/a/blobs/uploads/?x=1");
+  CHECK(resolve_url(base, "/v2/z")->text() == "https://r.example:5000/v2/z");
+  CHECK(resolve_url(base, "//other/z")->text() == "https://other/z");
+  CHECK(resolve_url(base, "http://other/z?https://q")->text() == "http://other/z?https://q");
+  CHECK(resolve_url(base, "77?y=2")->text() == "https://r.example:5000/v2/a/blobs/uploads/77?y=2");
+  CHECK(resolve_url(base, "?y=2")->text() == "https://r.example:5000/v2/a/blobs/uploads/?y=2");
+  CHECK(resolve_url(base, "z?u=https://q")->text() == "https://r.example:5000/v2/a/blobs/uploads/z?u=https://q");
+  CHECK_FALSE(resolve_url(base, ""));
+  CHECK_FALSE(resolve_url(base, "data:text"));
+  CHECK_FALSE(resolve_url(base, "file:///etc/passwd"));
+}
+
+TEST_CASE("Address_KnowsWhereItLies_T60") {
+  using K = AddressKind;
+  const auto [text, kind] = GENERATE(table<const char*, K>(
+      {{"8.8.8.8", K::kPublic}, {"2606:4700::1", K::kPublic}, {"10.0.0.5", K::kPrivate}, {"172.16.0.1", K::kPrivate}, {"172.32.0.1", K::kPublic},
+       {"192.168.1.1", K::kPrivate}, {"100.64.0.1", K::kPrivate}, {"fd00::1", K::kPrivate}, {"127.0.0.1", K::kLoopback}, {"127.9.9.9", K::kLoopback},
+       {"::1", K::kLoopback}, {"::ffff:127.0.0.1", K::kLoopback}, {"::ffff:7f00:1", K::kLoopback}, {"64:ff9b::7f00:1", K::kLoopback},
+       {"2002:7f00:1::", K::kLoopback}, {"::127.0.0.1", K::kLoopback}, {"169.254.169.254", K::kForbidden}, {"::ffff:169.254.169.254", K::kForbidden},
+       {"fe80::1", K::kForbidden}, {"0.0.0.0", K::kForbidden}, {"::", K::kForbidden}, {"224.0.0.1", K::kForbidden}, {"255.255.255.255", K::kForbidden},
+       {"ff02::1", K::kForbidden}, {"", K::kForbidden}, {"2130706433", K::kForbidden}, {"127.1", K::kForbidden}}));
+  CAPTURE(text);
+  CHECK(address_kind(text) == kind);
+}
+
+TEST_CASE("Address_ARegistryLeadsOnlyToTheInternetOrItsOwnKindOfNetwork_T60") {
+  using K = AddressKind;
+  CHECK(may_lead_to(K::kPublic, K::kPublic));
+  CHECK(may_lead_to(K::kPublic, K::kLoopback));
+  CHECK(may_lead_to(K::kLoopback, K::kLoopback));
+  CHECK(may_lead_to(K::kPrivate, K::kPrivate));
+  CHECK_FALSE(may_lead_to(K::kLoopback, K::kPublic));
+  CHECK_FALSE(may_lead_to(K::kPrivate, K::kPublic));
+  CHECK_FALSE(may_lead_to(K::kPrivate, K::kLoopback));
+  CHECK_FALSE(may_lead_to(K::kLoopback, K::kPrivate));
+  for (const K from : {K::kPublic, K::kPrivate, K::kLoopback, K::kForbidden}) CHECK_FALSE(may_lead_to(K::kForbidden, from));
+}
+
+TEST_CASE("Proxy_NoProxyNamesHostsSuffixesAndPorts") {
+  const Url url = *parse_url("https://a.example.org/");
+  CHECK(is_in_no_proxy("*", url));
+  CHECK(is_in_no_proxy("b, example.org", url));
+  CHECK(is_in_no_proxy(".example.org", url));
+  CHECK(is_in_no_proxy("a.example.org:443", url));
+  CHECK_FALSE(is_in_no_proxy("a.example.org:80", url));
+  CHECK_FALSE(is_in_no_proxy("xample.org,.a.example.org,", url));
+  CHECK(base64("ab") == "YWI=");
+}
