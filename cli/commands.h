@@ -40,6 +40,9 @@ HostAddress host_from_environment();
 // POST /api/create with its progress shown on stderr.
 void create_with_progress(const Client& client, const boost::json::object& request);
 
+// The same for POST /api/pull (transfer.cpp).
+void pull_with_progress(const Client& client, const std::string& model, bool is_insecure);
+
 std::string text_of(const boost::json::object& object, std::string_view key);   // "" when absent
 int64_t number_of(const boost::json::object& object, std::string_view key);     // 0 when absent
 

@@ -30,6 +30,17 @@ std::vector<json::object> matching_models(const Client& client, const std::strin
   return models;
 }
 
+bool is_stale(const Client& client, const std::string& name, bool is_insecure) {
+  try {
+    const json::value answer = client.send("POST", "/api/pull", json::object{{"model", name}, {"insecure", is_insecure}, {"check", true}});
+    const json::value* stale = answer.as_object().if_contains("stale");
+    return stale != nullptr && stale->is_bool() && stale->as_bool();
+  } catch (const ApiError& error) {
+    std::fprintf(stderr, "%s: not known: %s\n", name.c_str(), error.what());
+    return false;
+  }
+}
+
 std::string processor_text(int64_t size_bytes, int64_t vram_bytes) {
   if (vram_bytes == 0) return "100% CPU";
   if (vram_bytes == size_bytes) return "100% GPU";
@@ -42,14 +53,19 @@ std::string processor_text(int64_t size_bytes, int64_t vram_bytes) {
 }  // namespace
 
 int command_list(const std::vector<std::string>& words) {
+  bool stale = false, insecure = false;
   CommandLine line("list", "[PREFIX]", "List models");
+  line.flag("--stale", stale, "Only those of which the registry has another version");
+  line.flag("--insecure", insecure, "With --stale: use an insecure registry");
   line.arguments(0, -1);
   if (!line.parse(words)) return 0;
   const Session session = open_session();
   std::vector<std::vector<std::string>> rows;
-  for (const json::object& model : matching_models(*session.client, "/api/tags", line.args()))
+  for (const json::object& model : matching_models(*session.client, "/api/tags", line.args())) {
+    if (stale && !is_stale(*session.client, text_of(model, "name"), insecure)) continue;
     rows.push_back({text_of(model, "name"), text_of(model, "digest").substr(0, 12), human_bytes(number_of(model, "size")),
                     human_time(text_of(model, "modified_at"), std::time(nullptr))});
+  }
   std::fputs(table({"NAME", "ID", "SIZE", "MODIFIED"}, rows).c_str(), stdout);
   return 0;
 }

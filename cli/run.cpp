@@ -95,7 +95,15 @@ int command_run(const std::vector<std::string>& words) {
   const bool is_interactive = line.args().size() == 1 && prompt.empty() && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO);
 
   const Session session = open_session();
-  const json::object shown = session.client->send("POST", "/api/show", json::object{{"model", options.model}}).as_object();
+  const auto show = [&] { return session.client->send("POST", "/api/show", json::object{{"model", options.model}}).as_object(); };
+  json::object shown;
+  try {
+    shown = show();
+  } catch (const ApiError& error) {
+    if (error.status() != 404) throw;
+    pull_with_progress(*session.client, options.model, insecure);  // not here yet
+    shown = show();
+  }
   if (options.think.is_null() && has_capability(shown, "thinking")) options.think = true;
   if (is_interactive) return run_chat(*session.client, options, shown);
 

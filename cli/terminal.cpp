@@ -45,6 +45,7 @@ void ProgressLine::update(std::string_view status, int64_t completed_bytes, int6
   if (is_new) {
     status_ = status;
     started_ms_ = now_ms();
+    started_bytes_ = completed_bytes;  // a download that goes on did not just fetch what is there
     if (!is_terminal_) std::fprintf(stderr, "%s\n", status_.c_str());
   }
   completed_bytes_ = completed_bytes;
@@ -58,7 +59,7 @@ void ProgressLine::draw() {
   if (total_bytes_ > 0) {
     const double fraction = std::clamp(static_cast<double>(completed_bytes_) / static_cast<double>(total_bytes_), 0.0, 1.0);
     const int64_t elapsed_ms = std::max<int64_t>(1, now_ms() - started_ms_);
-    const int64_t rate = completed_bytes_ * 1000 / elapsed_ms;
+    const int64_t rate = (completed_bytes_ - started_bytes_) * 1000 / elapsed_ms;
     char percent[16];
     std::snprintf(percent, sizeof percent, ": %3d%% ", static_cast<int>(fraction * 100));
     std::string right = " " + human_bytes(completed_bytes_) + "/" + human_bytes(total_bytes_);

@@ -30,6 +30,7 @@ class ProgressLine {
   std::string status_;
   int64_t completed_bytes_ = 0;
   int64_t total_bytes_ = 0;
+  int64_t started_bytes_ = 0;
   int64_t started_ms_ = 0;
   int64_t drawn_ms_ = 0;
   int frame_ = 0;

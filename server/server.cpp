@@ -28,6 +28,7 @@ struct Server::Impl {
   std::optional<ModelStore> store;
   Metrics metrics;
   CapabilityCache capabilities;
+  std::optional<Downloads> downloads;
   std::optional<EngineHost> host;
   std::optional<App> app;
   std::optional<HttpServer> http;
@@ -41,8 +42,9 @@ void Server::start() {
   impl_->store.emplace(options.models_dir, options.prunes);
   impl_->store->clean_leftovers();
   if (options.prunes) impl_->store->prune();
+  impl_->downloads.emplace(impl_->store->files());
   impl_->host.emplace(EngineHost::Limits{options.max_loaded_models, options.max_queue, options.keep_alive_ns});
-  impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics, impl_->capabilities});
+  impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics, impl_->capabilities, *impl_->downloads});
   HttpOptions http;
   http.host = options.host;
   http.port = options.port;

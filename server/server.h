@@ -41,12 +41,15 @@ struct ServerOptions {
   std::string kv_cache_type = "f16";
   bool prunes = true;
   std::string api_keys;            // comma separated; "": everyone may come in
+  std::string registries;          // OLLAMAX_REGISTRIES: hosts that callers may pull from and push to; "*": any
+  int registry_stall_ms = 30'000;  // OLLAMAX_REGISTRY_STALL_MS: how long a registry may send nothing
+  int registry_retry_ms = 500;     // OLLAMAX_REGISTRY_RETRY_MS: before the second try; doubles with each
   bool logs_requests = false;      // a line on stderr for each
   int stop_grace_ms = 30'000;      // how long running requests may take after the first signal
 
   // From OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_ORIGINS, OLLAMA_KEEP_ALIVE, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL,
   // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults; and from
-  // OLLAMAX_API_KEYS.
+  // OLLAMAX_API_KEYS, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS and OLLAMAX_REGISTRY_RETRY_MS.
   static ServerOptions from_environment();
 };
 

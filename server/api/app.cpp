@@ -135,8 +135,4 @@ void handle_version(App& app, Exchange& exchange) {
   reply(exchange, boost::json::object{{"version", app.options.api_version}, {"ollamax", app.options.version}});
 }
 
-void handle_not_implemented(App&, Exchange& exchange) {
-  throw ApiError(501, exchange.request().path + " is not implemented yet");
-}
-
 }  // namespace olx::server

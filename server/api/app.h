@@ -12,6 +12,7 @@
 #include "server/json/json.h"
 #include "server/models/engine_host.h"
 #include "server/ops/metrics.h"
+#include "server/registry/download.h"
 #include "server/server.h"
 #include "server/store/model_store.h"
 
@@ -23,6 +24,7 @@ struct App {
   EngineHost& host;
   Metrics& metrics;
   CapabilityCache& capabilities;
+  Downloads& downloads;
 };
 
 // The handler of the route, or 404, 405 or a redirect. The table is routes.inc.

@@ -44,7 +44,7 @@ void handle_create(App& app, Exchange& exchange) {
   if (const std::string from = fields.text("from").value_or(""); !from.empty()) {
     request.from = ModelName::parse(from);
     if (!request.from) throw ApiError(400, "invalid model name");
-    if (!app.store.find(*request.from)) throw ApiError(404, "model '" + from + "' not found (pull is not implemented yet)");
+    if (!app.store.find(*request.from)) throw ApiError(404, "model '" + from + "' not found, try pulling it first");
   }
   request.files = named_digests(fields, "files");
   request.adapters = named_digests(fields, "adapters");

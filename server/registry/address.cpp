@@ -41,6 +41,12 @@ AddressKind kind_of_v4(const uint8_t* bytes) {
 
 }  // namespace
 
+bool is_address(std::string_view text) {
+  std::array<uint8_t, 16> bytes{};
+  const std::string name(text);
+  return ::inet_pton(AF_INET, name.c_str(), bytes.data()) == 1 || ::inet_pton(AF_INET6, name.c_str(), bytes.data()) == 1;
+}
+
 AddressKind address_kind(std::string_view text) {
   const std::string name(text);
   std::array<uint8_t, 16> v6{};

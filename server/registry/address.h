@@ -13,6 +13,9 @@ enum class AddressKind {
   kForbidden,  // link-local (where cloud machines keep their secrets), multicast, unspecified, no address at all
 };
 
+// Whether the text is an IP address at all, of whatever kind.
+bool is_address(std::string_view text);
+
 // An IPv4 address within an IPv6 one (mapped, NAT64, 6to4) counts as that IPv4 address.
 AddressKind address_kind(std::string_view text);
 

@@ -127,9 +127,8 @@ void Connection::start_tls(const std::string& host) {
   SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
   tls_.reset(SSL_new(context_.get()));
-  const bool is_address = address_kind(host) != AddressKind::kForbidden || host.find(':') != std::string::npos;
   bool is_set = tls_ != nullptr && SSL_set_fd(tls_.get(), fd_) == 1;
-  if (is_address) {
+  if (is_address(host)) {
     is_set = is_set && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), host.c_str()) == 1;
   } else {
     is_set = is_set && SSL_set1_host(tls_.get(), host.c_str()) == 1 && SSL_set_tlsext_host_name(tls_.get(), host.c_str()) == 1;

@@ -57,7 +57,7 @@ struct HttpClient::Impl {
     drop();
     const std::optional<Proxy> proxy = proxy_for(call.url);
     const Url& hop = proxy ? proxy->url : call.url;
-    const bool is_literal = address_kind(call.url.host) != AddressKind::kForbidden || call.url.host.find(':') != std::string::npos;
+    const bool is_literal = is_address(call.url.host);
     std::vector<std::string> addresses;
     if (is_literal && !proxy) addresses = {call.url.host};
     else addresses = options.resolve ? options.resolve(hop.host) : resolve_host(hop.host);
@@ -69,7 +69,7 @@ struct HttpClient::Impl {
     };
     const bool is_bad = proxy ? is_literal && is_refused(call.url.host)
                               : std::any_of(addresses.begin(), addresses.end(), is_refused);
-    if (is_bad) throw NetworkError(Kind::kFatal, call.url.origin() + ": an address there must not be reached from a registry's answer");
+    if (is_bad) throw NetworkError(Kind::kFatal, call.url.origin() + (call.led_by ? ": its address must not be reached from a registry's answer" : ": its address is no host's"));
     connection = std::make_unique<Connection>(options, addresses, hop.port);
     is_proxied = proxy && !call.url.is_tls();
     peer = proxy ? AddressKind::kPublic : address_kind(connection->address());
@@ -170,7 +170,8 @@ HttpReply HttpClient::call(const HttpCall& call) {
   Impl& impl = *impl_;
   check_cancelled();
   // A connection made for the registry itself is not one that a redirect may use, and the other way round.
-  const bool is_open = impl.connection && impl.parser && impl.parser->is_done() && impl.parser->keep_alive() &&
+  // A body is never sent over an old one: whether the other side has taken part of it could not be known.
+  const bool is_open = call.body == nullptr && impl.connection && impl.parser && impl.parser->is_done() && impl.parser->keep_alive() &&
                        impl.connected_to.has_origin_of(call.url) && impl.was_led == call.led_by.has_value() &&
                        impl.input_begin == impl.input.size();
   for (bool is_reused = is_open;; is_reused = false) {
@@ -247,6 +248,8 @@ std::string HttpClient::read_all(size_t max_bytes) {
   }
   return all;
 }
+
+void HttpClient::close() { impl_->drop(); }
 
 AddressKind HttpClient::peer_kind() const { return impl_->peer; }
 

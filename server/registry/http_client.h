@@ -79,6 +79,8 @@ class HttpClient {
   size_t read(std::span<char> out);
   // The whole body; NetworkError when it is longer.
   std::string read_all(size_t max_bytes);
+  // Ends the connection: what is left of the answer is not wanted.
+  void close();
   // What the last connection was to: kPublic when a proxy made it.
   AddressKind peer_kind() const;
   // Throws kCancelled when nobody wants the answer any more.

@@ -99,7 +99,9 @@ class Program(unittest.TestCase):
         self.check_fails("run", "tiny", "--format", '{"not": {}}', "hi", says="the keyword 'not' is not supported")
 
     def test_errors_are_one_line_and_exit_code_1(self):
-        self.check_fails("run", "absent", "hi", says="not found")
+        fetched = self.run_program("run", "127.0.0.1:1/library/absent", "hi")  # what is not here is pulled
+        self.assertEqual(fetched.returncode, 1)
+        self.assertIn("Error: pull model manifest: connect: Connection refused", fetched.stderr)
         self.check_fails("show", "absent", says="not found")
         self.check_fails("rm", "absent", says="not found")
         self.check_fails("ps", says="could not connect")

@@ -15,7 +15,7 @@ TEST_CASE("Api_SaysWhatItIs") {
   CHECK(fixture.get("/api/ps").body == R"({"models":[]})");
   CHECK(fixture.get("/nothing").status == 404);
   CHECK(fixture.get("/api/chat").status == 405);
-  CHECK(fixture.post("/api/pull", "{}").status == 501);
+  CHECK(fixture.post("/api/pull", "{}").body == R"({"error":"invalid model name"})");
 }
 
 TEST_CASE("Api_CreatesListsShowsCopiesAndDeletes") {

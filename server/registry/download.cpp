@@ -1,0 +1,147 @@
+#include "server/registry/download.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <system_error>
+#include <thread>
+
+#include "server/registry/part_fetcher.h"
+
+namespace olx::server {
+namespace fs = std::filesystem;
+using Kind = NetworkError::Kind;
+using std::chrono::milliseconds;
+
+struct Downloads::Job {
+  Job(std::string its_key, std::shared_ptr<Registry> from, Layer wanted)
+      : key(std::move(its_key)), registry(std::move(from)), layer(std::move(wanted)) {}
+
+  std::string key;
+  std::shared_ptr<Registry> registry;
+  Layer layer;
+  int n_waiting = 0;  // under Downloads::mutex_
+  std::atomic<bool> is_cancelled{false};
+  std::atomic<uint64_t> completed_bytes{0};
+  std::mutex mutex;
+  std::condition_variable changed;
+  enum class Phase { kFetching, kVerifying, kPublished } phase = Phase::kFetching;
+  std::exception_ptr error;
+  std::thread thread;
+
+  void run(Store& store) {
+    try {
+      fetch(store);
+      set(Phase::kPublished);
+    } catch (const std::exception&) {
+      const std::lock_guard lock(mutex);
+      error = std::current_exception();
+      changed.notify_all();
+    }
+  }
+
+  void set(Phase next) {
+    const std::lock_guard lock(mutex);
+    phase = next;
+    changed.notify_all();
+  }
+
+  void check_cancelled() const {
+    if (is_cancelled) throw NetworkError(Kind::kCancelled, "cancelled");
+  }
+
+  // One downloader of a digest among all processes.
+  FileLock take_lock(const fs::path& path) const {
+    for (;;) {
+      if (auto lock = FileLock::try_exclusive(path)) return std::move(*lock);
+      check_cancelled();
+      std::this_thread::sleep_for(milliseconds(50));
+    }
+  }
+
+  bool is_there(Store& store) {
+    const bool is_whole = store.verify_blob(layer.digest, layer.size_bytes, [this](uint64_t) { check_cancelled(); });
+    if (is_whole) completed_bytes = layer.size_bytes;
+    return is_whole;
+  }
+
+  void fetch(Store& store) {
+    if (is_there(store)) return;
+    const fs::path part_path = store.part_path(layer.digest);
+    const auto beside = [&](const char* ending) { return fs::path(part_path).replace_extension(ending); };
+    const FileLock lock = take_lock(beside(".lock"));
+    std::error_code ignored;
+    if (is_there(store)) {  // by another process, meanwhile
+      fs::remove(beside(".lock"), ignored);
+      return;
+    }
+    File part = File::open_for_update(part_path, 0644);
+    if (part.size() > layer.size_bytes) {  // not of this blob
+      part.close();
+      fs::remove(part_path, ignored);
+      part = File::open_for_update(part_path, 0644);
+    }
+    Journal journal(beside(".journal"), part, layer.size_bytes);
+    part.reserve(layer.size_bytes);
+    uint64_t n_missing = 0;
+    for (const ByteRange& range : missing_ranges(journal.records(), layer.size_bytes)) n_missing += range.end - range.begin;
+    completed_bytes = layer.size_bytes - n_missing;
+    fetch_parts(*registry, layer, part, journal, completed_bytes, [this] { return is_cancelled.load(); });
+    check_cancelled();
+    set(Phase::kVerifying);
+    // Over the bytes on the disk, not those of the network: what was written wrong is found too.
+    const Digest found = sha256_of_file(part_path.string(), [this](uint64_t) { check_cancelled(); });
+    if (found != layer.digest) {
+      part.close();
+      fs::remove(part_path, ignored);
+      fs::remove(beside(".journal"), ignored);
+      throw NetworkError(Kind::kFatal, "digest mismatch, file must be downloaded again: want " + layer.digest.text() + ", got " + found.text());
+    }
+    store.adopt_part(layer.digest, std::move(part));
+    fs::remove(beside(".journal"), ignored);
+    fs::remove(beside(".lock"), ignored);
+  }
+
+  bool wait(Phase wanted, int ms) {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, milliseconds(ms), [&] { return error != nullptr || phase >= wanted; });
+    if (error) std::rethrow_exception(error);
+    return phase >= wanted;
+  }
+};
+
+Downloads::~Downloads() = default;
+
+Downloads::Ticket Downloads::fetch(const std::shared_ptr<Registry>& registry, const Layer& layer) {
+  const std::string key = registry->base().origin() + registry->path(layer.digest.text());
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Job> job = jobs_[key];
+  if (!job) {
+    job = std::make_shared<Job>(key, registry, layer);
+    job->thread = std::thread([this, raw = job.get()] { raw->run(store_); });
+    jobs_[key] = job;
+  }
+  ++job->n_waiting;
+  return Ticket(*this, job);
+}
+
+void Downloads::leave(const std::shared_ptr<Job>& job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (--job->n_waiting > 0) return;
+    const auto found = jobs_.find(job->key);
+    if (found != jobs_.end() && found->second == job) jobs_.erase(found);
+  }
+  job->is_cancelled = true;
+  job->thread.join();
+}
+
+Downloads::Ticket::~Ticket() {
+  if (job_) owner_->leave(job_);
+}
+
+bool Downloads::Ticket::wait_fetched(int ms) { return job_->wait(Job::Phase::kVerifying, ms); }
+bool Downloads::Ticket::wait_published(int ms) { return job_->wait(Job::Phase::kPublished, ms); }
+uint64_t Downloads::Ticket::completed_bytes() const { return job_->completed_bytes; }
+
+}  // namespace olx::server
