@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import random
 import re
 import socket
 import threading
@@ -30,6 +31,7 @@ class Registry:
         self.requests = []          # (method, path, headers)
         self.sent = {}              # digest -> body bytes
         self.tries = {}             # path and range -> count
+        self.random = random.Random()
         self.delay = 0.0            # between pieces of 64 KiB, for those who want to be killed in the middle
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.server.daemon_threads = True
@@ -111,6 +113,12 @@ class Registry:
                     self.close_connection = True
 
             def serve(self):
+                if self.path.startswith("/token?"):
+                    return self.answer(200, json.dumps({"token": "a\r\nX: y" if "split" in self.path else "secret"}).encode())
+                if found := re.match(r"/v2/library/token-(\w+)/", self.path):
+                    if self.headers.get("Authorization") != "Bearer secret":
+                        realm = f"http://{registry.host}/token"
+                        return self.answer(401, b"{}", WWW_Authenticate=f'Bearer realm="{realm}",service="x",scope="repository:{found[1]}:pull"')
                 if found := re.fullmatch(r"/v2/library/([^/]+)/manifests/([^/?]+)", self.path):
                     return self.serve_manifest(found[1], found[2])
                 if found := re.fullmatch(r"/v2/library/([^/]+)/blobs/(sha256:[0-9a-f]{64})", self.path):
@@ -159,7 +167,7 @@ class Registry:
                     return self.answer(404)
                 if digest != registry.large:
                     how = ""
-                if how.startswith("redirect-blob") and "via" not in self.headers.get("X-Seen", ""):
+                if how in ("redirect-blob", "token-redirect"):
                     return self.answer(307, Location=f"http://{registry.other}/v2/library/other/blobs/{digest}")
                 first, last = 0, len(data) - 1
                 asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
@@ -168,6 +176,13 @@ class Registry:
                 with registry.lock:
                     key = (self.path, first, last)
                     n_tried = registry.tries[key] = registry.tries.get(key, 0) + 1
+                if how == "random" and registry.random.random() < 0.3:
+                    how = registry.random.choice(["always-500", "page", "wrong-range", "cut", "reset", "length-zero", "no-content-range"])
+                if how == "page":
+                    return self.answer(206, b"<html>proxy</html>")
+                if how == "reset":
+                    self.close_connection = True
+                    return self.connection.shutdown(socket.SHUT_RDWR)
                 if how == "500-then-ok" and n_tried <= 2:
                     return self.answer(500, b"try later")
                 if how == "always-500":
@@ -201,6 +216,8 @@ class Registry:
                     self.close_connection = True
                 if how == "short" and n_tried <= 2:
                     part, self.close_connection = part[:len(part) // 2], True
+                if how == "cut":
+                    part, self.close_connection = part[:registry.random.randrange(len(part))], True
                 if how == "always-short":
                     part, self.close_connection = part[:1000], True
                 if how == "stall" and n_tried <= 1:

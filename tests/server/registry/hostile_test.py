@@ -11,6 +11,7 @@ import os
 import pathlib
 import random
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -146,6 +147,18 @@ class Redirects(Case):
         self.assertFalse((self.root / "home/.ollama").exists())
 
 
+    def test_T62_a_token_stays_with_its_registry(self):
+        self.check_pulled("token-redirect")
+        self.assertTrue(any(headers.get("Authorization") == "Bearer secret" for _, _, headers in self.registry.requests))
+        self.assertEqual([headers["Authorization"] for _, _, headers in self.other.requests if "Authorization" in headers], [])
+        self.assertGreater(len(self.other.requests), 0)
+        for path in self.root.rglob("*"):  # T-72: nor is it written anywhere
+            self.assertFalse(path.is_file() and path.stat().st_size < MIB and b"secret" in path.read_bytes(), path)
+
+    def test_a_token_that_is_no_header_is_refused(self):
+        self.check_refused("token-split", "holds no token")
+
+
 class Blobs(Case):
     def test_T65_the_declared_size_is_all_that_is_taken(self):
         self.check_refused("size-lie-large", "not enough space")
@@ -155,7 +168,7 @@ class Blobs(Case):
             self.assertLessEqual(taken, len(LAYERS[MODEL]) + 2 * MIB)
 
     def test_T66_only_the_range_that_was_asked_for_is_taken(self):
-        self.check_refused("wrong-range", "max retries exceeded: expected Content-Range: bytes 0-16777215/", keeps_part=True)
+        self.check_refused("wrong-range", "max retries exceeded: expected Content-Range: bytes ", keeps_part=True)
         self.check_refused("no-content-range", "expected Content-Range", keeps_part=True)
         self.check_refused("404-for-range", "file does not exist", keeps_part=True)
         self.check_refused("always-500", "max retries exceeded: 503: no", keeps_part=True)
@@ -188,6 +201,14 @@ class Blobs(Case):
     def test_T68_a_body_that_is_always_short_ends_the_pull(self):
         self.check_refused("always-short", "max retries exceeded", keeps_part=True)
 
+    def test_T68_random_faults_all_converge(self):
+        for script in range(int(os.environ.get("OLLAMAX_TEST_SCRIPTS", "8"))):
+            seed = int(os.environ.get("OLLAMAX_TEST_SEED", time.time_ns() % 1_000_000)) + script
+            with self.subTest(seed=seed):
+                self.registry.random.seed(seed)
+                self.check_pulled("random")
+                shutil.rmtree(self.models)
+
     def test_T68_a_stall_is_noticed(self):
         start = time.monotonic()
         self.check_pulled("stall")
@@ -198,29 +219,25 @@ class Blobs(Case):
 
 
 class Resume(Case):
-    def test_T73_a_killed_pull_goes_on_and_fetches_at_most_8_mib_again(self):
+    def test_T73_a_pull_killed_again_and_again_ends_whole(self):
         self.registry.delay = 0.01
-        rng = random.Random(int(os.environ.get("OLLAMAX_TEST_SEED", "7")))
-        size = sum(len(data) for data in self.registry.blobs.values())
-        for n_kill in range(int(os.environ.get("OLLAMAX_TEST_KILLS", "4"))):
-            self.registry.forget()
-            before = self.registry.bytes_sent()
+        seed = int(os.environ.get("OLLAMAX_TEST_SEED", time.time_ns() % 1_000_000))
+        rng, n_kills = random.Random(seed), int(os.environ.get("OLLAMAX_TEST_KILLS", "4"))
+        for n_kill in range(n_kills):
             process = subprocess.Popen([OLLAMAX, "pull", "--insecure", self.name("good")], env=self.env, stderr=subprocess.DEVNULL)
-            time.sleep(rng.uniform(0.3, 1.2))
+            time.sleep(rng.uniform(0.02, 0.9))
             process.send_signal(signal.SIGKILL)
-            process.wait()
-            time.sleep(0.2)
-            journal = next((self.models / ".ollamax/tmp").glob("*.journal"), None) if self.models.exists() else None
-            recorded = sum(int.from_bytes(record[16:24], "little") for record in pieces(journal.read_bytes(), 32)) if journal else 0
-            with self.subTest(kill=n_kill, recorded=recorded):
-                self.assertFalse((self.models / "manifests" / self.registry.host).exists())
-                self.assertEqual(before, 0)
-        self.registry.forget()
+            is_done = process.wait() == 0
+            manifests = self.models / "manifests" / self.registry.host
+            self.assertEqual(manifests.exists(), is_done, f"seed {seed}, kill {n_kill}")
+            if is_done:
+                shutil.rmtree(self.models)
+                self.registry.forget()
         self.registry.delay = 0
         self.check_pulled("good")
-        again = self.registry.bytes_sent()
-        self.assertLessEqual(again, size - recorded)
-        self.assertGreater(recorded, 2 * MIB)
+        extra = self.registry.bytes_sent() - sum(len(data) for data in self.registry.blobs.values())
+        print(f"seed {seed}: {n_kills} kills, {extra / MIB:.2f} MiB fetched again", file=sys.stderr)
+        self.assertLessEqual(extra, 8 * MIB * n_kills)
 
     def test_T73_what_one_kill_costs_is_counted_by_the_registry(self):
         self.registry.delay = 0.01

@@ -2,6 +2,7 @@
 #include "server/registry/url.h"
 
 #include "server/registry/address.h"
+#include "server/registry/http_client.h"
 #include "server/registry/proxy.h"
 #include "tests/support/catch.h"
 
@@ -76,4 +77,31 @@ TEST_CASE("Proxy_NoProxyNamesHostsSuffixesAndPorts") {
   CHECK_FALSE(is_in_no_proxy("a.example.org:80", url));
   CHECK_FALSE(is_in_no_proxy("xample.org,.a.example.org,", url));
   CHECK(base64("ab") == "YWI=");
+}
+
+TEST_CASE("HttpClient_ChecksTheAddressItConnectsTo_T60") {
+  // A name that resolves to a public address at first and to this machine later: it is looked up once, and every address counts.
+  int n_lookups = 0;
+  std::vector<std::string> answer;
+  HttpClientOptions options;
+  options.resolve = [&](const std::string&) { return ++n_lookups, answer; };
+  const auto refusal = [&](std::vector<std::string> addresses, std::optional<AddressKind> led_by, const char* url = "http://flip.example/") {
+    answer = std::move(addresses);
+    HttpClient client(options);
+    HttpCall call{"GET", *parse_url(url), {}, nullptr, led_by};
+    try {
+      client.call(call);
+    } catch (const NetworkError& error) {
+      return error.kind() == NetworkError::Kind::kFatal ? std::string(error.what()) : "";
+    }
+    return std::string();
+  };
+  CHECK(refusal({"127.0.0.1"}, AddressKind::kPublic).find("must not be reached") != std::string::npos);
+  CHECK(refusal({"8.8.8.8", "127.0.0.1"}, AddressKind::kPublic).find("must not be reached") != std::string::npos);
+  CHECK(refusal({"8.8.8.8", "::ffff:10.0.0.1"}, AddressKind::kPublic).find("must not be reached") != std::string::npos);
+  CHECK(n_lookups == 3);
+  CHECK(refusal({}, AddressKind::kPublic, "http://127.0.0.1:1/").find("must not be reached") != std::string::npos);
+  CHECK(refusal({}, AddressKind::kPublic, "http://[::ffff:127.0.0.1]:1/").find("must not be reached") != std::string::npos);
+  CHECK(n_lookups == 3);
+  CHECK(refusal({"169.254.169.254"}, std::nullopt).find("no host's") != std::string::npos);
 }
