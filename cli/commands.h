@@ -40,6 +40,8 @@ HostAddress host_from_environment();
 // POST /api/create with its progress shown on stderr.
 void create_with_progress(const Client& client, const boost::json::object& request);
 
+// A model of this GGUF file, named like it.
+void create_from_file(const Client& client, const std::string& path);
 // The same for POST /api/pull (transfer.cpp).
 void pull_with_progress(const Client& client, const std::string& model, bool is_insecure);
 

@@ -84,7 +84,26 @@ json::object create_request(const Client& client, const server::Modelfile& model
   return request;
 }
 
+// A name like the file's, with what no name may hold replaced.
+std::string name_of(const fs::path& file) {
+  std::string name = file.stem().string().substr(0, 80);
+  for (char& c : name)
+    if (!server::ModelName::parse(std::string("x") + c)) c = '-';
+  if (!server::ModelName::parse(name)) throw CommandError(file.string() + ": expected a file name that begins with a letter or a digit");
+  return name;
+}
+
 }  // namespace
+
+void create_from_file(const Client& client, const std::string& path) {
+  json::object request{{"model", name_of(path)}};
+  {
+    ProgressLine progress;
+    request["files"] = json::object{{fs::path(path).filename().string(), upload(client, path, progress)}};
+  }
+  create_with_progress(client, request);
+  std::fprintf(stderr, "\nThe model's name is %s\n", text_of(request, "model").c_str());
+}
 
 int command_create(const std::vector<std::string>& words) {
   std::optional<std::string> file, quantize;

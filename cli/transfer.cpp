@@ -1,6 +1,7 @@
 // `pull` and `push`: the server does the work, this shows how far it is.
 #include <boost/json.hpp>
 #include <cstdio>
+#include <filesystem>
 
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -55,7 +56,9 @@ int command_pull(const std::vector<std::string>& words) {
   if (all != line.args().empty()) throw CommandError(all ? "--all takes no model" : "accepts 1 arg(s), received 0");
   const Session session = open_session();
   if (all) return pull_all(*session.client, insecure);
-  pull_with_progress(*session.client, line.args()[0], insecure);
+  const std::string& model = line.args()[0];
+  if (model.ends_with(".gguf") && std::filesystem::is_regular_file(model)) create_from_file(*session.client, model);
+  else pull_with_progress(*session.client, model, insecure);
   return 0;
 }
 

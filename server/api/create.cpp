@@ -3,7 +3,7 @@
 
 #include "engine/error.h"
 #include "engine/text_check.h"
-#include "server/api/app.h"
+#include "server/api/transfer.h"
 
 namespace olx::server {
 namespace {
@@ -44,7 +44,8 @@ void handle_create(App& app, Exchange& exchange) {
   if (const std::string from = fields.text("from").value_or(""); !from.empty()) {
     request.from = ModelName::parse(from);
     if (!request.from) throw ApiError(400, "invalid model name");
-    if (!app.store.find(*request.from)) throw ApiError(404, "model '" + from + "' not found, try pulling it first");
+    if (!is_registry_allowed(app.options, request.from->host()) && !app.store.find(*request.from))
+      throw ApiError(404, "model '" + from + "' not found, try pulling it first");
   }
   request.files = named_digests(fields, "files");
   request.adapters = named_digests(fields, "adapters");
@@ -70,6 +71,7 @@ void handle_create(App& app, Exchange& exchange) {
     }
 
   const bool is_streaming = fields.boolean("stream").value_or(true);
+  if (request.from && !app.store.find(*request.from)) pull_for(app, exchange, *request.from, false, is_streaming, false);
   app.store.create(request, [&](const std::string& status) {
     if (!is_streaming) return;
     if (!exchange.has_begun()) exchange.begin_stream("application/x-ndjson");

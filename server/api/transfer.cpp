@@ -86,9 +86,14 @@ RegistryOptions registry_options(const ServerOptions& options) {
   return registry;
 }
 
-void pull_for(App& app, Exchange& exchange, const ModelName& name, bool is_insecure, bool is_streaming) {
+void pull_for(App& app, Exchange& exchange, const ModelName& name, bool is_insecure, bool is_streaming, bool is_all) {
   run_transfer(app, name, [&] {
-    pull_model(app.store, app.downloads, name, is_insecure, registry_options(app.options), client_of(exchange, is_streaming));
+    TransferClient client = client_of(exchange, is_streaming);
+    if (!is_all)
+      client.on_progress = [tell = std::move(client.on_progress)](const TransferProgress& progress) {
+        if (progress.status != "success") tell(progress);
+      };
+    pull_model(app.store, app.downloads, name, is_insecure, registry_options(app.options), client);
   });
 }
 

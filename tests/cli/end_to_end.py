@@ -98,6 +98,13 @@ class Program(unittest.TestCase):
         self.check_fails("run", "tiny", "--format", "yaml", "hi", says='invalid format: "yaml"')
         self.check_fails("run", "tiny", "--format", '{"not": {}}', "hi", says="the keyword 'not' is not supported")
 
+    def test_pull_takes_a_file(self):
+        done = self.run_program("pull", str(SMOLLM2))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("The model's name is SmolLM2-135M-Instruct.Q4_1\n", done.stderr)
+        self.assertIn("Paris", self.run_program("run", "SmolLM2-135M-Instruct.Q4_1", "What is the capital of France?").stdout)
+        self.run_program("rm", "SmolLM2-135M-Instruct.Q4_1")
+
     def test_errors_are_one_line_and_exit_code_1(self):
         fetched = self.run_program("run", "127.0.0.1:1/library/absent", "hi")  # what is not here is pulled
         self.assertEqual(fetched.returncode, 1)

@@ -56,7 +56,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = dict(os.environ, HOME=str(self.root), OLLAMA_MODELS=str(self.root / "models"),
                         OLLAMA_HOST=f"127.0.0.1:{self.port}", OLLAMAX_TEST_MODELS=str(SMOLLM2.parent),
-                        **self.environment)
+                        OLLAMAX_REGISTRIES="127.0.0.1:1", OLLAMAX_REGISTRY_RETRY_MS="20", **self.environment)
         self.log = open(self.root / "server.log", "w+")
         self.process = subprocess.Popen([self.ollamax, "serve"], env=self.env, stdout=self.log, stderr=self.log)
         self.wait_until_up()

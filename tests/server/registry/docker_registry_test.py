@@ -274,6 +274,11 @@ class Docker(unittest.TestCase):
         self.check_round_trip(registry, name, requests=registry.requests, SSL_CERT_FILE=str(self.certificate))
         refused = self.program("store", "pull", name, fails=True).stderr  # a certificate the system does not know
         self.assertIn("certificate", refused)
+        (self.root / "FromRegistry").write_text(f"FROM {name}\nSYSTEM You are new.\n")  # what is not here is pulled
+        created = self.program("created", "create", "mine", "-f", str(self.root / "FromRegistry"), SSL_CERT_FILE=str(self.certificate))
+        self.assertEqual(created.stderr.count("success"), 1, created.stderr)
+        self.assertIn("pulling manifest", created.stderr)
+        self.assertIsNotNone(self.row_of("created", "mine"))
         wrong_host = f"localhost:{registry.port}/library/tiny:v1"
         self.assertIn("certificate", self.program("store", "pull", wrong_host, fails=True, SSL_CERT_FILE=str(self.certificate)).stderr)
         plain = self.program("store", "pull", "--insecure", name, fails=True, SSL_CERT_FILE=str(self.certificate)).stderr
