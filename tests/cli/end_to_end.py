@@ -102,7 +102,10 @@ class Program(unittest.TestCase):
         done = self.run_program("pull", str(SMOLLM2))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("The model's name is SmolLM2-135M-Instruct.Q4_1\n", done.stderr)
-        self.assertIn("Paris", self.run_program("run", "SmolLM2-135M-Instruct.Q4_1", "What is the capital of France?").stdout)
+        (pathlib.Path(self.folder.name) / "FromPulled").write_text("FROM SmolLM2-135M-Instruct.Q4_1\nSYSTEM You are terse.\nPARAMETER temperature 0\nPARAMETER num_predict 24\n")
+        self.run_program("create", "pulled", "-f", str(pathlib.Path(self.folder.name) / "FromPulled"))
+        self.assertIn("Paris", self.run_program("run", "pulled", "What is the capital of France?").stdout)
+        self.run_program("rm", "pulled")
         self.run_program("rm", "SmolLM2-135M-Instruct.Q4_1")
 
     def test_errors_are_one_line_and_exit_code_1(self):
