@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   model_command->add_option("--prompt", model.n_prompt, "tokens of the prompt")->check(CLI::Range(0, 1 << 20));
   model_command->add_option("--generate", model.n_generate, "tokens to generate")->check(CLI::Range(0, 1 << 20));
   model_command->add_option("--depth", model.n_depth, "tokens cached before")->check(CLI::Range(0, 1 << 20));
+  model_command->add_option("--sequences", model.n_sequences, "that generate at the same time; the rate is of all")->check(CLI::Range(1, 64));
   model_command->add_option("--threads", model.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
   model_command->add_option("--repeat", model.n_repeat, "counted runs")->check(CLI::Range(1, 1000));
   model_command->add_option("--device", model.device, "cpu or reference");
@@ -37,6 +38,7 @@ int main(int argc, char** argv) {
   peers_command->add_option("--prompt", peers.n_prompt, "tokens of the prompt")->check(CLI::Range(0, 1 << 20));
   peers_command->add_option("--generate", peers.n_generate, "tokens to generate")->check(CLI::Range(0, 1 << 20));
   peers_command->add_option("--depth", peers.n_depth, "tokens cached before")->check(CLI::Range(0, 1 << 20));
+  peers_command->add_option("--sequences", peers.n_sequences, "that generate at the same time; the rate is of all")->check(CLI::Range(1, 64));
   peers_command->add_option("--threads", peers.n_threads, "threads of every engine")->check(CLI::Range(1, 1024));
   peers_command->add_option("--rounds", peers.n_rounds, "runs of each engine, in turn")->check(CLI::Range(1, 1000));
   peers_command->add_option("--python", peers.python, "interpreter with llama-cpp-python");

@@ -37,14 +37,14 @@ std::vector<int32_t> make_prompt(int n_tokens, int64_t vocab_size) {
   return tokens;
 }
 
-// Feeds the tokens in micro-batches at the end of sequence 0; the last one wants logits.
-void feed(ModelRunner& runner, std::span<const int32_t> tokens) {
-  const int64_t start = runner.n_positions(0);
-  if (!runner.reserve(0, start + static_cast<int64_t>(tokens.size())))
+// Feeds the tokens of a prompt in micro-batches at the end of a sequence; the last one wants logits.
+void feed(ModelRunner& runner, int32_t sequence, std::span<const int32_t> tokens) {
+  const int64_t start = runner.n_positions(sequence);
+  if (!runner.reserve(sequence, start + static_cast<int64_t>(tokens.size())))
     throw engine::EngineError(engine::ErrorCode::kInvalidRequest, "prompt, depth and generation do not fit in the context");
   std::vector<BatchToken> batch;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    batch.push_back({tokens[i], 0, static_cast<int32_t>(start + static_cast<int64_t>(i)), i + 1 == tokens.size(), tokens.size() > 1});
+    batch.push_back({tokens[i], sequence, static_cast<int32_t>(start + static_cast<int64_t>(i)), i + 1 == tokens.size(), true});
     if (batch.size() == static_cast<size_t>(runner.options().n_batch) || i + 1 == tokens.size()) {
       runner.forward(batch);
       batch.clear();
@@ -57,6 +57,20 @@ int32_t arg_max(std::span<const float> logits) {
   for (size_t i = 1; i < logits.size(); ++i)
     if (logits[i] > logits[best]) best = i;
   return static_cast<int32_t>(best);
+}
+
+// One token more for every sequence; last: what each ends with.
+void generate_step(ModelRunner& runner, std::vector<int32_t>& last) {
+  std::vector<BatchToken> batch;
+  for (size_t s = 0; s < last.size(); ++s) {
+    const auto sequence = static_cast<int32_t>(s);
+    const int64_t position = runner.n_positions(sequence);
+    if (!runner.reserve(sequence, position + 1))
+      throw engine::EngineError(engine::ErrorCode::kInvalidRequest, "depth and generation do not fit in the context");
+    batch.push_back({last[s], sequence, static_cast<int32_t>(position), true, false});
+  }
+  runner.forward(batch);
+  for (size_t s = 0; s < last.size(); ++s) last[s] = arg_max(runner.logits(static_cast<int64_t>(s)));
 }
 
 gguf::DType kv_dtype(const std::string& name) {
@@ -84,6 +98,8 @@ int run_model_bench(const ModelBenchOptions& options) {
   runner_options.cpu_isa = options.cpu_isa;
   runner_options.n_threads = options.n_threads;
   runner_options.n_ctx = options.n_depth + std::max(options.n_prompt, options.n_generate) + 1;
+  runner_options.n_sequences = options.n_sequences;
+  runner_options.n_logits_max = options.n_sequences;
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   const auto runner = ModelRunner::open(file, runner_options);
   const double load_s = now_seconds() - load_start;
@@ -96,18 +112,18 @@ int run_model_bench(const ModelBenchOptions& options) {
   bool is_correct = true;
   for (int round = 0; round <= options.n_repeat; ++round) {  // round 0 warms up and is not counted
     runner->truncate(0, 0);
-    if (!depth.empty()) feed(*runner, depth);
+    for (int s = 0; s < options.n_sequences && !depth.empty(); ++s) {
+      runner->truncate(s, 0);
+      feed(*runner, s, depth);
+    }
     double start = now_seconds();
-    if (!prompt.empty()) feed(*runner, prompt);
+    if (!prompt.empty()) feed(*runner, 0, prompt);
     if (round > 0) prompt_s.push_back(now_seconds() - start);
     // Generation is timed at the same depth as the prompt, not behind it.
-    runner->truncate(0, options.n_depth);
-    int32_t token = depth.empty() ? 1 : depth.back();
+    for (int s = 0; s < options.n_sequences; ++s) runner->truncate(s, options.n_depth);
+    std::vector<int32_t> last(static_cast<size_t>(options.n_sequences), depth.empty() ? 1 : depth.back());
     start = now_seconds();
-    for (int i = 0; i < options.n_generate; ++i) {
-      feed(*runner, {&token, 1});
-      token = arg_max(runner->logits(0));
-    }
+    for (int i = 0; i < options.n_generate; ++i) generate_step(*runner, last);
     if (round > 0) generate_s.push_back(now_seconds() - start);
     // The same work must give the same bits, and numbers that are numbers.
     const uint64_t hash = hash_logits(runner->logits(0));
@@ -116,7 +132,7 @@ int run_model_bench(const ModelBenchOptions& options) {
   }
 
   const auto rate = [](int n, const std::vector<double>& seconds) { return seconds.empty() || n == 0 ? 0.0 : n / median(seconds); };
-  const double prompt_rate = rate(options.n_prompt, prompt_s), generate_rate = rate(options.n_generate, generate_s);
+  const double prompt_rate = rate(options.n_prompt, prompt_s), generate_rate = rate(options.n_generate * options.n_sequences, generate_s);
   const int n_threads = runner->options().n_threads;
   const uint64_t peak_bytes = peak_memory_bytes();  // read before the bandwidth's measurement takes memory of its own
   const Roofline roofline = measure_roofline(n_threads);
@@ -125,13 +141,13 @@ int run_model_bench(const ModelBenchOptions& options) {
                                                              : kernels::cpu::force_isa(options.cpu_isa, kernels::cpu::detect_features());
   const Peak& peak = roofline.best("int8", features);
   const double prompt_gops = 2 * static_cast<double>(n_layer_weights(file)) * prompt_rate / 1e9;
-  const double read_gbps = static_cast<double>(runner->weight_bytes()) * generate_rate / 1e9;
+  const double read_gbps = static_cast<double>(runner->weight_bytes()) * generate_rate / options.n_sequences / 1e9;
   char hash_text[24];
   std::snprintf(hash_text, sizeof hash_text, "%016llx", static_cast<unsigned long long>(first_hash));
 
   const boost::json::object report{
         {"model", options.path}, {"device", runner->device_name()}, {"cpu", cpu_name()}, {"n_threads", n_threads},
-        {"n_prompt", options.n_prompt}, {"n_generate", options.n_generate}, {"n_depth", options.n_depth},
+        {"n_prompt", options.n_prompt}, {"n_generate", options.n_generate}, {"n_depth", options.n_depth}, {"n_sequences", options.n_sequences},
         {"n_repeat", options.n_repeat}, {"n_micro_batch", std::min(options.n_prompt, static_cast<int>(runner->options().n_batch))}, {"prompt_tokens_per_second", prompt_rate},
         {"generate_tokens_per_second", generate_rate},
         {"prompt_spread", rate(options.n_prompt, prompt_s) * median_absolute_deviation(prompt_s) / std::max(1e-12, median(prompt_s))},

@@ -13,6 +13,7 @@ struct ModelBenchOptions {
   int n_prompt = 512;
   int n_generate = 64;
   int n_depth = 0;      // positions already cached before either is timed
+  int n_sequences = 1;  // that generate at the same time
   int n_threads = 0;    // 0: physical cores
   int n_repeat = 5;
   bool is_json = false;

@@ -80,7 +80,7 @@ Speeds read_llama_bench(const std::string& output) {
   Speeds speeds;
   const json::value records = json::parse(output);
   for (const json::value& record : records.as_array())
-    (number(record, "n_prompt") > 0 ? speeds.prompt : speeds.generate) = number(record, "avg_ts");
+    (number(record, "n_gen") > 0 ? speeds.generate : speeds.prompt) = number(record, "avg_ts");
   return speeds;
 }
 
@@ -88,7 +88,7 @@ Contender own(const PeerBenchOptions& options) {
   const auto text = [](int n) { return std::to_string(n); };
   return {{std::filesystem::read_symlink("/proc/self/exe").string(), "model", options.path,
            "--prompt", text(options.n_prompt), "--generate", text(options.n_generate), "--depth",
-           text(options.n_depth), "--threads", text(options.n_threads), "--repeat", "1", "--json"},
+           text(options.n_depth), "--sequences", text(options.n_sequences), "--threads", text(options.n_threads), "--repeat", "1", "--json"},
           read_own,
           "ollamax",
           {},
@@ -100,7 +100,8 @@ std::optional<Contender> llama_cpp_python(const PeerBenchOptions& options) {
   if (!succeeds({options.python, "-c", "import llama_cpp, numpy"})) return std::nullopt;
   return Contender{{options.python, "-c", std::string(k_llama_cpp_python_py), options.path,
                     std::to_string(options.n_prompt), std::to_string(options.n_generate),
-                    std::to_string(options.n_depth), std::to_string(options.n_threads)},
+                    std::to_string(options.n_depth), std::to_string(options.n_threads),
+                     std::to_string(options.n_sequences)},
                    read_llama_cpp_python,
                    "llama-cpp-python",
                    {},
@@ -111,10 +112,17 @@ std::optional<Contender> llama_cpp_python(const PeerBenchOptions& options) {
 Contender llama_bench(const std::string& text, const PeerBenchOptions& options) {
   std::istringstream stream(text);
   std::vector<std::string> command{std::istream_iterator<std::string>(stream), {}};
-  command.insert(command.end(), {"-m", options.path, "-p", std::to_string(options.n_prompt), "-n",
-                                 std::to_string(options.n_generate), "-t",
-                                 std::to_string(options.n_threads), "-r", "1", "-o", "json"});
-  if (options.n_depth > 0) command.insert(command.end(), {"-d", std::to_string(options.n_depth)});
+  const auto number = [](int n) { return std::to_string(n); };
+  std::vector<std::string> work{"-p", number(options.n_prompt), "-n", number(options.n_generate)};
+  if (options.n_depth > 0) {
+    std::vector<std::string> help = command;
+    help.emplace_back("--help");
+    // Forks of before its -d time a generation behind a prompt instead, and no prompt at a depth.
+    if (run(help).find("--n-depth") != std::string::npos) work.insert(work.end(), {"-d", number(options.n_depth)});
+    else work = {"-p", "0", "-n", "0", "-gp", number(options.n_depth) + "," + number(options.n_generate)};
+  }
+  command.insert(command.end(), {"-m", options.path, "-t", number(options.n_threads), "-r", "1", "-o", "json"});
+  command.insert(command.end(), work.begin(), work.end());
   return {command, read_llama_bench, text, {}, {}, false};
 }
 
@@ -123,6 +131,7 @@ std::vector<Contender> contenders_of(const PeerBenchOptions& options) {
   if (auto peer = llama_cpp_python(options)) contenders.push_back(std::move(*peer));
   std::vector<std::string> benches = options.llama_benches;
   if (benches.empty() && succeeds({"llama-bench", "--help"})) benches.emplace_back("llama-bench");
+  if (options.n_sequences > 1) benches.clear();
   for (const std::string& bench : benches) contenders.push_back(llama_bench(bench, options));
   return contenders;
 }
@@ -177,6 +186,7 @@ int run_peer_bench(const PeerBenchOptions& options) {
                               {"n_prompt", options.n_prompt},
                               {"n_generate", options.n_generate},
                               {"n_depth", options.n_depth},
+                              {"n_sequences", options.n_sequences},
                               {"n_rounds", options.n_rounds},
                               {"has_asserts", has_asserts()},
                               {"contenders", rows}};

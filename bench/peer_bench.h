@@ -13,6 +13,7 @@ struct PeerBenchOptions {
   int n_prompt = 512;
   int n_generate = 64;
   int n_depth = 0;
+  int n_sequences = 1;  // that generate at the same time; llama-bench has one
   int n_threads = 2;
   int n_rounds = 5;
   std::string python =

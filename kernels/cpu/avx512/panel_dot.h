@@ -75,10 +75,10 @@ inline __attribute__((always_inline)) void add_sub_block(const uint8_t* scales, 
   }
 }
 
-// Few tokens wait for memory. The processor fetches ahead within a page of 4 KiB, this across its end (past a matrix it is
-// a hint about nothing).
-constexpr int kMostPrefetching = 4;
+// The first group of tokens waits for memory. The processor fetches ahead within a page of 4 KiB, this across its end
+// (past a matrix it is a hint about nothing).
 constexpr int64_t kPrefetchBytes = 2048;
+constexpr int kAlwaysPrefetching = 4;  // tokens: without a branch, and a tail of so few is rare where it is not the first
 template <int64_t kBytes>
 inline void prefetch(const uint8_t* from) {
 #pragma GCC unroll 64
@@ -86,19 +86,20 @@ inline void prefetch(const uint8_t* from) {
 }
 
 template <typename Format, int kTokens>
-inline void multiply_panel(const uint8_t* panel, const uint8_t* x, int64_t n_blocks, int64_t scale_area, Sums<kTokens>& sums) {
+inline void multiply_panel(const uint8_t* panel, const uint8_t* x, int64_t n_blocks, int64_t scale_area, bool is_first_group,
+                           Sums<kTokens>& sums) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
   const uint8_t* scales = panel;
   const uint8_t* codes = panel + scale_area;
 #pragma GCC unroll 8
   for (int n = 0; n < kTokens; ++n) sums.y[n] = _mm512_setzero_ps();
   for (int64_t b = 0; b < n_blocks; ++b) {
-    if constexpr (kTokens <= kMostPrefetching)
+    if (kTokens <= kAlwaysPrefetching || is_first_group)
       prefetch<kShape.scale_bytes * kRows>(scales + kShape.scale_bytes * kRows * (kPrefetchBytes / (kShape.code_bytes * kRows) + 1));
 #pragma GCC unroll 8
     for (int sub = 0; sub < Format::kSubBlocks; ++sub) {
       constexpr int64_t kShare = kShape.code_bytes * kRows / Format::kSubBlocks;
-      if constexpr (kTokens <= kMostPrefetching) prefetch<kShare>(codes + kPrefetchBytes + sub * kShare);
+      if (kTokens <= kAlwaysPrefetching || is_first_group) prefetch<kShare>(codes + kPrefetchBytes + sub * kShare);
       add_sub_block<Format, kTokens>(scales, codes, x, sub, sums);
       x += kQ8BytesPerTokenBlock * kTokens;
     }
@@ -127,7 +128,7 @@ template <typename Format, int kTokens>
 inline void panel_times_group(const MatmulArgs& args, int64_t row, int64_t token, const uint8_t* panel, const uint8_t* x,
                               int64_t n_blocks, int64_t scale_area) {
   Sums<kTokens> sums;
-  multiply_panel<Format, kTokens>(panel, x, n_blocks, scale_area, sums);
+  multiply_panel<Format, kTokens>(panel, x, n_blocks, scale_area, token == 0, sums);
   store_sums<kTokens>(args, row, token, sums);
 }
 
