@@ -301,6 +301,7 @@ void add_metrics(json::object& record, const Completion& completion, const engin
   add("prompt_truncated_count", last.stats.n_truncated_tokens);
   add("eval_count", last.stats.n_generated_tokens);
   add("eval_duration", last.stats.generate_ns);
+  if (!completion.options.wants_draft_counts()) return;
   add("draft_count", last.stats.n_drafted_tokens);
   add("draft_accepted_count", last.stats.n_accepted_tokens);
 }

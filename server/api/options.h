@@ -19,7 +19,10 @@ struct RequestOptions {
   RequestOptions() { sampling.repeat_penalty = 1.0f; }  // Ollama's default; older releases had 1.1
   int num_predict = -1;
   int num_keep = 4;
-  int draft_num_predict = -1;  // tokens guessed ahead at most; 0: none, < 0: as many as pay
+  static constexpr int kDraftsUnasked = -2;
+  int draft_num_predict = kDraftsUnasked;  // tokens guessed ahead at most; 0: none, < 0: as many as pay
+  // Whether the last record counts drafts: a client that does not know of them gets Ollama's fields and no other.
+  bool wants_draft_counts() const { return draft_num_predict != kDraftsUnasked || (draft && !draft->empty()); }
   // Changing one of these loads the model again.
   int num_ctx = 0;     // 0: the server's default
   int num_batch = 512;

@@ -25,7 +25,7 @@ TEST_CASE("ApiSpeculate_OptionsChangeTheCountsAndNotTheText") {
   for (const Speculate speculate : {Speculate::kOff, Speculate::kAdaptive, Speculate::kAlways}) {
     ServerFixture fixture(1, 128, [&](auto& options) { options.speculate = speculate; });
     REQUIRE(fixture.create_tiny("m").status == 200);
-    const json::object answer = ask(fixture, "");
+    const json::object answer = ask(fixture, R"(,"draft_num_predict":-1)");
     if (text.empty()) text = answer.at("response").as_string();
     CHECK(text == answer.at("response").as_string());
     if (speculate == Speculate::kOff) CHECK_FALSE(answer.contains("draft_count"));
@@ -37,6 +37,7 @@ TEST_CASE("ApiSpeculate_OptionsChangeTheCountsAndNotTheText") {
     const std::string metrics = fixture.get("/metrics").body;
     CHECK(metrics.find("ollamax_drafted_tokens_total " +
                        std::to_string(answer.at("draft_count").as_int64())) != std::string::npos);
+    CHECK_FALSE(ask(fixture, "").contains("draft_count"));  // Ollama's fields and no other
   }
 }
 
