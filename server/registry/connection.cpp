@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "server/registry/address.h"
+#include "server/store/sys.h"
 
 namespace olx::server {
 namespace {
@@ -37,6 +38,44 @@ sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_
     size = sizeof *v6;
   }
   return storage;
+}
+
+// OpenSSL's way to the socket. Its own would call the kernel past the seam of sys.h, and its writes would raise SIGPIPE.
+int fd_of(BIO* bio) { return static_cast<int>(reinterpret_cast<intptr_t>(BIO_get_data(bio))); }
+bool is_retry(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+int tls_send(BIO* bio, const char* bytes, int n) {
+  BIO_clear_retry_flags(bio);
+  const ssize_t n_sent = sys::send(fd_of(bio), bytes, static_cast<size_t>(n), MSG_NOSIGNAL);
+  if (n_sent < 0 && is_retry(errno)) BIO_set_retry_write(bio);
+  return static_cast<int>(n_sent);
+}
+
+int tls_receive(BIO* bio, char* bytes, int n) {
+  BIO_clear_retry_flags(bio);
+  const ssize_t n_read = sys::recv(fd_of(bio), bytes, static_cast<size_t>(n), 0);
+  if (n_read < 0 && is_retry(errno)) BIO_set_retry_read(bio);
+  return static_cast<int>(n_read);
+}
+
+long tls_control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+
+// nullptr when there is no memory. The socket stays the connection's.
+BIO* socket_bio(int fd) {
+  static BIO_METHOD* const method = [] {
+    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket");
+    if (made != nullptr) {
+      BIO_meth_set_write(made, tls_send);
+      BIO_meth_set_read(made, tls_receive);
+      BIO_meth_set_ctrl(made, tls_control);
+    }
+    return made;
+  }();
+  BIO* bio = method == nullptr ? nullptr : BIO_new(method);
+  if (bio == nullptr) return nullptr;
+  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<intptr_t>(fd)));
+  BIO_set_init(bio, 1);
+  return bio;
 }
 
 }  // namespace
@@ -66,7 +105,7 @@ Connection::Connection(const HttpClientOptions& options, const std::vector<std::
 }
 
 Connection::~Connection() {
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_ >= 0) sys::close(fd_);
 }
 
 bool Connection::connect_to(const std::string& address, uint16_t port, Clock::time_point deadline, std::string& why) {
@@ -78,7 +117,7 @@ bool Connection::connect_to(const std::string& address, uint16_t port, Clock::ti
     return false;
   }
   int error = 0;
-  if (::connect(fd_, reinterpret_cast<const sockaddr*>(&to), size) != 0) error = errno;
+  if (sys::connect(fd_, reinterpret_cast<const sockaddr*>(&to), size) != 0) error = errno;
   if (error == EINPROGRESS) {
     wait(POLLOUT, deadline, "connect");
     socklen_t error_size = sizeof error;
@@ -91,7 +130,7 @@ bool Connection::connect_to(const std::string& address, uint16_t port, Clock::ti
     return true;
   }
   why = std::strerror(error);
-  ::close(fd_);
+  sys::close(fd_);
   fd_ = -1;
   return false;
 }
@@ -127,7 +166,9 @@ void Connection::start_tls(const std::string& host) {
   SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
   tls_.reset(SSL_new(context_.get()));
-  bool is_set = tls_ != nullptr && SSL_set_fd(tls_.get(), fd_) == 1;
+  BIO* bio = tls_ != nullptr ? socket_bio(fd_) : nullptr;
+  bool is_set = bio != nullptr;
+  if (is_set) SSL_set_bio(tls_.get(), bio, bio);
   if (is_address(host)) {
     is_set = is_set && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), host.c_str()) == 1;
   } else {
@@ -161,7 +202,7 @@ size_t Connection::read(std::span<char> out) {
       else fail_tls(result, "read");
       continue;
     }
-    const ssize_t n = ::recv(fd_, out.data(), out.size(), 0);
+    const ssize_t n = sys::recv(fd_, out.data(), out.size(), 0);
     if (n >= 0) return static_cast<size_t>(n);
     if (errno == EAGAIN || errno == EWOULDBLOCK) wait(POLLIN, deadline, "read");
     else if (errno != EINTR) throw NetworkError(Kind::kRetry, std::string("read: ") + std::strerror(errno));
@@ -186,7 +227,7 @@ void Connection::write(std::string_view bytes) {
       else fail_tls(result, "write");
       continue;
     }
-    const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t n = sys::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n > 0) {
       bytes.remove_prefix(static_cast<size_t>(n));
       deadline = stall_deadline();

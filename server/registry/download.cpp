@@ -3,7 +3,6 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <system_error>
 #include <thread>
 
 #include "server/registry/part_fetcher.h"
@@ -50,10 +49,14 @@ struct Downloads::Job {
     if (is_cancelled) throw NetworkError(Kind::kCancelled, "cancelled");
   }
 
-  // One downloader of a digest among all processes.
-  FileLock take_lock(const fs::path& path) const {
+  // One downloader of a digest among all processes. The store is held while the file is made and locked: between the two
+  // it looks like one whose process is gone.
+  FileLock take_lock(const Store& store, const fs::path& path) const {
     for (;;) {
-      if (auto lock = FileLock::try_exclusive(path)) return std::move(*lock);
+      {
+        const FileLock held = store.hold();
+        if (auto lock = FileLock::try_exclusive(path)) return std::move(*lock);
+      }
       check_cancelled();
       std::this_thread::sleep_for(milliseconds(50));
     }
@@ -69,20 +72,20 @@ struct Downloads::Job {
     if (is_there(store)) return;
     const fs::path part_path = store.part_path(layer.digest);
     const auto beside = [&](const char* ending) { return fs::path(part_path).replace_extension(ending); };
-    const FileLock lock = take_lock(beside(".lock"));
-    std::error_code ignored;
+    const FileLock lock = take_lock(store, beside(".lock"));
     if (is_there(store)) {  // by another process, meanwhile
-      fs::remove(beside(".lock"), ignored);
+      remove_quietly(beside(".lock"));
       return;
     }
     File part = File::open_for_update(part_path, 0644);
     if (part.size() > layer.size_bytes) {  // not of this blob
       part.close();
-      fs::remove(part_path, ignored);
+      remove_quietly(part_path);
       part = File::open_for_update(part_path, 0644);
     }
     Journal journal(beside(".journal"), part, layer.size_bytes);
     part.reserve(layer.size_bytes);
+    sync_folder(part_path.parent_path());  // after a power failure both names are there, or there is nothing to go on from
     uint64_t n_missing = 0;
     for (const ByteRange& range : missing_ranges(journal.records(), layer.size_bytes)) n_missing += range.end - range.begin;
     completed_bytes = layer.size_bytes - n_missing;
@@ -93,13 +96,13 @@ struct Downloads::Job {
     const Digest found = sha256_of_file(part_path.string(), [this](uint64_t) { check_cancelled(); });
     if (found != layer.digest) {
       part.close();
-      fs::remove(part_path, ignored);
-      fs::remove(beside(".journal"), ignored);
+      remove_quietly(part_path);
+      remove_quietly(beside(".journal"));
       throw NetworkError(Kind::kFatal, "digest mismatch, file must be downloaded again: want " + layer.digest.text() + ", got " + found.text());
     }
     store.adopt_part(layer.digest, std::move(part));
-    fs::remove(beside(".journal"), ignored);
-    fs::remove(beside(".lock"), ignored);
+    remove_quietly(beside(".journal"));
+    remove_quietly(beside(".lock"));
   }
 
   bool wait(Phase wanted, int ms) {

@@ -3,7 +3,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <system_error>
 
 namespace olx::server {
 namespace fs = std::filesystem;
@@ -78,8 +77,7 @@ Journal::Journal(fs::path path, const File& part, uint64_t total_bytes) : path_(
   // Not mended in place: a crash meanwhile would lose what was good.
   fs::path fresh = path_;
   fresh += ".new";
-  std::error_code ignored;
-  fs::remove(fresh, ignored);
+  remove_quietly(fresh);
   File file = File::create_exclusively(fresh, 0644);
   file.write_all(kept);
   file.sync();

@@ -66,9 +66,8 @@ std::string fetch_manifest(Registry& registry, const std::function<bool()>& is_c
 
 void check_disk(Store& store, const std::vector<Layer>& layers) {
   uint64_t needed = 0;
-  std::error_code ignored;
   for (const Layer& layer : layers) {
-    if (store.has_blob(layer.digest) || std::filesystem::exists(store.part_path(layer.digest), ignored)) continue;
+    if (store.has_blob(layer.digest) || is_plain_file(store.part_path(layer.digest))) continue;
     if (__builtin_add_overflow(needed, layer.size_bytes, &needed)) needed = UINT64_MAX / 2;
   }
   const uint64_t free = free_bytes(store.folder());
@@ -95,7 +94,9 @@ void pull_model(ModelStore& models, Downloads& downloads, const ModelName& name,
   const std::vector<Layer> layers = layers_to_fetch(manifest);
   std::optional<Manifest> replaced;
   {
-    const FileLock held = store.hold();  // nothing is swept until the manifest names it
+    std::vector<Digest> digests;
+    for (const Layer& layer : layers) digests.push_back(layer.digest);
+    const Lease lease = store.lease(digests);  // nothing of it is swept until the manifest names it, and other work is not held up
     check_disk(store, layers);
     std::list<Downloads::Ticket> tickets;
     for (const Layer& layer : layers) {
@@ -113,6 +114,7 @@ void pull_model(ModelStore& models, Downloads& downloads, const ModelName& name,
       while (!ticket.wait_published(kProgressMs))
         if (client.is_gone()) throw NetworkError(Kind::kCancelled, "request canceled");
     on_progress({"writing manifest"});
+    const FileLock held = store.hold();
     try {
       if (const auto old = store.find(name)) replaced = old->manifest;
     } catch (const gguf::FormatError&) {  // a damaged one is replaced too

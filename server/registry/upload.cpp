@@ -146,12 +146,14 @@ void push_model(ModelStore& models, const ModelName& name, bool is_insecure, con
     told.on_progress({"couldn't retrieve manifest"});
     throw StoreError(StoreError::Kind::kNotFound, "model '" + name.shortest() + "' not found");
   }
-  const FileLock held = store.hold();
   const Manifest manifest = parse_manifest(*text);
   Registry registry(name, is_insecure, options);
   HttpClient client(registry.http_options(told.is_gone));
   std::vector<Layer> layers = manifest.layers;
   layers.push_back(manifest.config);
+  std::vector<Digest> digests;
+  for (const Layer& layer : layers) digests.push_back(layer.digest);
+  const Lease lease = store.lease(digests);  // a model that is removed meanwhile is still sent whole
   std::set<Digest> sent;
   for (const Layer& layer : layers) {
     if (!sent.insert(layer.digest).second) continue;
