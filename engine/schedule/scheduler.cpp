@@ -1,6 +1,7 @@
 #include "engine/schedule/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 
 #include "engine/error.h"
@@ -294,6 +295,16 @@ void Scheduler::take_results() {
 // top_p and the like it is a mixture of two narrowed distributions, the one narrowed before and the one after masking; both
 // hold allowed tokens only, in the model's own proportions. At temperature 0 it is the best allowed token either way.
 int32_t Scheduler::draw(Sequence& sequence, std::span<float> logits) const {
+  // No token means anything then, at any temperature: weights that are no numbers, or sums beyond the arithmetic's range.
+  // -inf is a token that a model rules out.
+  float peak = -INFINITY;
+  bool has_nan = false;
+  for (const float logit : logits) {
+    peak = std::max(peak, logit);
+    has_nan |= std::isnan(logit);
+  }
+  if (has_nan || !std::isfinite(peak))
+    throw EngineError(ErrorCode::kInternal, "the model's output holds values that are no numbers (NaN or infinity)");
   int32_t token = sequence.sampler.sample(logits);
   TokenConstraint* constraint = sequence.constraint.get();
   if (constraint == nullptr) return token;

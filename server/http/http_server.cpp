@@ -120,6 +120,11 @@ struct Exchange::Impl {
   int status_sent = 0;  // 0: no answer has begun
   uint64_t n_body_bytes = 0;
   Clock::time_point head_start, body_start;
+  // A chunk that says it is too long is refused before its bytes come.
+  std::function<void(uint64_t, beast::string_view, beast::error_code&)> on_chunk =
+      [this](uint64_t size_bytes, beast::string_view, beast::error_code& error) {
+        if (size_bytes > route.max_body_bytes) error = http::error::body_limit;
+      };
 
   Impl(HttpServer::Impl& owner, tcp::socket socket) : server(owner), stream(std::move(socket)) {}
 
@@ -152,6 +157,7 @@ struct Exchange::Impl {
     parser.emplace();
     parser->header_limit(kMaxHeaderBytes);
     parser->body_limit(boost::none);  // counted here, against the route's limit
+    parser->on_chunk_header(on_chunk);
     request = {};
     request.id = fmt::format("{:016x}", server.random_ids());
     route = {};
@@ -283,7 +289,7 @@ struct Exchange::Impl {
       n_body_bytes += n;
       const auto elapsed = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - body_start).count();
       const bool is_slow = elapsed > 10 && n_body_bytes < static_cast<uint64_t>(elapsed) * 1024;
-      if (n_body_bytes > route.max_body_bytes) status = 413;
+      if (n_body_bytes > route.max_body_bytes || error == http::error::body_limit) status = 413;
       else if (error == beast::error::timeout || (is_slow && !parser->is_done())) status = 408;
       else if (error && error != http::error::need_buffer) status = 400;
       if (status != 0) {

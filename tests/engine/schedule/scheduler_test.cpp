@@ -1,5 +1,7 @@
 #include "engine/schedule/scheduler.h"
 
+#include <cmath>
+#include <functional>
 #include <stdexcept>
 
 #include "engine/error.h"
@@ -69,6 +71,7 @@ class FakeRunner final : public Runner {
       if (!token.wants_logits) continue;
       std::vector<float> logits(kVocab, 0.0f);
       logits[static_cast<size_t>(token.id == end_after ? kEnd : (token.id + 1) % 26)] = 10;
+      if (spoil) spoil(token, logits);
       logits_.push_back(logits);
     }
     return true;
@@ -81,6 +84,7 @@ class FakeRunner final : public Runner {
   int n_failures = 0;
   int32_t end_after = -1;
   std::function<void()> on_forward;
+  std::function<void(const BatchToken&, std::vector<float>&)> spoil;
   std::vector<std::vector<BatchToken>> batches;
 
  private:
@@ -339,4 +343,33 @@ TEST_CASE("TokenStream_DroppingItCancelsAndReadyIsCalledForWaitingEvents") {
   CHECK(state->is_cancelled);
   state->push({.text = "z"});
   CHECK(n_calls == 2);
+}
+
+TEST_CASE("Scheduler_LogitsThatAreNoNumbersEndTheirAnswerAlone", "[T-92]") {
+  const auto all = [](float value) { return [value](std::vector<float>& logits) { logits.assign(logits.size(), value); }; };
+  const auto one = [](float value) { return [value](std::vector<float>& logits) { logits[7] = value; }; };
+  const std::function<void(std::vector<float>&)> faults[] = {all(NAN), all(INFINITY), all(-INFINITY), one(NAN), one(INFINITY)};
+  for (const auto& fault : faults) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      Bench bench;
+      bench.runner.spoil = [&](const BatchToken& token, std::vector<float>& logits) {
+        if (token.sequence == 0 && token.position >= 2) fault(logits);
+      };
+      GenerateRequest request;
+      request.prompt_tokens = bench.letters.encode("ab", {});
+      request.sampling.temperature = temperature;
+      request.sampling.top_k = 1;
+      request.n_predict = 5;
+      request.n_logprobs = 1;
+      const auto spoiled = bench.add(std::move(request)), sound = bench.add("fg", 3);
+      bench.run();
+      const Answer broken = collect(spoiled), good = collect(sound);
+      CHECK(broken.last.done == DoneReason::kError);
+      CHECK(broken.last.error.find("no numbers") != std::string::npos);
+      CHECK(broken.text == "c");
+      CHECK(good.text == "hij");
+      CHECK(good.last.done == DoneReason::kLength);
+      CHECK(bench.runner.n_positions(0) == 0);
+    }
+  }
 }

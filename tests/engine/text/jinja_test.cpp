@@ -93,6 +93,25 @@ TEST_CASE("Jinja_HostileTemplatesEndInAnError", "[T-20][T-21][T-22]") {
   }
 }
 
+TEST_CASE("Jinja_ReachesNothingOfTheMachine", "[T-23]") {
+  for (const char* probe :
+       {"''.__class__", "''.__class__.__mro__", "[].__class__.__base__.__subclasses__()", "''['__class__']", "{}.__class__", "(1).__class__",
+        "''|attr('__class__')", "self", "self.__init__.__globals__", "cycler.__init__.__globals__.os", "lipsum.__globals__", "config",
+        "request", "import_module('os')", "open('/etc/passwd').read()", "os.environ", "environ", "getenv('HOME')", "namespace.__init__",
+        "joiner.__init__.__globals__", "''.format.__globals__", "'{0.__class__}'.format(1)", "'{0.__class__.__mro__}'.format('')",
+        "range.__class__", "dict.__base__"}) {
+    INFO(probe);
+    std::string shown;
+    try {
+      shown = jinja::JinjaTemplate("{{ " + std::string(probe) + " }}").render({});
+    } catch (const EngineError&) {
+    }
+    CHECK(shown.empty());
+  }
+  for (const char* tag : {"{% include '/etc/passwd' %}", "{% import 'os' as os %}", "{% extends '/etc/passwd' %}", "{% from 'os' import environ %}"})
+    CHECK_THROWS_AS(jinja::JinjaTemplate(tag).render({}), EngineError);
+}
+
 TEST_CASE("Jinja_LimitsHoldAtTheirValueAndNotBeyond", "[T-20][T-21][T-22]") {
   TemplateLimits limits;
   limits.max_output_bytes = 10;

@@ -134,6 +134,63 @@ TEST_CASE("HttpServer_RefusesAmbiguousFraming", "[T-43][T-45]") {
   CHECK(status_of(server, std::string("\x16\x03\x01\x02\x00", 5) + "\r\n\r\n") == 400);
 }
 
+TEST_CASE("HttpServer_RefusesBodiesThatDoNotKeepToWhatTheySay", "[T-46]") {
+  HttpServer server(HttpOptions(), routes);
+  const std::string chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::string& body : {std::string("8000000000000000\r\nx"), std::string("ffffffffffffffffff\r\nx"), std::string("-1\r\nx"),
+                                  std::string("xyz\r\n"), std::string("\r\n"), std::string("2\r\nabcd\r\n0\r\n\r\n")}) {
+    INFO(body);
+    HttpConnection connection(server.port());
+    connection.send(chunked + body);
+    const int status = connection.read().status;
+    CHECK((status == 400 || status == 413));
+    CHECK(connection.rest().empty());  // closed, and nothing of the rest was taken for a request
+  }
+  // Shorter than it says: the client has ended it.
+  HttpConnection cut(server.port());
+  cut.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc");
+  cut.end();
+  CHECK(cut.read().status == 400);
+}
+
+TEST_CASE("HttpServer_RefusesALargeBodyBeforeItAsksForIt", "[T-47]") {
+  HttpServer server(HttpOptions(), routes);
+  const auto first = [&](const char* length) {
+    return status_of(server, std::string("POST /echo HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: ") + length + "\r\n\r\n");
+  };
+  CHECK(first("1000") == 100);
+  CHECK(first("1001") == 413);
+}
+
+TEST_CASE("HttpServer_InflatesNothing", "[T-48]") {
+  HttpServer server(HttpOptions(), routes);
+  for (const char* encoding : {"gzip", "zstd", "br", "deflate", "gzip, gzip"})
+    CHECK(http(server.port(), "POST", "/echo", "x", std::string("Content-Encoding: ") + encoding + "\r\n").status == 415);
+  CHECK(http(server.port(), "POST", "/echo", "x", "Content-Encoding: identity\r\n").status == 200);
+}
+
+TEST_CASE("HttpServer_AnswersAPipelineInOrder", "[T-50]") {
+  HttpServer server(HttpOptions(), routes);
+  HttpConnection connection(server.port());
+  std::string requests;
+  for (int i = 100; i < 400; ++i)
+    requests += "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n" + std::to_string(i);
+  connection.send(requests);
+  for (int i = 100; i < 400; ++i) {
+    const HttpAnswer answer = connection.read();
+    if (answer.status != 200 || answer.body != std::to_string(i)) FAIL("request " << i << ": " << answer.status);
+  }
+}
+
+TEST_CASE("HttpServer_APreflightDoesNotPassAForbiddenHost", "[T-57]") {
+  HttpServer server(HttpOptions(), routes);
+  HttpConnection connection(server.port());
+  connection.send("OPTIONS /echo HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://localhost\r\nAccess-Control-Request-Method: POST\r\n\r\n");
+  const HttpAnswer answer = connection.read();
+  CHECK(answer.status == 403);
+  CHECK_FALSE(answer.has_header("Access-Control-Allow-Origin"));
+}
+
 TEST_CASE("HttpServer_GuardsHostAndOrigin", "[T-41][T-42]") {
   HttpServer server(HttpOptions(), routes);
   const auto host = [&](const std::string& value) {

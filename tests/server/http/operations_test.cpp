@@ -138,7 +138,7 @@ TEST_CASE("HttpServer_ReportsWhatItAnswered") {
   }
 }
 
-TEST_CASE("ApiKeys_AdmitOnlyTheKeys") {
+TEST_CASE("ApiKeys_AdmitOnlyTheKeys", "[T-53]") {
   const ApiKeys keys(" one-key , second,");
   CHECK(keys.are_required());
   CHECK(keys.admit("Bearer one-key", ""));

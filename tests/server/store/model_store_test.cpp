@@ -2,6 +2,7 @@
 
 #include "tests/server/store/store_support.h"
 #include "tests/support/catch.h"
+#include "tests/support/gguf_bytes.h"
 #include "tests/support/test_paths.h"
 
 using namespace olx::server;
@@ -116,7 +117,7 @@ TEST_CASE("ModelStore_AModelFromAnotherInheritsAndOverlays") {
   CHECK(fs::is_empty(temp.path() / "blobs"));
 }
 
-TEST_CASE("ModelStore_RefusesBadRequestsAndKeepsTheOldModel") {
+TEST_CASE("ModelStore_RefusesBadRequestsAndKeepsTheOldModel", "[T-16]") {
   olx::tests::TempDir temp;
   ModelStore store(temp.path());
   const Digest weights = upload(store, tiny_gguf(temp, 1));
@@ -170,6 +171,41 @@ TEST_CASE("ModelStore_RefusesBadRequestsAndKeepsTheOldModel") {
   CHECK(kind_of([&] { create(store, too_long); }) == StoreError::Kind::kInvalid);
   too_long.template_text->pop_back();
   create(store, too_long);
+}
+
+TEST_CASE("ModelStore_RefusesPartsOfASplitModelWhateverTheySay", "[T-12]") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  const auto error_of = [&](const std::function<void(olx::tests::GgufBytes&)>& split, uint64_t n_keys) {
+    olx::tests::GgufBytes bytes;
+    bytes.header(1, n_keys + 1).kv_text("general.architecture", "llama");
+    split(bytes);
+    bytes.tensor("t", {8}, 0, 0).align().data(32);
+    const Digest digest = upload(store, bytes.bytes());
+    CreateRequest request = from_file("m", digest);
+    request.files = {{"model-00001-of-00002.gguf", digest.text()}};
+    try {
+      create(store, request);
+    } catch (const StoreError& error) {
+      CHECK(error.kind() == StoreError::Kind::kInvalid);
+      CHECK_FALSE(store.find(name("m")));
+      return std::string(error.what());
+    }
+    store.remove(name("m"));
+    return std::string();
+  };
+  const auto count_of = [&](uint32_t count, uint32_t number) {
+    return error_of([&](auto& bytes) { bytes.kv_u32("split.no", number).kv_u32("split.count", count); }, 2);
+  };
+  for (const auto& [count, number] : std::vector<std::pair<uint32_t, uint32_t>>{{2, 0}, {2, 1}, {2, 7}, {65'535, 0}, {UINT32_MAX, UINT32_MAX}}) {
+    INFO(count << " " << number);
+    CHECK(count_of(count, number) == "model-00001-of-00002.gguf is one part of a split model: merge the parts into one GGUF file first");
+  }
+  CHECK(error_of([](auto& bytes) { bytes.kv_text("split.count", "2"); }, 1).find("split.count") != std::string::npos);
+  CHECK(error_of([](auto& bytes) { bytes.text("split.count").u32(5).u32(UINT32_MAX); }, 1).find("split.count") != std::string::npos);
+  CHECK(error_of([](auto& bytes) { bytes.kv_u32("split.count", 2).kv_u32("split.count", 1); }, 2).find("twice") != std::string::npos);
+  // What the metadata names is never opened, and a model of one part is whole.
+  CHECK(error_of([](auto& bytes) { bytes.kv_u32("split.count", 1).kv_text("split.prefix", "../../etc/passwd"); }, 2).empty());
 }
 
 TEST_CASE("ModelStore_AnAbortedCreateChangesNothing") {
