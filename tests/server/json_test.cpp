@@ -40,3 +40,18 @@ TEST_CASE("Json_LimitsAndErrors") {
   CHECK(error_of(std::string(65, '[') + std::string(65, ']')) == "exceeded max depth");
   CHECK(error_of(std::string(1'000'000, '[')) == "exceeded max depth");
 }
+
+TEST_CASE("Json_BombsAreRefusedOrDefined", "[T-49]") {
+  const auto with_keys = [](size_t n) {
+    std::string text = "{";
+    for (size_t i = 0; i < n; ++i) text += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
+    return text + "}";
+  };
+  CHECK(error_of(with_keys(kMaxJsonKeys)) == "");
+  CHECK(error_of(with_keys(kMaxJsonKeys + 1)) == "json: an object has more than 10000 keys");
+  std::string nested;
+  for (int i = 0; i < 1'000'000; ++i) nested += "{\"a\":";
+  CHECK(error_of(nested) == "exceeded max depth");
+  CHECK(parse_json("{\"a\":1,\"a\":2}").at("a") == boost::json::value(2));  // the last one counts
+  CHECK_FALSE(error_of("\"\\ud800\"").empty());                               // half a surrogate pair
+}

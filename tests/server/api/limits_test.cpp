@@ -113,3 +113,44 @@ TEST_CASE("Truncation_IsToldInAHeaderAndInTheLastRecord") {
     CHECK(answer.has_header("X-Prompt-Truncated: " + std::to_string(n_left_out)));
   }
 }
+
+TEST_CASE("Options_OutOfRangeOrOfTheWrongTypeNeverEndTheServer", "[T-35]") {
+  ServerFixture fixture(1, 64);
+  REQUIRE(fixture.create_tiny("m", R"(,"template":"{{ .Prompt }}")").status == 200);
+  const char* values[] = {"-1", "0", "2147483648", "-9223372036854775808", "1e308", "-1e308", "\"5\"", "true", "[]", "{}"};
+  for (const char* option : {"num_keep", "seed", "top_k", "repeat_last_n", "mirostat", "temperature", "top_p", "min_p", "typical_p",
+                             "repeat_penalty", "presence_penalty", "frequency_penalty", "mirostat_tau", "mirostat_eta", "num_gpu",
+                             "use_mmap", "stop", "num_thread"}) {
+    for (const char* value : values) {
+      CAPTURE(option, value);
+      const HttpAnswer answer = fixture.post("/api/generate", std::string(R"({"model":"m","prompt":"hi","stream":false,"options":{"num_predict":2,")") +
+                                                                  option + "\":" + value + "}}");
+      CHECK((answer.status == 200 || answer.status == 400 || answer.status == 500));
+      CHECK(object_in(answer).contains(answer.status == 200 ? "response" : "error"));
+    }
+  }
+  CHECK(fixture.get("/api/version").status == 200);
+}
+
+TEST_CASE("Errors_NameNoFolderOfThisMachine", "[T-55]") {
+  ServerFixture fixture(1, 64);
+  const std::string folder = fixture.file("").substr(0, fixture.file("").find_last_not_of('/') + 1);
+  const std::string blob = olx::server::sha256_of("GGUF broken").text();
+  fixture.post("/api/blobs/" + blob, "GGUF broken");
+  const std::pair<const char*, std::string> requests[] = {
+      {"/api/create", R"({"model":"m","files":{"m.gguf":")" + blob + "\"}}"},
+      {"/api/create", R"({"model":"m","files":{"/etc/passwd":")" + blob + "\"}}"},
+      {"/api/create", R"({"model":"m","from":"/etc/passwd"})"},
+      {"/api/show", R"({"model":"../../etc/passwd"})"},
+      {"/api/show", R"({"model":"absent"})"},
+      {"/api/copy", R"({"source":"absent","destination":"x"})"},
+      {"/api/generate", R"({"model":"absent","prompt":"x"})"},
+      {"/api/blobs/sha256:..", "x"}};
+  for (const auto& [path, body] : requests) {
+    const HttpAnswer answer = fixture.post(path, body);
+    CAPTURE(path, body, answer.body);
+    CHECK((answer.status >= 400 || answer.body.find("error") != std::string::npos));
+    CHECK(answer.body.find(folder) == std::string::npos);
+    CHECK(answer.body.find("/blobs/") == std::string::npos);
+  }
+}
