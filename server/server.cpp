@@ -13,6 +13,7 @@
 #include "server/api/app.h"
 #include "server/ops/metrics.h"
 #include "server/ops/request_log.h"
+#include "server/registry/address.h"
 
 namespace olx::server {
 
@@ -58,6 +59,9 @@ void Server::start() {
     // One write: lines of other threads do not get into it.
     if (impl_->options.logs_requests) std::cerr << log_line(answered, utc_now()) + "\n";
   };
+  const bool is_local = options.host == "localhost" || address_kind(options.host) == AddressKind::kLoopback;
+  if (!is_local && options.api_keys.empty())
+    std::cerr << "warning: whoever reaches this address can use, replace and delete every model: set OLLAMAX_API_KEYS, or listen on 127.0.0.1\n";
   impl_->http.emplace(std::move(http), [this](std::string_view method, std::string_view path) {
     return find_route(*impl_->app, method, path);
   });

@@ -1,5 +1,8 @@
 // What one request may hold, at each limit and one over it, and what a caller is told of a prompt
 // that was cut.
+#include <iostream>
+#include <sstream>
+
 #include "tests/server/api/server_fixture.h"
 #include "tests/support/catch.h"
 
@@ -153,4 +156,24 @@ TEST_CASE("Errors_NameNoFolderOfThisMachine", "[T-55]") {
     CHECK(answer.body.find(folder) == std::string::npos);
     CHECK(answer.body.find("/blobs/") == std::string::npos);
   }
+}
+
+TEST_CASE("Server_WarnsWhenItIsOpenWithoutKeys", "[T-58]") {
+  const auto warns = [](const std::string& host, const std::string& keys) {
+    std::ostringstream seen;
+    std::streambuf* const before = std::cerr.rdbuf(seen.rdbuf());
+    {
+      ServerFixture fixture(1, 64, [&](olx::server::ServerOptions& options) {
+        options.host = host;
+        options.api_keys = keys;
+      });
+    }
+    std::cerr.rdbuf(before);
+    return seen.str().find("OLLAMAX_API_KEYS") != std::string::npos;
+  };
+  CHECK(warns("0.0.0.0", ""));
+  CHECK(warns("", ""));
+  CHECK_FALSE(warns("0.0.0.0", "key"));
+  CHECK_FALSE(warns("127.0.0.1", ""));
+  CHECK_FALSE(warns("localhost", ""));
 }
