@@ -109,7 +109,8 @@ struct Engine::Impl {
   EngineOptions options;
   ModelInfo info;
   std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<ChatTemplate> chat_template;
+  std::unique_ptr<ChatTemplate> chat_template;  // nullptr: template_fault says why
+  std::string template_fault;
   std::once_flag trie_flag;
   std::optional<TokenTrie> trie;  // of the vocabulary; made for the first constrained request
   AnswerFormat answer_format;
@@ -243,7 +244,12 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   std::jthread text_thread([&] {
     try {
       impl->tokenizer = make_tokenizer(file);
-      impl->chat_template = open_template(file, *impl->tokenizer, options.template_text);
+      // A template that cannot be read costs the conversations that need it, not the model: raw prompts and embeddings do not.
+      try {
+        impl->chat_template = open_template(file, *impl->tokenizer, options.template_text);
+      } catch (const EngineError& error) {
+        impl->template_fault = error.what();
+      }
       impl->answer_format = options.template_text.empty()
                                 ? recognise_format(text_or(file, "tokenizer.chat_template", ""))
                                 : recognise_go_format(options.template_text);
@@ -324,6 +330,8 @@ ChatPrompt Engine::render_chat(const ChatRequest& request) const {
   const auto render = [&](const ChatTemplate& with) {
     return without_marks(with.render(guarded.request), guarded.mark);
   };
+  if (request.template_text.empty() && impl_->chat_template == nullptr)
+    throw EngineError(ErrorCode::kInternal, impl_->template_fault);
   return request.template_text.empty() ? render(*impl_->chat_template)
                                        : render(*make_go_chat_template(request.template_text));
 }

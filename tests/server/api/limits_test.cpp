@@ -177,3 +177,15 @@ TEST_CASE("Server_WarnsWhenItIsOpenWithoutKeys", "[T-58]") {
   CHECK_FALSE(warns("127.0.0.1", ""));
   CHECK_FALSE(warns("localhost", ""));
 }
+
+TEST_CASE("Templates_ThatAreBrokenFailTheirRequestAndNotTheModel", "[T-24]") {
+  ServerFixture fixture(1, 64);
+  for (const char* broken : {"{{ messages", "{% for m in messages %}", "{% nothing %}", "{{ absent.member }}", "{{ raise_exception('no') }}"}) {
+    CAPTURE(broken);
+    REQUIRE(fixture.create_tiny("m", "", broken).status == 200);
+    const HttpAnswer chat = fixture.post("/api/chat", R"({"model":"m","stream":false,"messages":[{"role":"user","content":"hi"}],"options":{"num_predict":1}})");
+    CHECK(chat.status >= 400);
+    CHECK(object_in(chat).contains("error"));
+    CHECK(fixture.post("/api/generate", R"({"model":"m","prompt":"hi","raw":true,"stream":false,"options":{"num_predict":1}})").status == 200);
+  }
+}
