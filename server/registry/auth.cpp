@@ -82,7 +82,8 @@ std::string seed_of(std::string_view text) {
   if (take_u32(in) != 1) refuse_key("expected one key");
   take_string(in);  // the public key, which is in the private part too
   std::string_view secret = take_string(in);
-  if (take_u32(secret) != take_u32(secret)) refuse_key("its check numbers differ");
+  const uint32_t check = take_u32(secret);
+  if (take_u32(secret) != check) refuse_key("its check numbers differ");
   if (take_string(secret) != kType) refuse_key("expected an ssh-ed25519 key");
   take_string(secret);
   const std::string_view both = take_string(secret);  // secret, then public
