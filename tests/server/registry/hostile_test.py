@@ -203,7 +203,7 @@ class Blobs(Case):
 
     def test_T68_random_faults_all_converge(self):
         for script in range(int(os.environ.get("OLLAMAX_TEST_SCRIPTS", "8"))):
-            seed = int(os.environ.get("OLLAMAX_TEST_SEED", 2026)) + script
+            seed = int(os.environ.get("OLLAMAX_TEST_SEED", time.time_ns() % 1_000_000)) + script
             with self.subTest(seed=seed):
                 self.registry.random.seed(seed)
                 self.check_pulled("random")
@@ -221,7 +221,7 @@ class Blobs(Case):
 class Resume(Case):
     def test_T73_a_pull_killed_again_and_again_ends_whole(self):
         self.registry.delay = 0.01
-        seed = int(os.environ.get("OLLAMAX_TEST_SEED", 2026))
+        seed = int(os.environ.get("OLLAMAX_TEST_SEED", time.time_ns() % 1_000_000))
         rng, n_kills = random.Random(seed), int(os.environ.get("OLLAMAX_TEST_KILLS", "4"))
         for n_kill in range(n_kills):
             process = subprocess.Popen([OLLAMAX, "pull", "--insecure", self.name("good")], env=self.env, stderr=subprocess.DEVNULL)
