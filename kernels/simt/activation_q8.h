@@ -1,0 +1,47 @@
+#pragma once
+// The activation format "simt_q8" of the integer matmul kernels here: int8 codes with an f32 scale
+// per 32 columns. The codes of a token are one run of bytes, so that a wave reads them in whole
+// cache lines:
+//   int8  q[n_tokens][n_cols]
+//   float d[n_tokens][n_cols / 32]      x is about d * q, with d = max|x| / 127 over the 32 columns
+//   float sums[n_tokens][n_cols / 16]   d times the sum of 16 codes: for weights with a minimum
+// Plain index arithmetic: kernels include it.
+
+#include <cstdint>
+
+#include "kernels/api/tensor_view.h"
+
+namespace olx::kernels {
+extern const ActivationFormat kActivationSimtQ8;
+}
+
+namespace olx::kernels::simt {
+
+struct Q8Matrix {
+  int8_t* codes;
+  float* scales;
+  float* sums;
+  int64_t n_cols;
+  constexpr int8_t* codes_of(int64_t token, int64_t block) const {
+    return codes + token * n_cols + block * 32;
+  }
+  constexpr float* scale_of(int64_t token, int64_t block) const {
+    return scales + token * (n_cols / 32) + block;
+  }
+  constexpr float* sums_of(int64_t token, int64_t block) const {
+    return sums + (token * (n_cols / 32) + block) * 2;
+  }
+};
+
+constexpr int64_t q8_size_bytes(int64_t n_tokens, int64_t n_cols) {
+  return n_tokens * (n_cols / 32) * (32 + 3 * 4);
+}
+
+// The parts of an encoded matrix, whose bytes may be written where x.data is memory of one's own.
+constexpr Q8Matrix q8_matrix(const ActivationView& x) {
+  auto* codes = static_cast<int8_t*>(const_cast<void*>(x.data));
+  auto* scales = static_cast<float*>(static_cast<void*>(codes + x.n_tokens * x.n_cols));
+  return {codes, scales, scales + x.n_tokens * (x.n_cols / 32), x.n_cols};
+}
+
+}  // namespace olx::kernels::simt

@@ -1,0 +1,11 @@
+#pragma once
+// All kernels of this folder: what the files that expand kernels.inc include.
+
+#include "kernels/simt/attention.h"
+#include "kernels/simt/elementwise.h"
+#include "kernels/simt/embed.h"
+#include "kernels/simt/kv_store.h"
+#include "kernels/simt/matmul.h"
+#include "kernels/simt/norm.h"
+#include "kernels/simt/quantize.h"
+#include "kernels/simt/rope.h"
