@@ -1,5 +1,6 @@
 // Every architecture, as a tiny random model, on every device: by having a row in archs.inc it is tested.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -142,11 +143,44 @@ TEST_CASE("Architecture_RunsWithEveryTypeOfCache") {
   olx::tests::write_tiny_model("gemma3", {.seed = 12}, path);
   const std::vector<int32_t> ids = random_ids(70, 4);
   const std::vector<float> expected = run_chunks(*open_runner(path, small_options("reference")), 0, ids, 32);
-  for (const char* device : {"reference", "cpu"}) {
+  for (const auto& backend : olx::kernels::backends()) {
+    if (backend.unavailable_reason != nullptr) continue;
+    const char* device = backend.name;
     for (const auto& [dtype, tolerance] : {std::pair{DType::kF16, 5e-3}, std::pair{DType::kQ8_0, 5e-2}}) {
       INFO(device << " " << olx::gguf::dtype_info(dtype).name);
       const auto runner = open_runner(path, small_options(device, dtype));
       CHECK(relative_error(run_chunks(*runner, 0, ids, 32), expected) < tolerance);
+    }
+  }
+}
+
+// Kernels for GPUs that are not here: f32 weights leave them no more than rounding to differ by, and their bits are the
+// same on every machine.
+TEST_CASE("Architecture_WritesTheSameGreedyTextOnGpuKernelsAsOnTheReference") {
+  const olx::tests::TempDir folder;
+  const auto write = [](const std::string& path, const std::string& device) {
+    const auto runner = open_runner(path, small_options(device, DType::kF16));
+    std::vector<int32_t> ids = random_ids(20, 8);
+    std::vector<BatchToken> batch;
+    for (size_t i = 0; i < ids.size(); ++i)
+      batch.push_back({ids[i], 0, static_cast<int32_t>(i), i + 1 == ids.size()});
+    while (ids.size() < 44) {
+      REQUIRE(runner->reserve(0, static_cast<int64_t>(ids.size())));
+      REQUIRE(runner->forward(batch));
+      const auto row = runner->logits(0);
+      ids.push_back(static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin()));
+      batch = {{ids.back(), 0, static_cast<int32_t>(ids.size() - 1), true}};
+    }
+    return ids;
+  };
+  for (const auto& row : olx::engine::architectures()) {
+    const std::string path = folder.file("tiny.gguf");
+    olx::tests::write_tiny_model(row.name, {.seed = 21}, path);
+    const std::vector<int32_t> expected = write(path, "reference");
+    for (const auto& backend : olx::kernels::backends()) {
+      if (backend.unavailable_reason != nullptr || !std::string(backend.name).starts_with("host_simt")) continue;
+      INFO(row.name << " on " << backend.name);
+      CHECK(write(path, backend.name) == expected);
     }
   }
 }
