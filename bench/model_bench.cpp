@@ -103,7 +103,10 @@ int run_model_bench(const ModelBenchOptions& options) {
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   const auto runner = ModelRunner::open(file, runner_options);
   const double load_s = now_seconds() - load_start;
-  const uint64_t load_peak_bytes = peak_memory_bytes();
+  std::vector<int32_t> first_token(1, 1);
+  generate_step(*runner, first_token);
+  const double start_s = now_seconds() - load_start;
+  const uint64_t start_peak_bytes = peak_memory_bytes();
 
   const auto prompt = make_prompt(options.n_prompt, runner->config().vocab_size);
   const auto depth = make_prompt(options.n_depth, runner->config().vocab_size);
@@ -152,7 +155,7 @@ int run_model_bench(const ModelBenchOptions& options) {
         {"generate_tokens_per_second", generate_rate},
         {"prompt_spread", rate(options.n_prompt, prompt_s) * median_absolute_deviation(prompt_s) / std::max(1e-12, median(prompt_s))},
         {"generate_spread", generate_rate * median_absolute_deviation(generate_s) / std::max(1e-12, median(generate_s))},
-        {"load_seconds", load_s}, {"load_peak_memory_bytes", load_peak_bytes}, {"peak_memory_bytes", peak_bytes},
+        {"load_seconds", load_s}, {"start_seconds", start_s}, {"start_peak_memory_bytes", start_peak_bytes}, {"peak_memory_bytes", peak_bytes},
         {"weight_bytes", runner->weight_bytes()}, {"kv_bytes", runner->kv_bytes()}, {"weights_read_gbps", read_gbps},
         {"read_bandwidth_gbps", bandwidth}, {"prompt_gops", prompt_gops}, {"peak", peak.name}, {"peak_gops", peak.gops_n},
         {"roofline", to_json(roofline)}, {"logits_hash", hash_text}, {"is_correct", is_correct},
@@ -165,7 +168,7 @@ int run_model_bench(const ModelBenchOptions& options) {
     std::printf("ollamax-bench model %s\n\n", options.path.c_str());
     std::printf("- %s; %s; built with %s%s\n", cpu_name().c_str(), runner->device_name().c_str(), OLLAMAX_COMPILER,
                 has_asserts() ? " WITH ASSERTS: not for comparison" : "");
-    std::printf("- loaded in %.2f s, weights %.1f MB, cache %.1f MB, peak memory %.1f MB\n", load_s,
+    std::printf("- loaded in %.2f s, first token after %.2f s, weights %.1f MB, cache %.1f MB, peak memory %.1f MB\n", load_s, start_s,
                 static_cast<double>(runner->weight_bytes()) / 1e6, static_cast<double>(runner->kv_bytes()) / 1e6,
                 static_cast<double>(peak_bytes) / 1e6);
     std::printf("- measured with %d threads: reading %.1f GB/s; %s (%s) %.0f GOP/s, a multiply-add being two\n- kernels:\n", n_threads,

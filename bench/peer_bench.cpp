@@ -24,13 +24,15 @@ struct Speeds {
   std::string name;   // "": as it was called
   double prompt = 0;  // tokens a second
   double generate = 0;
+  double start_s = 0;  // from opening the file to the first token; 0: not told
+  double start_peak_mb = 0;
 };
 
 struct Contender {
   std::vector<std::string> command;
   Speeds (*read)(const std::string& output);
   std::string name;
-  std::vector<double> prompt, generate;
+  std::vector<double> prompt{}, generate{}, start_s{}, start_peak_mb{};
   bool has_failed = false;
 };
 
@@ -66,13 +68,15 @@ Speeds read_own(const std::string& output) {
   if (!report.at("is_correct").as_bool())
     throw std::runtime_error("ollamax computed different logits from run to run");
   return {"ollamax", number(report, "prompt_tokens_per_second"),
-          number(report, "generate_tokens_per_second")};
+          number(report, "generate_tokens_per_second"), number(report, "start_seconds"),
+          number(report, "start_peak_memory_bytes") / 1e6};
 }
 
 Speeds read_llama_cpp_python(const std::string& output) {
   const json::value report = json::parse(output);
   return {std::string(report.at("name").as_string()), number(report, "prompt_tokens_per_second"),
-          number(report, "generate_tokens_per_second")};
+          number(report, "generate_tokens_per_second"), number(report, "start_seconds"),
+          number(report, "start_peak_memory_bytes") / 1e6};
 }
 
 // One record for the prompt and one for the generation.
@@ -90,10 +94,7 @@ Contender own(const PeerBenchOptions& options) {
            "--prompt", text(options.n_prompt), "--generate", text(options.n_generate), "--depth",
            text(options.n_depth), "--sequences", text(options.n_sequences), "--threads", text(options.n_threads), "--repeat", "1", "--json"},
           read_own,
-          "ollamax",
-          {},
-          {},
-          false};
+          "ollamax"};
 }
 
 std::optional<Contender> llama_cpp_python(const PeerBenchOptions& options) {
@@ -103,10 +104,7 @@ std::optional<Contender> llama_cpp_python(const PeerBenchOptions& options) {
                     std::to_string(options.n_depth), std::to_string(options.n_threads),
                      std::to_string(options.n_sequences)},
                    read_llama_cpp_python,
-                   "llama-cpp-python",
-                   {},
-                   {},
-                   false};
+                   "llama-cpp-python"};
 }
 
 Contender llama_bench(const std::string& text, const PeerBenchOptions& options) {
@@ -123,7 +121,7 @@ Contender llama_bench(const std::string& text, const PeerBenchOptions& options) 
   }
   command.insert(command.end(), {"-m", options.path, "-t", number(options.n_threads), "-r", "1", "-o", "json"});
   command.insert(command.end(), work.begin(), work.end());
-  return {command, read_llama_bench, text, {}, {}, false};
+  return {command, read_llama_bench, text};
 }
 
 std::vector<Contender> contenders_of(const PeerBenchOptions& options) {
@@ -155,6 +153,8 @@ int run_peer_bench(const PeerBenchOptions& options) {
         if (!speeds.name.empty()) contender.name = speeds.name;
         contender.prompt.push_back(speeds.prompt);
         contender.generate.push_back(speeds.generate);
+        contender.start_s.push_back(speeds.start_s);
+        contender.start_peak_mb.push_back(speeds.start_peak_mb);
       } catch (const std::exception& error) {
         if (i == 0) throw;
         std::fprintf(stderr, "%s is left out: %s\n", contender.name.c_str(), error.what());
@@ -165,7 +165,7 @@ int run_peer_bench(const PeerBenchOptions& options) {
   if (contenders.size() < 2) throw std::runtime_error("every peer failed");
 
   const double own_prompt = median(contenders[0].prompt),
-               own_generate = median(contenders[0].generate);
+               own_generate = median(contenders[0].generate), own_start_s = median(contenders[0].start_s);
   const auto ratio = [](double own_speed, double speed) {
     return speed > 0 ? own_speed / speed : 0;
   };
@@ -178,7 +178,11 @@ int run_peer_bench(const PeerBenchOptions& options) {
                     {"generate_tokens_per_second", generate},
                     {"generate_spread", median_absolute_deviation(contender.generate)},
                     {"prompt_ratio", ratio(own_prompt, prompt)},
-                    {"generate_ratio", ratio(own_generate, generate)}});
+                    {"generate_ratio", ratio(own_generate, generate)},
+                    {"start_seconds", median(contender.start_s)},
+                    {"start_spread", median_absolute_deviation(contender.start_s)},
+                    {"start_ratio", ratio(own_start_s, median(contender.start_s))},
+                    {"start_peak_memory_mb", median(contender.start_peak_mb)}});
   }
   const json::object report{{"model", options.path},
                               {"cpu", cpu_name()},

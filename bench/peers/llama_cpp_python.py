@@ -6,6 +6,7 @@ usage: llama_cpp_python.py FILE n_prompt n_generate n_depth n_threads n_sequence
 import ctypes
 import json
 import random
+import resource
 import sys
 import time
 
@@ -19,6 +20,7 @@ def main():
     llama_cpp.llama_backend_init()
     silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
     llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
+    start = time.perf_counter()
     model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
     if not model:
         sys.exit(f"llama.cpp cannot load {path}")
@@ -52,6 +54,11 @@ def main():
         logits = numpy.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, i), shape=(n_vocab,))
         return int(logits.argmax())
 
+    decode([(1, 0, 0, True)])
+    best(0)
+    start = time.perf_counter() - start
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
     source = random.Random(42)
     depth = [source.randrange(n_vocab) for _ in range(n_depth)]
     prompt = [source.randrange(n_vocab) for _ in range(n_prompt)]
@@ -75,6 +82,8 @@ def main():
         "name": f"llama-cpp-python {llama_cpp.__version__}",
         "prompt_tokens_per_second": n_prompt / seconds["prompt"] if n_prompt else 0,
         "generate_tokens_per_second": n_sequences * n_generate / seconds["generate"] if n_generate else 0,
+        "start_seconds": start,
+        "start_peak_memory_bytes": peak_kib * 1024,
     }))
 
 
