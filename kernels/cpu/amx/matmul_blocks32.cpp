@@ -1,5 +1,4 @@
 #include "kernels/cpu/amx/panel_tiles.h"
-#include "kernels/cpu/avx512/formats_blocks32.h"
 
 namespace olx::kernels::cpu {
 

@@ -10,7 +10,7 @@
 namespace olx::kernels::cpu {
 namespace {
 
-constexpr int kPanelsAtOnce = 2;
+constexpr int kPanels = 2;
 constexpr int kRunSubBlocks = 16;                      // 512 columns: 8 KiB of codes for two panels
 constexpr int64_t kBlockTokens = 64;
 constexpr int64_t kBlockActivationBytes = 256 << 10;  // half of a small second level
@@ -19,9 +19,9 @@ constexpr int64_t kBlockActivationBytes = 256 << 10;  // half of a small second 
 template <typename Format>
 struct UnpackedRun {
   static constexpr int kHalves = Format::kIsPer16 ? 2 : 1;
-  __m256i codes[kRunSubBlocks][8][kPanelsAtOnce];
-  __m256 w[kRunSubBlocks][kHalves][kPanelsAtOnce];
-  __m256 m[kRunSubBlocks][kHalves][kPanelsAtOnce];
+  __m256i codes[kRunSubBlocks][8][kPanels];
+  __m256 w[kRunSubBlocks][kHalves][kPanels];
+  __m256 m[kRunSubBlocks][kHalves][kPanels];
 };
 
 // Sub-blocks first_sub … first_sub + n_subs - 1 of one panel, both multiples of a block's.
@@ -46,17 +46,17 @@ inline void unpack(const uint8_t* panel, int64_t scale_area, int64_t first_sub, 
 }
 
 // y[token][panel], a token's vectors together. x: the block of the run's first sub-block in the tile's group.
-template <typename Format, int kPanels, int kTokens>
+template <typename Format, int kTokens>
 inline void run_times_tile(const UnpackedRun<Format>& run, int64_t n_subs, const uint8_t* x, int64_t stride, int64_t first, __m256* y) {
   constexpr int kHalves = UnpackedRun<Format>::kHalves, kGroups = 8 / kHalves;
-  constexpr bool kIsSigned = Format::kMaxCode > 127;
+  constexpr bool kIsSigned = Format::kIsSigned;
   constexpr int kStep = groups_in_16_bits(Format::kMaxCode) < kGroups ? groups_in_16_bits(Format::kMaxCode) : kGroups;
   const __m256i ones = _mm256_set1_epi16(1);
   __m256 sums[kTokens][kPanels];
 #pragma GCC unroll 4
   for (int n = 0; n < kTokens; ++n)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) sums[n][p] = y[n * kPanelsAtOnce + p];
+    for (int p = 0; p < kPanels; ++p) sums[n][p] = y[n * kPanels + p];
   for (int64_t sub = 0; sub < n_subs; ++sub, x += kQ8BytesPerTokenBlock * stride) {
     const auto* d = reinterpret_cast<const float*>(x + 32 * stride);
 #pragma GCC unroll 2
@@ -100,24 +100,28 @@ inline void run_times_tile(const UnpackedRun<Format>& run, int64_t n_subs, const
 #pragma GCC unroll 4
   for (int n = 0; n < kTokens; ++n)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) y[n * kPanelsAtOnce + p] = sums[n][p];
+    for (int p = 0; p < kPanels; ++p) y[n * kPanels + p] = sums[n][p];
 }
 
 // Tokens first_token … of the activations at `x`, which begin a group; y as in run_times_tile, of the first of these tokens.
-template <typename Format, int kPanels>
+template <typename Format>
 inline void run_times_tokens(const UnpackedRun<Format>& run, int64_t first_sub, int64_t n_subs, const MatmulArgs& args, const uint8_t* x,
                              int64_t first_token, int64_t n_tokens, __m256* y) {
   const uint8_t* group_x = x + q8_group_offset(first_token / kQ8GroupTokens, args.w.n_cols);
   for (int64_t done = 0; done < n_tokens;) {
     const int64_t stride = q8_group_size((first_token + done) / kQ8GroupTokens, args.x.n_tokens);
     const uint8_t* run_x = group_x + first_sub * kQ8BytesPerTokenBlock * stride;
-    for (int64_t first = 0; first < stride; first += kTileTokens) {
-      __m256* at = y + (done + first) * kPanelsAtOnce;
-      switch (stride - first) {
-        case 1: run_times_tile<Format, kPanels, 1>(run, n_subs, run_x, stride, first, at); break;
-        case 2: run_times_tile<Format, kPanels, 2>(run, n_subs, run_x, stride, first, at); break;
-        case 3: run_times_tile<Format, kPanels, 3>(run, n_subs, run_x, stride, first, at); break;
-        default: run_times_tile<Format, kPanels, 4>(run, n_subs, run_x, stride, first, at); break;
+    for (int64_t first = 0; first < stride;) {
+      __m256* at = y + (done + first) * kPanels;
+      if (stride - first >= 4) {
+        run_times_tile<Format, 4>(run, n_subs, run_x, stride, first, at);
+        first += 4;
+      } else if (stride - first >= 2) {
+        run_times_tile<Format, 2>(run, n_subs, run_x, stride, first, at);
+        first += 2;
+      } else {
+        run_times_tile<Format, 1>(run, n_subs, run_x, stride, first, at);
+        first += 1;
       }
     }
     group_x += args.w.n_cols / kQ8BlockCols * kQ8BytesPerTokenBlock * stride;
@@ -125,26 +129,28 @@ inline void run_times_tokens(const UnpackedRun<Format>& run, int64_t first_sub, 
   }
 }
 
-template <typename Format, int kPanels, int kTerms>
-inline void panels_times_block(const MatmulArgs& args, int64_t row, int64_t first_token, int64_t n_tokens, UnpackedRun<Format>& run) {
+// A last panel that is alone is multiplied twice and stored once.
+template <typename Format, int kTerms>
+inline void panels_times_block(const MatmulArgs& args, int64_t row, bool is_alone, int64_t first_token, int64_t n_tokens,
+                               UnpackedRun<Format>& run) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
   const int64_t n_cols = args.w.n_cols, n_subs = n_cols / kQ8BlockCols;
   const int64_t scale_area = panel_scale_area(kShape, n_cols, kRows), panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
   const uint8_t* panel = static_cast<const uint8_t*>(args.w.data) + row / kRows * panel_bytes;
   const auto* x = static_cast<const uint8_t*>(args.x.data);
-  __m256 y[kTerms][kBlockTokens * kPanelsAtOnce];
+  __m256 y[kTerms][kBlockTokens * kPanels];
   for (int term = 0; term < kTerms; ++term)
-    for (int64_t i = 0; i < n_tokens * kPanelsAtOnce; ++i) y[term][i] = _mm256_setzero_ps();
+    for (int64_t i = 0; i < n_tokens * kPanels; ++i) y[term][i] = _mm256_setzero_ps();
   for (int64_t sub = 0; sub < n_subs; sub += kRunSubBlocks) {
     const int64_t n = n_subs - sub < kRunSubBlocks ? n_subs - sub : kRunSubBlocks;
-    for (int p = 0; p < kPanels; ++p) unpack(panel + p * panel_bytes, scale_area, sub, n, p, run);
+    for (int p = 0; p < kPanels; ++p) unpack(panel + (is_alone ? 0 : p * panel_bytes), scale_area, sub, n, p, run);
     for (int term = 0; term < kTerms; ++term)
-      run_times_tokens<Format, kPanels>(run, sub, n, args, x + term * q8_matrix_bytes(args.x.n_tokens, n_cols), first_token, n_tokens, y[term]);
+      run_times_tokens<Format>(run, sub, n, args, x + term * q8_matrix_bytes(args.x.n_tokens, n_cols), first_token, n_tokens, y[term]);
   }
-  for (int p = 0; p < kPanels; ++p)
+  for (int p = 0; p < (is_alone ? 1 : kPanels); ++p)
     for (int64_t n = 0; n < n_tokens; ++n) {
-      __m256 sum = with_bias_and_residual(args, row + p * kRows, first_token + n, y[0][n * kPanelsAtOnce + p]);
-      if constexpr (kTerms == 2) sum = _mm256_add_ps(y[1][n * kPanelsAtOnce + p], sum);
+      __m256 sum = with_bias_and_residual(args, row + p * kRows, first_token + n, y[0][n * kPanels + p]);
+      if constexpr (kTerms == 2) sum = _mm256_add_ps(y[1][n * kPanels + p], sum);
       store_rows(args, row + p * kRows, first_token + n, sum);
     }
 }
@@ -162,10 +168,8 @@ inline void matmul_blocks(const MatmulArgs& args, RowRange range) {
   UnpackedRun<Format> run;
   for (int64_t token = 0; token < args.x.n_tokens; token += step) {
     const int64_t n = args.x.n_tokens - token < step ? args.x.n_tokens - token : step;
-    for (int64_t row = range.from; row < range.to; row += kRows * kPanelsAtOnce) {
-      if (row + kRows < range.to) panels_times_block<Format, 2, kTerms>(args, row, token, n, run);
-      else panels_times_block<Format, 1, kTerms>(args, row, token, n, run);
-    }
+    for (int64_t row = range.from; row < range.to; row += kRows * kPanels)
+      panels_times_block<Format, kTerms>(args, row, row + kRows >= range.to, token, n, run);
   }
 }
 

@@ -2,10 +2,10 @@
 // The integer matmul of AVX2 for up to 4 tokens: one panel of 8 rows at a time. More tokens: panel_block.h. Included by the
 // matmul files of this folder. Everything has internal linkage.
 //
-// A Format is as in avx512/panel_dot.h, with kMaxCode: vpmaddubsw adds two products of an unsigned code and an int8
-// activation in 16 bits, saturating, so sums of at most 32767 / (2 * 127 * kMaxCode) groups are kept in 16 bits before
-// they are widened: 8 for 4-bit codes, 4 for 5 bits, 2 for 6. Formats with signed codes (kMaxCode 128) give |code| to
-// one side and move the sign to the activation: 128 * 127 * 2 still fits, and every group is widened.
+// vpmaddubsw adds two products of an unsigned code and an int8 activation in 16 bits, saturating, so sums of at most
+// 32767 / (2 * 127 * kMaxCode) groups are kept in 16 bits before they are widened: 8 for 4-bit codes, 4 for 5 bits, 2 for 6.
+// Formats with signed codes give |code| to one side and move the sign to the activation: 128 * 127 * 2 still fits, and
+// every group is widened.
 
 #include <immintrin.h>
 
@@ -13,29 +13,13 @@
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/activation_q8.h"
-#include "kernels/cpu/panel.h"
+#include "kernels/cpu/avx2/lanes.h"
+#include "kernels/cpu/panel_formats.h"
 
 namespace olx::kernels::cpu {
 namespace {
 
-constexpr int kRows = 8;
 constexpr int64_t kTileTokens = 4;
-
-inline __m256 half_scales(const uint8_t* s) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))); }
-inline __m256 u8_scales(const uint8_t* s) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s))));
-}
-inline __m256 i8_scales(const uint8_t* s) {
-  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s))));
-}
-inline __m256i load_unit(const uint8_t* q, int unit) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(q + 32 * unit)); }
-inline __m256i low_nibbles(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
-inline __m256i high_nibbles(__m256i x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15)); }
-inline __m256i split_nibbles(const uint8_t* q, int g) {
-  return g < 4 ? low_nibbles(load_unit(q, g)) : high_nibbles(load_unit(q, g - 4));
-}
-inline __m256i or_masked(__m256i a, __m256i b, char mask) { return _mm256_or_si256(a, _mm256_and_si256(b, _mm256_set1_epi8(mask))); }
-inline __m256i move_bits(__m256i x, int from, int to) { return from >= to ? _mm256_srli_epi16(x, from - to) : _mm256_slli_epi16(x, to - from); }
 
 // Products of a code and an int8 activation, two and two added by vpmaddubsw, that 16 bits hold: in groups of 4 columns.
 constexpr int groups_in_16_bits(int max_code) {
@@ -53,7 +37,7 @@ template <typename Format, int kTokens, int kTerms>
 inline __attribute__((always_inline)) void add_sub_block(const uint8_t* scales, const uint8_t* codes, const uint8_t* const (&x)[kTerms],
                                                          int sub, Sums<kTokens * kTerms>& sums) {
   constexpr int kHalves = Format::kIsPer16 ? 2 : 1, kGroups = 8 / kHalves, kColumns = kTokens * kTerms;
-  constexpr bool kIsSigned = Format::kMaxCode > 127;
+  constexpr bool kIsSigned = Format::kIsSigned;
   constexpr int kStep = groups_in_16_bits(Format::kMaxCode) < kGroups ? groups_in_16_bits(Format::kMaxCode) : kGroups;
   const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 2

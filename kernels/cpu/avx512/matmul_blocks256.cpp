@@ -1,4 +1,4 @@
-#include "kernels/cpu/avx512/formats_blocks256.h"
+#include "kernels/cpu/avx512/panel_dot.h"
 
 namespace olx::kernels::cpu {
 

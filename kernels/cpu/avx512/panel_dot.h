@@ -1,11 +1,6 @@
 #pragma once
 // The integer matmul of AVX-512 VNNI: one panel of 16 rows times a group of up to 8 tokens. Included by the matmul
-// files of this folder, each of which adds the formats of its family. Everything has internal linkage.
-//
-// A Format says how a 32-column sub-block gives codes and scales:
-//   kDType, kSubBlocks (sub-blocks of a block), kIsPer16 (scales per 16 columns instead of 32)
-//   codes(q, sub, g)             u8 codes of columns 4 g .. 4 g + 3 of sub-block `sub` for 16 rows
-//   scales(s, sub, half, w, m)   x = w * code - m, for 16 rows; half is 0 where scales are per 32
+// files of this folder and of amx/. Everything has internal linkage.
 // Integer sums are exact; the scale of weight and token is applied per sub-block in f32.
 // Cost of 16 rows x 32 columns x N tokens: 8 loads and unpackings, 8 N vpdpbusd (activation by embedded broadcast), 4 N
 // f32 operations. Tuned on Zen 4, where vpdpbusd and its broadcast form both issue once a cycle.
@@ -16,29 +11,11 @@
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/activation_q8.h"
-#include "kernels/cpu/panel.h"
+#include "kernels/cpu/avx512/lanes.h"
+#include "kernels/cpu/panel_formats.h"
 
 namespace olx::kernels::cpu {
 namespace {
-
-constexpr int kRows = 16;
-
-inline __m512 half_scales(const uint8_t* s) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(s)));
-}
-inline __m512 u8_scales(const uint8_t* s) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))));
-}
-inline __m512 i8_scales(const uint8_t* s) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))));
-}
-inline __m512i load_unit(const uint8_t* q, int unit) { return _mm512_load_si512(q + 64 * unit); }
-inline __m512i low_nibbles(__m512i x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-inline __m512i high_nibbles(__m512i x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
-// 32-column blocks: columns 0..15 are the low nibbles of units 0..3, columns 16..31 the high ones.
-inline __m512i split_nibbles(const uint8_t* q, int g) {
-  return g < 4 ? low_nibbles(load_unit(q, g)) : high_nibbles(load_unit(q, g - 4));
-}
 
 template <int kTokens>
 struct Sums {

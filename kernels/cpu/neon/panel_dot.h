@@ -1,8 +1,6 @@
 #pragma once
 // The integer matmul of NEON with dot product: one panel of 4 rows times up to 4 tokens of a group. Included by the
 // matmul files of this folder. Everything has internal linkage.
-//
-// A Format is as in avx512/panel_dot.h; codes are signed here, so types around zero need no minimum (kHasMinimum).
 
 #include <arm_neon.h>
 
@@ -10,37 +8,13 @@
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/activation_q8.h"
-#include "kernels/cpu/panel.h"
+#include "kernels/cpu/neon/lanes.h"
+#include "kernels/cpu/panel_formats.h"
 
 namespace olx::kernels::cpu {
 namespace {
 
-constexpr int kRows = 4;
 constexpr int64_t kTileTokens = 4;
-
-inline float32x4_t half_scales(const uint8_t* s) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(s))); }
-inline uint32x4_t widen_u8(const uint8_t* s) {
-  uint32_t word;
-  __builtin_memcpy(&word, s, 4);
-  return vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(word)))));
-}
-inline float32x4_t u8_scales(const uint8_t* s) { return vcvtq_f32_u32(widen_u8(s)); }
-inline float32x4_t i8_scales(const uint8_t* s) {
-  uint32_t word;
-  __builtin_memcpy(&word, s, 4);
-  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(word))))));
-}
-inline int8x16_t load_unit(const uint8_t* q, int unit) { return vreinterpretq_s8_u8(vld1q_u8(q + 16 * unit)); }
-inline int8x16_t low_nibbles(int8x16_t x) { return vandq_s8(x, vdupq_n_s8(15)); }
-inline int8x16_t high_nibbles(int8x16_t x) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(x), 4)); }
-inline int8x16_t split_nibbles(const uint8_t* q, int g) {
-  return g < 4 ? low_nibbles(load_unit(q, g)) : high_nibbles(load_unit(q, g - 4));
-}
-inline int8x16_t or_masked(int8x16_t a, int8x16_t b, int8_t mask) { return vorrq_s8(a, vandq_s8(b, vdupq_n_s8(mask))); }
-// Bits `from` of every byte to `to`; byte shifts, so nothing crosses a border.
-inline int8x16_t move_bits(int8x16_t x, int from, int to) {
-  return vreinterpretq_s8_u8(vshlq_u8(vreinterpretq_u8_s8(x), vdupq_n_s8(static_cast<int8_t>(to - from))));
-}
 
 template <int kTokens>
 struct Sums {

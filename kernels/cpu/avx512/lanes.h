@@ -1,0 +1,52 @@
+#pragma once
+// Lanes of AVX-512: what the formats of cpu/panel_formats.h are written in.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace olx::kernels::cpu {
+namespace {
+
+struct Lanes {
+  static constexpr int kRows = 16;
+  static constexpr int kLargestOffset = 128;  // vpdpbusd: any unsigned byte
+  using Bytes = __m512i;
+  using Floats = __m512;
+  static Bytes load(const uint8_t* q, int unit) { return _mm512_load_si512(q + 64 * unit); }
+  static Bytes low_bits(Bytes x, char mask) { return _mm512_and_si512(x, _mm512_set1_epi8(mask)); }
+  static Bytes high_nibbles(Bytes x) { return low_bits(_mm512_srli_epi16(x, 4), 15); }
+  static Bytes or_bits(Bytes a, Bytes b, char mask) { return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8(mask), 0xf8); }
+  static Bytes move_bits(Bytes x, int from, int to) {
+    return from >= to ? _mm512_srli_epi16(x, static_cast<unsigned>(from - to)) : _mm512_slli_epi16(x, static_cast<unsigned>(to - from));
+  }
+  static Bytes flip_signs(Bytes x) { return _mm512_xor_si512(x, _mm512_set1_epi8(-128)); }
+  static Bytes look_up(const int8_t (&table)[16], Bytes indices) {
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))), indices);
+  }
+  static Floats f16(const uint8_t* s) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(s))); }
+  static Floats u8(const uint8_t* s) { return _mm512_cvtepi32_ps(wide(s)); }
+  static Floats i8(const uint8_t* s) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))));
+  }
+  static Floats low_nibble(const uint8_t* s) { return _mm512_cvtepi32_ps(_mm512_and_si512(wide(s), _mm512_set1_epi32(15))); }
+  static Floats high_nibble(const uint8_t* s) { return _mm512_cvtepi32_ps(_mm512_srli_epi32(wide(s), 4)); }
+  // The exponent field is s - 1 for s >= 2; 0 and 1 are subnormal.
+  static Floats e8m0(const uint8_t* s) {
+    const __m512i e = wide(s);
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    const __m512i subnormal = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), e);
+    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(subnormal, _mm512_cmpge_epi32_mask(e, _mm512_set1_epi32(2)), normal));
+  }
+  static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  static Floats mul(Floats a, float b) { return _mm512_mul_ps(a, _mm512_set1_ps(b)); }
+  static Floats add(Floats a, float b) { return _mm512_add_ps(a, _mm512_set1_ps(b)); }
+  static Floats negated(Floats a) { return _mm512_sub_ps(_mm512_setzero_ps(), a); }
+  static Floats zero() { return _mm512_setzero_ps(); }
+
+ private:
+  static __m512i wide(const uint8_t* s) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))); }
+};
+
+}  // namespace
+}  // namespace olx::kernels::cpu
