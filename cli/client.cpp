@@ -214,6 +214,7 @@ void Client::upload_blob(const std::string& digest, const std::string& file_path
     request.set(http::field::host, address_.host + ":" + address_.port);
     request.set(http::field::user_agent, "ollamax");
     request.set(http::field::content_type, "application/octet-stream");
+    if (const std::string key = api_key(); !key.empty()) request.set(http::field::authorization, "Bearer " + key);
     request.set(http::field::connection, "close");
     request.content_length(size_bytes);
     request.body().data = nullptr;

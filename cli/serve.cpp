@@ -31,6 +31,7 @@ std::unique_ptr<LocalServer> start_local_server() {
   options.host = "127.0.0.1";
   options.port = 0;
   options.registries = "*";  // the caller is whoever started this program
+  options.isolates = false;  // nobody else would lose anything
   return std::make_unique<InProcessServer>(std::move(options));
 }
 

@@ -62,16 +62,18 @@ void check_vocabulary(const Tokenizer& model, const Tokenizer& draft, const std:
       refuse("token " + std::to_string(id) + ": expected \"" + std::string(model.text(id)) + "\", got \"" + std::string(draft.text(id)) + "\"");
 }
 
+gguf::GgufFile open_file(const std::string& path, int fd) { return fd < 0 ? gguf::GgufFile::open(path) : gguf::GgufFile::adopt(fd, path); }
+
 // The draft model of EngineOptions, with what it needs.
 struct OpenDraft {
   // `options`: the model's own; the draft model's context is cut to what it was trained for.
-  OpenDraft(const std::string& path, RunnerOptions options, const Tokenizer& model_tokenizer)
-      : runner(open(path, std::move(options), model_tokenizer)),
+  OpenDraft(const std::string& path, int fd, RunnerOptions options, const Tokenizer& model_tokenizer)
+      : runner(open(path, fd, std::move(options), model_tokenizer)),
         adapter(*runner),
         model(adapter, static_cast<int32_t>(std::min<int64_t>(runner->config().vocab_size, model_tokenizer.vocab_size())), now_ns) {}
 
-  static std::unique_ptr<ModelRunner> open(const std::string& path, RunnerOptions options, const Tokenizer& model_tokenizer) {
-    const gguf::GgufFile file = gguf::GgufFile::open(path);
+  static std::unique_ptr<ModelRunner> open(const std::string& path, int fd, RunnerOptions options, const Tokenizer& model_tokenizer) {
+    const gguf::GgufFile file = open_file(path, fd);
     const ModelConfig config = read_model_config(file);
     if (!config.is_causal) throw EngineError(ErrorCode::kInvalidRequest, "draft model " + path + ": it does not generate text");
     check_vocabulary(model_tokenizer, *make_tokenizer(file), path);
@@ -136,7 +138,7 @@ struct Engine::Impl {
   bool is_stopping = false;
   std::atomic<int64_t> n_active{0}, n_queued{0}, n_prompt_tokens{0}, n_generated_tokens{0}, n_kv_pages_used{0};
   std::atomic<int64_t> n_kv_pages_cached{0}, n_prefix_hits{0}, n_prefix_tokens{0}, n_prefix_evictions{0};
-  std::atomic<int64_t> n_drafted_tokens{0}, n_accepted_tokens{0};
+  std::atomic<int64_t> n_drafted_tokens{0}, n_accepted_tokens{0}, n_steps{0};
   std::jthread thread;
 
   ~Impl() {
@@ -199,6 +201,7 @@ void Engine::Impl::loop() {
     const bool has_stepped = scheduler->step();
     publish_stats();
     is_idle = !has_stepped && !has_embedded && !call;
+    if (!is_idle) ++n_steps;
   }
   {
     const std::lock_guard lock(mutex);
@@ -237,7 +240,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   if (options.n_parallel < 1 || options.n_parallel > 256)
     throw EngineError(ErrorCode::kInvalidRequest, "parallel sequences: expected 1 to 256, got " + std::to_string(options.n_parallel));
   if (!options.adapter_paths.empty()) throw EngineError(ErrorCode::kUnsupported, "adapters are not supported yet");
-  const gguf::GgufFile file = gguf::GgufFile::open(options.model_path);
+  const gguf::GgufFile file = open_file(options.model_path, options.model_fd);
 
   // Reading weights and building the tokenizer take about as long: side by side they hide one another.
   std::exception_ptr text_error;
@@ -281,7 +284,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
 
   if (!options.draft_path.empty() && options.speculate != SpeculateMode::kOff) {
     try {
-      impl->draft = std::make_unique<OpenDraft>(options.draft_path, runner_options, *impl->tokenizer);
+      impl->draft = std::make_unique<OpenDraft>(options.draft_path, options.draft_fd, runner_options, *impl->tokenizer);
     } catch (const std::exception& error) {
       if (options.is_draft_required) throw;
       std::fprintf(stderr, "warning: %s has no draft model: %s\n", options.model_path.c_str(), error.what());
@@ -307,6 +310,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
     info.scratch_bytes += impl->draft->runner->scratch_bytes();
   }
   info.device = options.device;
+  info.chat_template = text_or(file, "tokenizer.chat_template", "");
   info.has_chat_template =
       !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
   info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
@@ -469,7 +473,7 @@ EngineStats Engine::stats() const {
   return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens,
           impl_->n_kv_pages_used, impl_->runner->n_kv_pages(), impl_->n_kv_pages_cached,
           impl_->n_prefix_hits, impl_->n_prefix_tokens, impl_->n_prefix_evictions,
-          impl_->n_drafted_tokens, impl_->n_accepted_tokens};
+          impl_->n_drafted_tokens, impl_->n_accepted_tokens, impl_->n_steps};
 }
 
 }  // namespace olx::engine

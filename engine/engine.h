@@ -30,6 +30,9 @@ struct EngineOptions {
   SpeculateMode speculate = SpeculateMode::kAdaptive;
   std::string draft_path;              // GGUF file of a smaller model with the same vocabulary, that guesses ahead; "": none
   bool is_draft_required = true;       // false: one that does not fit is named on standard error and left out
+  // The files, where the caller has opened them already: the paths then only name them. Owned by the engine from the call
+  // of open() on.
+  int model_fd = -1, draft_fd = -1;
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
   // Called with the bytes of weights, cache and activations together, before they are allocated, from the opening thread:
@@ -52,6 +55,7 @@ struct ModelInfo {
   uint64_t scratch_bytes = 0;      // activations
   std::string device;              // the backend it runs on: "cpu"
   bool has_chat_template = false;
+  std::string chat_template;       // the file's own, in Jinja; "": none
   bool is_embedding = false;       // pooling declared: no generation
   std::vector<std::string> default_stops;
 };
@@ -69,6 +73,7 @@ struct EngineStats {
   int64_t n_prefix_evictions = 0; // pages that remembered one and were needed
   int64_t n_drafted_tokens = 0;   // guessed ahead and verified
   int64_t n_accepted_tokens = 0;  // of these, the ones that were right
+  int64_t n_steps = 0;            // of the loop that did something: while there is work it grows, or the engine hangs
 };
 
 // Log-probabilities after each position, for `inspect logits`.

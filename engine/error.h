@@ -15,6 +15,7 @@ enum class ErrorCode {
   kContextTooLong,   // prompt does not fit and may not be cut
   kCancelled,
   kInternal,
+  kProcessDied,      // of the process that ran the model: 500
 };
 
 class EngineError : public std::runtime_error {

@@ -1,5 +1,6 @@
 #pragma once
-// The sending end of a TokenStream. The engine's loop holds one per sequence; the receiver may be gone already.
+// The sending end of a TokenStream. The engine's loop holds one per sequence; the receiver may be gone already. A door of
+// the engine for whoever brings events from elsewhere: the server's client of a worker process.
 
 #include <atomic>
 #include <condition_variable>
@@ -21,6 +22,9 @@ struct TokenStream::State {
   // Its own lock: the callback runs without `mutex`, and a stream that goes away waits for one that is running.
   std::mutex callback_mutex;
   std::function<void()> on_ready;
+  // Called once, by the receiver's thread, when it cancels or goes away. Set before the stream is handed out; empty in the
+  // engine, which looks at is_cancelled.
+  std::function<void()> on_cancel;
 
   void push(TokenEvent event) {
     {

@@ -17,9 +17,12 @@ TokenStream::~TokenStream() { cancel(); }
 
 void TokenStream::cancel() {
   if (!state_) return;
-  state_->is_cancelled = true;
-  const std::lock_guard lock(state_->callback_mutex);
-  state_->on_ready = nullptr;
+  const bool is_first = !state_->is_cancelled.exchange(true);
+  {
+    const std::lock_guard lock(state_->callback_mutex);
+    state_->on_ready = nullptr;
+  }
+  if (is_first && state_->on_cancel) state_->on_cancel();
 }
 
 int64_t TokenStream::n_truncated_tokens() const { return state_->n_truncated; }

@@ -37,11 +37,16 @@ GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
 GgufFile::~GgufFile() = default;
 
 GgufFile GgufFile::open(const std::string& path, const Limits& limits) {
-  auto impl = std::make_unique<Impl>();
-  impl->path = path;
   // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
-  impl->fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (impl->fd < 0) throw std::system_error(errno, std::generic_category(), path);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), path);
+  return adopt(fd, path, limits);
+}
+
+GgufFile GgufFile::adopt(int fd, const std::string& path, const Limits& limits) {
+  auto impl = std::make_unique<Impl>();
+  impl->fd = fd;
+  impl->path = path;
   struct stat status {};
   if (::fstat(impl->fd, &status) != 0) throw std::system_error(errno, std::generic_category(), path);
   if (!S_ISREG(status.st_mode)) throw FormatError(path + ": expected a regular file");

@@ -42,6 +42,8 @@ class GgufFile {
  public:
   // Throws FormatError (one line: path, offset, expected, got) or std::system_error when it cannot be opened.
   static GgufFile open(const std::string& path, const Limits& limits = {});
+  // The same for a file that is open for reading, which it closes in every case; `path` names it in messages.
+  static GgufFile adopt(int fd, const std::string& path, const Limits& limits = {});
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();

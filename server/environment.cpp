@@ -112,6 +112,8 @@ ServerOptions ServerOptions::from_environment() {
   options.registries = variable("OLLAMAX_REGISTRIES");
   options.registry_stall_ms = number("OLLAMAX_REGISTRY_STALL_MS", options.registry_stall_ms, 100, 3'600'000);
   options.registry_retry_ms = number("OLLAMAX_REGISTRY_RETRY_MS", options.registry_retry_ms, 1, 60'000);
+  options.isolates = variable("OLLAMAX_ISOLATE").empty() || flag("OLLAMAX_ISOLATE");
+  options.worker_stall_ms = number("OLLAMAX_WORKER_STALL_MS", options.worker_stall_ms, 100, 86'400'000);
   options.prunes = !flag("OLLAMA_NOPRUNE");
   if (const std::string version = variable("OLLAMAX_API_VERSION"); !version.empty()) {
     if (version.find_first_not_of("0123456789.") == std::string::npos) options.api_version = version;

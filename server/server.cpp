@@ -14,6 +14,7 @@
 #include "server/ops/metrics.h"
 #include "server/ops/request_log.h"
 #include "server/registry/address.h"
+#include "server/worker/worker_host.h"
 
 namespace olx::server {
 
@@ -44,7 +45,12 @@ void Server::start() {
   impl_->store->clean_leftovers();
   if (options.prunes) impl_->store->prune();
   impl_->downloads.emplace(impl_->store->files());
-  impl_->host.emplace(EngineHost::Limits{options.max_loaded_models, options.max_queue, options.keep_alive_ns});
+  OpenModel open = open_in_process;
+  if (options.isolates)
+    open = [worker = WorkerOptions{options.worker_program, {"worker"}, std::chrono::milliseconds(options.worker_stall_ms)}](
+               const engine::EngineOptions& model) { return open_in_worker(model, worker); };
+  impl_->host.emplace(EngineHost::Limits{options.max_loaded_models, options.max_queue, options.keep_alive_ns}, system_free_memory,
+                      std::move(open));
   impl_->app.emplace(App{options, *impl_->store, *impl_->host, impl_->metrics, impl_->capabilities, *impl_->downloads});
   HttpOptions http;
   http.host = options.host;

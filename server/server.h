@@ -45,11 +45,16 @@ struct ServerOptions {
   int registry_stall_ms = 30'000;  // OLLAMAX_REGISTRY_STALL_MS: how long a registry may send nothing
   int registry_retry_ms = 500;     // OLLAMAX_REGISTRY_RETRY_MS: before the second try; doubles with each
   bool logs_requests = false;      // a line on stderr for each
+  // Whether models run in processes of their own, which are `worker_program worker`: the executable must have that command.
+  bool isolates = false;
+  std::string worker_program = "/proc/self/exe";
+  int worker_stall_ms = 900'000;   // OLLAMAX_WORKER_STALL_MS: one that gets on with nothing for so long is ended
   int stop_grace_ms = 30'000;      // how long running requests may take after the first signal
 
   // From OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_ORIGINS, OLLAMA_KEEP_ALIVE, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL,
   // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults; and from
-  // OLLAMAX_API_KEYS, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS and OLLAMAX_REGISTRY_RETRY_MS.
+  // OLLAMAX_API_KEYS, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS, OLLAMAX_REGISTRY_RETRY_MS, OLLAMAX_ISOLATE (isolates,
+  // unless it is 0) and OLLAMAX_WORKER_STALL_MS.
   static ServerOptions from_environment();
 };
 

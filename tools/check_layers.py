@@ -14,8 +14,9 @@ DOORS = [
     r"gguf/(dtype|blocks|reader|writer|value|quantize|check|checked|bytes|scales)\.h",
     r"kernels/api/\w+\.h",
     r"engine/answer/(answer_format|answer_parser|call_constraint)\.h",
-    r"engine/(engine|request|error|value|insert_prompt|inspect|file_type|metadata|text_check)\.h",
+    r"engine/(engine|request|error|value|insert_prompt|inspect|file_type|metadata|text_check|token_channel)\.h",
     r"server/(server|wire)\.h",
+    r"server/worker/worker_main\.h",
 ]
 SUFFIXES = {".h", ".cpp", ".inc", ".cu", ".cuh", ".hip", ".comp"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

@@ -129,7 +129,11 @@ bool Scheduler::step() {
 void Scheduler::drop_cancelled() {
   for (Slot& slot : slots_)
     if (slot.sequence && slot.sequence->channel->is_cancelled) finish(slot, DoneReason::kCancelled);
-  std::erase_if(queue_, [](const auto& sequence) { return sequence->channel->is_cancelled.load(); });
+  std::erase_if(queue_, [](const auto& sequence) {
+    if (!sequence->channel->is_cancelled) return false;
+    sequence->channel->push({.done = DoneReason::kCancelled});
+    return true;
+  });
 }
 
 // First come, first served. What a request begins with and the runner remembers is not evaluated again.

@@ -82,10 +82,10 @@ void tell_truncation(Exchange& exchange, Completion& completion, int64_t n_cut) 
   if (completion.n_left_out > 0) exchange.add_header("X-Prompt-Truncated", std::to_string(completion.n_left_out));
 }
 
-engine::TokenStream submit(engine::Engine& engine, engine::GenerateRequest generate) {
+engine::TokenStream submit(ModelHost& model, engine::GenerateRequest generate) {
   const bool may_shift = generate.may_shift;
   try {
-    return engine.submit(std::move(generate));
+    return model.submit(std::move(generate));
   } catch (const engine::EngineError& error) {
     if (error.code() != engine::ErrorCode::kContextTooLong || may_shift) throw;
     throw ApiError(400,
@@ -215,7 +215,7 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
 
 engine::AnswerFormat answer_format(const Completion& completion, const std::string& go_template,
                                    const std::optional<bool>& think) {
-  engine::AnswerFormat format = completion.lease.engine().answer_format(go_template);
+  engine::AnswerFormat format = completion.lease.model().answer_format(go_template);
   if (!go_template.empty() && !think.value_or(true)) format.think_open = format.think_close = "";
   return format;
 }
@@ -243,7 +243,7 @@ engine::TokenEvent run_completion(Exchange& exchange, Completion& completion, co
   std::mutex mutex;
   std::condition_variable has_event;
   int64_t n_ready = 0;
-  engine::TokenStream stream = submit(completion.lease.engine(), std::move(generate));
+  engine::TokenStream stream = submit(completion.lease.model(), std::move(generate));
   tell_truncation(exchange, completion, stream.n_truncated_tokens());
   stream.on_ready([&] {
     {

@@ -48,12 +48,12 @@ engine::ChatRequest without_oldest(const engine::ChatRequest& chat, size_t first
 }
 
 // Renders, leaving out the oldest messages (but never a system message nor the last one) until the prompt fits.
-std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::ChatRequest& chat, bool may_truncate,
+std::vector<int32_t> fitting_prompt(ModelHost& model, const engine::ChatRequest& chat, bool may_truncate,
                                     std::string& rendered, int64_t& n_left_out) {
-  engine::ChatPrompt prompt = engine.render_chat(chat);
-  std::vector<int32_t> tokens = engine.tokenize(prompt, true);
+  engine::ChatPrompt prompt = model.render_chat(chat);
+  std::vector<int32_t> tokens = model.tokenize(prompt, true);
   rendered = std::move(prompt.text);
-  const auto fits = [&](size_t n_tokens) { return static_cast<int64_t>(n_tokens) <= engine.info().n_ctx; };
+  const auto fits = [&](size_t n_tokens) { return static_cast<int64_t>(n_tokens) <= model.info().n_ctx; };
   if (!may_truncate || fits(tokens.size()) || chat.messages.size() < 2) return tokens;
   // By bisection: a long conversation must not be rendered once for each of its messages. Some templates refuse to begin
   // with certain roles; then the conversation begins with what the user says next.
@@ -64,7 +64,7 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
     engine::ChatPrompt shorter;
     for (bool is_rendered = false; !is_rendered;) {
       try {
-        shorter = engine.render_chat(without_oldest(chat, first));
+        shorter = model.render_chat(without_oldest(chat, first));
         is_rendered = true;
       } catch (const engine::EngineError&) {
         if (first == last) throw;
@@ -72,7 +72,7 @@ std::vector<int32_t> fitting_prompt(const engine::Engine& engine, const engine::
         while (first < last && chat.messages[first].role != "user");
       }
     }
-    std::vector<int32_t> found = engine.tokenize(shorter, true);
+    std::vector<int32_t> found = model.tokenize(shorter, true);
     const bool is_short = fits(found.size());
     if (is_short || first == last) {
       rendered = std::move(shorter.text);
@@ -164,7 +164,7 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   chat.messages = conversation(completion, task.messages);
   complete_history(chat.messages, turn.format);
   if (!tools.empty()) chat.tools = turn.tools = to_value(tools);
-  turn.prompt_tokens = fitting_prompt(completion.lease.engine(), chat, request.may_truncate, turn.rendered, completion.n_left_out);
+  turn.prompt_tokens = fitting_prompt(completion.lease.model(), chat, request.may_truncate, turn.rendered, completion.n_left_out);
   completion.marks = turn.format.marks();
   constrain_answer(turn, task.tool_choice, chat.think.value_or(true));
   return turn;

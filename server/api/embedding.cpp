@@ -14,9 +14,9 @@ namespace json = boost::json;
 constexpr size_t kMaxValues = size_t{1} << 25;
 
 // Cuts a text's tokens so that they and the special ones around them fit.
-std::vector<int32_t> cut_to_context(const engine::Engine& engine, const std::string& text, std::vector<int32_t> tokens) {
-  const auto n_ctx = static_cast<size_t>(engine.info().n_ctx);
-  const std::vector<int32_t> plain = engine.tokenize(text, false, true);
+std::vector<int32_t> cut_to_context(ModelHost& model, const std::string& text, std::vector<int32_t> tokens) {
+  const auto n_ctx = static_cast<size_t>(model.info().n_ctx);
+  const std::vector<int32_t> plain = model.tokenize(text, false, true);
   const size_t n_special = tokens.size() - std::min(tokens.size(), plain.size());
   if (n_special >= n_ctx) throw ApiError(400, "input after truncation exceeds maximum context length");
   const size_t n_cut = tokens.size() - n_ctx;
@@ -28,16 +28,16 @@ std::vector<int32_t> cut_to_context(const engine::Engine& engine, const std::str
   return tokens;
 }
 
-std::vector<int32_t> tokens_of(const engine::Engine& engine, const EmbeddingTask& task, const EmbeddingInput& input) {
-  const auto n_ctx = static_cast<size_t>(engine.info().n_ctx);
+std::vector<int32_t> tokens_of(ModelHost& model, const EmbeddingTask& task, const EmbeddingInput& input) {
+  const auto n_ctx = static_cast<size_t>(model.info().n_ctx);
   if (const auto* ids = std::get_if<std::vector<int32_t>>(&input)) {
     std::vector<int32_t> tokens = *ids;
     if (tokens.size() > n_ctx && task.may_truncate) tokens.resize(n_ctx);
     return tokens;
   }
   const auto& text = std::get<std::string>(input);
-  std::vector<int32_t> tokens = engine.tokenize(text, true, true);
-  if (tokens.size() > n_ctx && task.may_truncate) return cut_to_context(engine, text, std::move(tokens));
+  std::vector<int32_t> tokens = model.tokenize(text, true, true);
+  if (tokens.size() > n_ctx && task.may_truncate) return cut_to_context(model, text, std::move(tokens));
   return tokens;
 }
 
@@ -68,20 +68,21 @@ EmbeddingResult run_embedding(App& app, Exchange& exchange, const EmbeddingTask&
   Completion loaded = start_completion(app, exchange, task.request);
   EmbeddingResult result;
   result.load_ns = loaded.load_ns;
-  engine::Engine& engine = loaded.lease.engine();
-  if (task.inputs.size() > kMaxValues / static_cast<size_t>(engine.info().n_embd))
+  ModelHost& model = loaded.lease.model();
+  if (task.inputs.size() > kMaxValues / static_cast<size_t>(model.info().n_embd))
     throw ApiError(400, "too many inputs: " + std::to_string(task.inputs.size()));
   try {
     engine::EmbedRequest request;
     request.is_normalized = task.is_normalized;
     for (const EmbeddingInput& input : task.inputs) {
-      request.inputs.push_back(tokens_of(engine, task, input));
+      request.inputs.push_back(tokens_of(model, task, input));
       result.n_tokens += static_cast<int64_t>(request.inputs.back().size());
       if (exchange.is_gone()) throw ApiError(499, "request canceled");
     }
-    result.vectors = engine.embed(std::move(request), [&] { return exchange.is_gone(); });
+    result.vectors = model.embed(std::move(request), [&] { return exchange.is_gone(); });
   } catch (const engine::EngineError& error) {
-    throw ApiError(error.code() == engine::ErrorCode::kCancelled ? 499 : error_status, error.what());
+    using Code = engine::ErrorCode;
+    throw ApiError(error.code() == Code::kCancelled ? 499 : error.code() == Code::kProcessDied ? 500 : error_status, error.what());
   }
   for (std::vector<float>& vector : result.vectors) cut_dimensions(vector, task.dimensions);
   result.total_ns = steady_ns() - loaded.started_ns;

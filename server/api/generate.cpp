@@ -52,7 +52,7 @@ void handle_generate(App& app, Exchange& exchange) {
   if (images != nullptr && !images->empty()) throw ApiError(400, completion.installed.name.full() + " does not support vision");
   if (prompt.empty()) return reply_without_prompt(exchange, request, "load");
 
-  engine::Engine& engine = completion.lease.engine();
+  ModelHost& model = completion.lease.model();
   const engine::ChatPrompt rendered = render_prompt(completion, request, parts);
   if (request.is_render_only) {
     json::object record = record_head(request);
@@ -67,7 +67,7 @@ void handle_generate(App& app, Exchange& exchange) {
       if (!id.is_int64()) throw ApiError(400, "json: cannot unmarshal a context that is not an array of integers");
       tokens.push_back(static_cast<int32_t>(std::clamp<int64_t>(id.get_int64(), -1, INT32_MAX)));
     }
-  const std::vector<int32_t> prompt_tokens = engine.tokenize(rendered, !has_context);
+  const std::vector<int32_t> prompt_tokens = model.tokenize(rendered, !has_context);
   tokens.insert(tokens.end(), prompt_tokens.begin(), prompt_tokens.end());
 
   RecordWriter writer(exchange, request.is_streaming);
@@ -118,7 +118,7 @@ void handle_generate(App& app, Exchange& exchange) {
     if (has_context)
       for (const json::value& id : *context) ids.push_back(id);
     for (int32_t id :
-         engine.tokenize(engine::ChatPrompt{rendered.text + text, rendered.breaks}, false))
+         model.tokenize(engine::ChatPrompt{rendered.text + text, rendered.breaks}, false))
       ids.push_back(id);
     record["context"] = ids;
   }

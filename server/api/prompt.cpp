@@ -12,7 +12,7 @@ std::string template_of(const Completion& completion, const PromptParts& parts) 
 
 bool has_template(const Completion& completion, const PromptParts& parts) {
   return !parts.is_raw && (!template_of(completion, parts).empty() ||
-                           completion.lease.engine().info().has_chat_template);
+                           completion.lease.model().info().has_chat_template);
 }
 
 bool is_insert(const Completion& completion, const PromptParts& parts) {
@@ -57,12 +57,12 @@ engine::AnswerFormat prompt_format(const Completion& completion, const Completio
 
 engine::ChatPrompt render_prompt(const Completion& completion, const CompletionRequest& request,
                                  const PromptParts& parts) {
-  engine::Engine& engine = completion.lease.engine();
+  ModelHost& model = completion.lease.model();
   if (!has_template(completion, parts)) return {parts.prompt, {}};
   const engine::ChatRequest chat = chat_of(completion, request, parts);
   if (is_insert(completion, parts))
     return {engine::render_insert_prompt(chat.template_text, parts.prompt, parts.suffix), {}};
-  return engine.render_chat(chat);
+  return model.render_chat(chat);
 }
 
 }  // namespace olx::server

@@ -11,12 +11,13 @@ namespace olx::server {
 struct EngineHost::Entry {
   std::string name, digest;
   engine::EngineOptions options;
-  std::unique_ptr<engine::Engine> engine;  // null while loading
+  std::shared_ptr<ModelHost> model;  // null while loading; shared with who asks it for figures
   int64_t keep_alive_ns = 0;
   int n_users = 0;
   HostClock::time_point expires;  // while idle
 
   bool is_forever() const { return keep_alive_ns < 0; }
+  bool is_dead() const { return model != nullptr && !model->is_alive(); }
 };
 
 namespace {
@@ -33,17 +34,17 @@ bool same_load(const engine::EngineOptions& a, const engine::EngineOptions& b) {
 EngineHost::Lease::~Lease() {
   if (entry_ != nullptr) host_->release(entry_);
 }
-engine::Engine& EngineHost::Lease::engine() const { return *entry_->engine; }
+ModelHost& EngineHost::Lease::model() const { return *entry_->model; }
 
-EngineHost::EngineHost(Limits limits, std::function<uint64_t()> free_memory)
-    : limits_(limits), free_memory_(std::move(free_memory)), timer_([this] { expire_until_stopped(); }) {}
+EngineHost::EngineHost(Limits limits, std::function<uint64_t()> free_memory, OpenModel open)
+    : limits_(limits), free_memory_(std::move(free_memory)), open_(std::move(open)), timer_([this] { expire_until_stopped(); }) {}
 
 EngineHost::~EngineHost() {
   std::unique_lock lock(mutex_);
   is_stopping_ = true;
   changed_.notify_all();
   changed_.wait(lock, [&] {
-    return std::all_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->n_users == 0; });
+    return dead_.empty() && std::all_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->n_users == 0; });
   });
 }
 
@@ -59,8 +60,9 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   } waiting(n_acquiring_);
   for (;;) {
     if (is_stopping_ || (request.is_gone && request.is_gone())) throw ApiError(499, "request canceled");
+    set_dead_aside();
     const auto found = entries_.find(request.options.model_path);
-    if (found != entries_.end() && found->second->engine != nullptr && same_load(found->second->options, request.options)) {
+    if (found != entries_.end() && found->second->model != nullptr && same_load(found->second->options, request.options)) {
       Entry* entry = found->second.get();
       ++entry->n_users;
       if (request.keep_alive_ns) entry->keep_alive_ns = *request.keep_alive_ns;
@@ -87,13 +89,13 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   entries_[request.options.model_path] = std::move(owned);
   is_loading_ = true;
   lock.unlock();
-  std::unique_ptr<engine::Engine> engine;
+  std::shared_ptr<ModelHost> model;
   std::exception_ptr failure;
   try {
     engine::EngineOptions options = request.options;
     options.on_progress = [&](float) { return !(request.is_gone && request.is_gone()); };
     options.on_memory_need = [&](uint64_t n_bytes) { make_memory(n_bytes, request); };
-    engine = engine::Engine::open(options);
+    model = open_(options);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -104,8 +106,20 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
     entries_.erase(request.options.model_path);
     std::rethrow_exception(failure);
   }
-  entry->engine = std::move(engine);
+  entry->model = std::move(model);
   return Lease(this, entry);
+}
+
+// A model whose process has died makes room for its successor; its last users still have to hear of it.
+void EngineHost::set_dead_aside() {
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    if (!it->second->is_dead()) {
+      ++it;
+      continue;
+    }
+    if (it->second->n_users > 0) dead_.push_back(std::move(it->second));
+    it = entries_.erase(it);
+  }
 }
 
 // Whether the request can begin at once.
@@ -113,14 +127,14 @@ bool EngineHost::has_place(const Request& request) const {
   const auto found = entries_.find(request.options.model_path);
   if (found == entries_.end()) return false;
   const Entry& entry = *found->second;
-  return entry.engine != nullptr && same_load(entry.options, request.options) && entry.n_users < entry.options.n_parallel;
+  return entry.model != nullptr && same_load(entry.options, request.options) && entry.n_users < entry.options.n_parallel;
 }
 
 // Those without a model, and those whose model works for as many others as it can.
 int EngineHost::n_waiting() const {
   int n = n_acquiring_;
   for (const auto& [path, entry] : entries_)
-    if (entry->engine != nullptr) n += std::max(0, entry->n_users - entry->options.n_parallel);
+    if (entry->model != nullptr) n += std::max(0, entry->n_users - entry->options.n_parallel);
   return n;
 }
 
@@ -151,7 +165,7 @@ void EngineHost::make_memory(uint64_t n_bytes, const Request& request) {
     const uint64_t n_free = free_memory_();
     if (n_bytes <= n_free) return;
     if (unload_one()) continue;
-    const bool has_busy = std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->engine != nullptr; });
+    const bool has_busy = std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->model != nullptr; });
     if (!has_busy)
       throw engine::EngineError(engine::ErrorCode::kOutOfMemory,
                                 fmt::format("model requires more system memory ({:.1f} MiB) than is available ({:.1f} MiB)",
@@ -164,6 +178,11 @@ void EngineHost::make_memory(uint64_t n_bytes, const Request& request) {
 void EngineHost::release(Entry* entry) {
   const std::lock_guard lock(mutex_);
   --entry->n_users;
+  const auto is_this = [&](const std::unique_ptr<Entry>& dead) { return dead.get() == entry && entry->n_users == 0; };
+  if (std::erase_if(dead_, is_this) > 0) {
+    changed_.notify_all();
+    return;
+  }
   // Far values would overflow the clock; a hundred years are for ever enough.
   constexpr int64_t kCentury = 100ll * 365 * 24 * 3600 * 1'000'000'000;
   entry->expires = HostClock::now() + std::chrono::nanoseconds(std::min(entry->keep_alive_ns, kCentury));
@@ -188,9 +207,9 @@ std::vector<LoadedModel> EngineHost::loaded() const {
   std::vector<LoadedModel> models;
   const auto now = HostClock::now();
   for (const auto& [path, entry] : entries_) {
-    if (entry->engine == nullptr) continue;
+    if (entry->model == nullptr || entry->is_dead()) continue;
     const auto stay = std::chrono::nanoseconds(std::max<int64_t>(entry->keep_alive_ns, 0));
-    models.push_back({entry->name, entry->digest, entry->engine->info(),
+    models.push_back({entry->name, entry->digest, entry->model->info(),
                       entry->n_users > 0 ? stay : entry->expires - now, entry->is_forever()});
   }
   std::sort(models.begin(), models.end(), [](const LoadedModel& a, const LoadedModel& b) {
@@ -200,20 +219,34 @@ std::vector<LoadedModel> EngineHost::loaded() const {
 }
 
 MetricsSnapshot EngineHost::snapshot() const {
-  const std::lock_guard lock(mutex_);
   MetricsSnapshot now;
-  now.n_waiting = static_cast<uint64_t>(n_waiting());
-  for (const auto& [path, entry] : entries_) {
-    if (entry->engine == nullptr) continue;
-    const engine::ModelInfo& info = entry->engine->info();
-    const engine::EngineStats stats = entry->engine->stats();
-    const int n_running = std::min(entry->n_users, entry->options.n_parallel);
-    now.n_running += static_cast<uint64_t>(n_running);
-    now.models.push_back({entry->name, info.weight_bytes + info.kv_bytes + info.scratch_bytes,
-                          static_cast<uint64_t>(stats.n_kv_pages_used), static_cast<uint64_t>(stats.n_kv_pages),
-                          static_cast<uint64_t>(n_running), static_cast<uint64_t>(entry->n_users - n_running),
-                          static_cast<uint64_t>(stats.n_kv_pages_cached), static_cast<uint64_t>(stats.n_prefix_hits),
-                          static_cast<uint64_t>(stats.n_prefix_tokens), static_cast<uint64_t>(stats.n_prefix_evictions)});
+  std::vector<std::shared_ptr<ModelHost>> models;
+  {
+    const std::lock_guard lock(mutex_);
+    now.n_waiting = static_cast<uint64_t>(n_waiting());
+    for (const auto& [path, entry] : entries_) {
+      if (entry->model == nullptr || entry->is_dead()) continue;
+      const engine::ModelInfo& info = entry->model->info();
+      const int n_running = std::min(entry->n_users, entry->options.n_parallel);
+      now.n_running += static_cast<uint64_t>(n_running);
+      MetricsSnapshot::Model& model = now.models.emplace_back();
+      model.name = entry->name;
+      model.memory_bytes = info.weight_bytes + info.kv_bytes + info.scratch_bytes;
+      model.n_running = static_cast<uint64_t>(n_running);
+      model.n_waiting = static_cast<uint64_t>(entry->n_users - n_running);
+      models.push_back(entry->model);
+    }
+  }
+  // A model that hangs takes its time for an answer: not with the mutex held.
+  for (size_t i = 0; i < models.size(); ++i) {
+    const engine::EngineStats stats = models[i]->stats();
+    MetricsSnapshot::Model& model = now.models[i];
+    model.n_kv_pages_used = static_cast<uint64_t>(stats.n_kv_pages_used);
+    model.n_kv_pages = static_cast<uint64_t>(stats.n_kv_pages);
+    model.n_kv_pages_cached = static_cast<uint64_t>(stats.n_kv_pages_cached);
+    model.n_prefix_hits = static_cast<uint64_t>(stats.n_prefix_hits);
+    model.n_prefix_tokens = static_cast<uint64_t>(stats.n_prefix_tokens);
+    model.n_prefix_evictions = static_cast<uint64_t>(stats.n_prefix_evictions);
   }
   return now;
 }

@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/engine.h"
 #include "server/models/free_memory.h"
+#include "server/models/model_host.h"
 #include "server/ops/metrics.h"
 
 namespace olx::server {
@@ -40,12 +40,12 @@ class EngineHost {
     std::function<bool()> is_gone;              // the client has left: stop waiting
   };
 
-  // A use of a loaded engine. The engine stays while it lives.
+  // A use of a loaded model, which stays while it lives.
   class Lease {
    public:
     Lease(Lease&& other) noexcept : host_(other.host_), entry_(std::exchange(other.entry_, nullptr)) {}
     ~Lease();
-    engine::Engine& engine() const;
+    ModelHost& model() const;
 
    private:
     friend class EngineHost;
@@ -60,10 +60,10 @@ class EngineHost {
     int64_t keep_alive_ns = 0;   // of a request that says nothing
   };
   // free_memory: bytes a model may take now; system_free_memory() but for tests.
-  explicit EngineHost(Limits limits, std::function<uint64_t()> free_memory = system_free_memory);
+  explicit EngineHost(Limits limits, std::function<uint64_t()> free_memory = system_free_memory, OpenModel open = open_in_process);
   ~EngineHost();  // waits for every lease
 
-  // Loads the model unless it is loaded with these options; waits for room. Throws what Engine::open throws, ApiError 503
+  // Loads the model unless it is loaded with these options and alive; waits for room. Throws what open throws, ApiError 503
   // when too many wait already, and ApiError 499 when is_gone() says so meanwhile.
   Lease acquire(const Request& request);
   // Goes as soon as it is idle: at once, or when the last lease ends (waited for only briefly). Nothing when it is not loaded.
@@ -74,6 +74,7 @@ class EngineHost {
  private:
   void release(Entry* entry);
   void expire_until_stopped();
+  void set_dead_aside();
   bool make_room();
   bool unload_one();
   void make_memory(uint64_t n_bytes, const Request& request);
@@ -84,9 +85,11 @@ class EngineHost {
 
   const Limits limits_;
   const std::function<uint64_t()> free_memory_;
+  const OpenModel open_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, std::unique_ptr<Entry>> entries_;  // by model_path
+  std::vector<std::unique_ptr<Entry>> dead_;  // models whose process has died, until the last request that used them is over
   int n_acquiring_ = 0;  // inside acquire(), without a lease yet
   bool is_loading_ = false, is_stopping_ = false;
   std::jthread timer_;

@@ -92,7 +92,7 @@ void handle_openai_completion(App& app, Exchange& exchange) {
   for (const std::string& prompt : prompts) {
     parts.prompt = prompt;
     const engine::ChatPrompt rendered = render_prompt(completion, request, parts);
-    const std::vector<int32_t> tokens = completion.lease.engine().tokenize(rendered, true);
+    const std::vector<int32_t> tokens = completion.lease.model().tokenize(rendered, true);
     completion.options.sampling.seed = seed;
     completion.constraint = request.constraint;
     if (!completion.constraint.is_none())

@@ -33,6 +33,16 @@ CACHE = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
 SMOLLM2 = os.environ.get("OLLAMAX_TEST_MODELS", CACHE + "/ollamax/models") + "/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+def resident_kib(pid):
+    try:
+        for line in open(f"/proc/{pid}/status"):
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+    except OSError:  # it has just ended
+        pass
+    return 0
+
+
 class Server:
     def __init__(self, ollamax, model, parallel, max_queue=512):
         self.parallel = parallel
@@ -55,10 +65,16 @@ class Server:
         subprocess.run([ollamax, "create", "m", "-f", str(modelfile)], env=env, check=True, capture_output=True)
 
     def resident_kib(self):
-        for line in open(f"/proc/{self.process.pid}/status"):
-            if line.startswith("VmRSS"):
-                return int(line.split()[1])
-        return 0
+        """Of the server and the processes of its models."""
+        total = resident_kib(self.process.pid)
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                continue
+            if parent == self.process.pid:
+                total += resident_kib(stat.parent.name)
+        return total
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 // A listening Server with an empty store and a tiny random model to put into it, for the tests of the API.
 
 #include <boost/json.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <sstream>
@@ -53,6 +54,10 @@ class ServerFixture {
     options.models_dir = dir_.file("models");
     options.n_parallel = n_parallel;
     options.n_ctx = static_cast<int>(n_ctx);
+    if (const char* worker = std::getenv("OLLAMAX_TEST_WORKER")) {  // the same tests, with models in processes of their own
+      options.isolates = true;
+      options.worker_program = worker;
+    }
     if (change) change(options);
     server_.emplace(options);
     server_->start();
