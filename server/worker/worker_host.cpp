@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <utility>
 
 #include "engine/token_channel.h"
+#include "server/worker/call_pool.h"
 #include "server/worker/channel.h"
 #include "server/worker/messages.h"
 #include "server/worker/process.h"
@@ -35,8 +37,16 @@ constexpr milliseconds kStatsWait{500};   // figures older than this are better 
 constexpr milliseconds kDeathWait{2000};  // for the kernel to say how a process ended
 constexpr size_t kMaxEventBytes = 8 << 20;    // of one event
 constexpr size_t kMaxUnreadBytes = 64 << 20;  // of a stream whose client does not read
-// Beside what a model says it needs: the tokenizer, texts of requests, the plan for embeddings.
-constexpr uint64_t kMemoryBeside = uint64_t{4} << 30;
+// Beside what a model says it needs: the tokenizer, texts of requests, the plan for embeddings; and the stacks of threads,
+// as large as this process's own may be.
+uint64_t memory_beside(int n_threads) {
+  rlimit stack{};
+  const bool is_limited = ::getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur != RLIM_INFINITY;
+  const uint64_t stack_bytes = is_limited ? stack.rlim_cur : 8 << 20;
+  const auto n_computing = static_cast<uint64_t>(
+      n_threads > 0 ? n_threads : std::max(1u, std::thread::hardware_concurrency()));
+  return (uint64_t{4} << 30) + (n_computing + CallPool::kMaxThreads + 16) * stack_bytes;
+}
 
 // A descriptor that is closed with its scope.
 struct Descriptor {
@@ -253,7 +263,7 @@ WorkerHost::~WorkerHost() {
 
 // On the opening thread: the callbacks are the caller's.
 void WorkerHost::load(const engine::EngineOptions& options) {
-  uint64_t n_memory = kMemoryBeside;
+  uint64_t n_memory = memory_beside(options.n_threads);
   process_->limit_memory(n_memory);
   channel_->send(FrameType::kLoad, 0, encode(options));
   std::unique_lock lock(mutex_);
