@@ -24,6 +24,7 @@ struct GgufFile::Impl {
   std::vector<TensorInfo> tensors;
   std::unordered_map<std::string_view, size_t> metadata_index;  // key -> position
   std::unordered_map<std::string_view, size_t> tensor_index;
+  std::vector<GgufFile> more_parts;  // of a model in several files: all but the first
   Impl() = default;
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;

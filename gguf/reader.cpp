@@ -7,8 +7,10 @@
 #include <cerrno>
 #include <system_error>
 
+#include "gguf/check.h"
 #include "gguf/checked.h"
 #include "gguf/parser.h"
+#include "gguf/split.h"
 
 namespace olx::gguf {
 
@@ -37,6 +39,62 @@ GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
 GgufFile::~GgufFile() = default;
 
 GgufFile GgufFile::open(const std::string& path, const Limits& limits) {
+  GgufFile first = open_part(path, limits);
+  const SplitPlace place = split_place(first);
+  if (place.n_parts == 1) return first;
+  const auto name = parse_split_name(path);
+  if (!name || name->number != 1 || name->n_parts != place.n_parts) {
+    const SplitName expected{name ? name->stem : "NAME", 1, place.n_parts};
+    throw FormatError(path + ": part " + std::to_string(place.number + 1) + " of " + std::to_string(place.n_parts) +
+                      " of a split model: expected to be given the first, called " + expected.file_name(1));
+  }
+  std::vector<GgufFile> parts;
+  for (uint64_t number = 2; number <= name->n_parts; ++number) parts.push_back(open_part(name->file_name(number), limits));
+  first.join(std::move(parts));
+  return first;
+}
+
+GgufFile GgufFile::open_parts(const std::vector<std::string>& paths, const Limits& limits) {
+  OLX_CHECK(!paths.empty());
+  GgufFile first = open_part(paths[0], limits);
+  std::vector<GgufFile> parts;
+  for (size_t i = 1; i < paths.size(); ++i) parts.push_back(open_part(paths[i], limits));
+  first.join(std::move(parts));
+  return first;
+}
+
+// The parts must say that they are these parts, and have each tensor once.
+void GgufFile::join(std::vector<GgufFile> parts) {
+  const uint64_t n_parts = parts.size() + 1;
+  const auto check_place = [&](const GgufFile& file, uint64_t number) {
+    const SplitPlace place = split_place(file);
+    if (place.number != number || place.n_parts != n_parts)
+      throw FormatError(file.path() + ": expected part " + std::to_string(number + 1) + " of " + std::to_string(n_parts) + ", got part " +
+                        std::to_string(place.number + 1) + " of " + std::to_string(place.n_parts));
+  };
+  check_place(*this, 0);
+  std::vector<TensorInfo> tensors = std::move(impl_->tensors);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    check_place(parts[i], i + 1);
+    for (TensorInfo& tensor : parts[i].impl_->tensors) {
+      tensor.part = static_cast<uint32_t>(i + 1);
+      tensors.push_back(std::move(tensor));
+    }
+    parts[i].impl_->tensors.clear();
+    parts[i].impl_->tensor_index.clear();
+  }
+  if (const Value* count = find("split.tensors.count"); count != nullptr && count->as_uint("split.tensors.count") != tensors.size())
+    throw FormatError(path() + ": split.tensors.count: expected the " + std::to_string(tensors.size()) + " tensors that the parts have, got " +
+                      std::to_string(count->as_uint("split.tensors.count")));
+  impl_->tensors = std::move(tensors);
+  impl_->tensor_index.clear();
+  for (size_t i = 0; i < impl_->tensors.size(); ++i)
+    if (!impl_->tensor_index.emplace(impl_->tensors[i].name, i).second)
+      throw FormatError(path() + ": tensor " + impl_->tensors[i].name + " is in more than one part");
+  impl_->more_parts = std::move(parts);
+}
+
+GgufFile GgufFile::open_part(const std::string& path, const Limits& limits) {
   // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) throw std::system_error(errno, std::generic_category(), path);
@@ -57,7 +115,11 @@ GgufFile GgufFile::adopt(int fd, const std::string& path, const Limits& limits) 
 
 const std::string& GgufFile::path() const { return impl_->path; }
 uint32_t GgufFile::version() const { return impl_->version; }
-uint64_t GgufFile::file_size_bytes() const { return impl_->file_size_bytes; }
+uint64_t GgufFile::file_size_bytes() const {
+  uint64_t size_bytes = impl_->file_size_bytes;  // sizes of files that exist: no sum of them overflows
+  for (const GgufFile& part : impl_->more_parts) size_bytes += part.impl_->file_size_bytes;
+  return size_bytes;
+}
 uint64_t GgufFile::data_offset_bytes() const { return impl_->data_offset_bytes; }
 uint32_t GgufFile::alignment() const { return impl_->alignment; }
 const std::vector<GgufFile::Entry>& GgufFile::metadata() const { return impl_->metadata; }
@@ -84,14 +146,15 @@ void GgufFile::read(const TensorInfo& tensor, uint64_t offset_bytes, std::span<s
   if (!checked_add(offset_bytes, out.size(), end) || end > tensor.size_bytes)
     throw FormatError(path() + ": " + tensor.name + ": expected a range within " + std::to_string(tensor.size_bytes) +
                       " bytes, got " + std::to_string(out.size()) + " at " + std::to_string(offset_bytes));
+  const Impl& holder = tensor.part == 0 ? *impl_ : *impl_->more_parts[tensor.part - 1].impl_;
   uint64_t position = tensor.offset_bytes + offset_bytes;
   size_t done = 0;
   while (done < out.size()) {
-    const ssize_t n = ::pread(impl_->fd, out.data() + done, out.size() - done, static_cast<off_t>(position));
+    const ssize_t n = ::pread(holder.fd, out.data() + done, out.size() - done, static_cast<off_t>(position));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw std::system_error(errno, std::generic_category(), path());
+    if (n < 0) throw std::system_error(errno, std::generic_category(), holder.path);
     if (n == 0)
-      throw FormatError(path() + ": " + tensor.name + ": the file ends at " + std::to_string(position) +
+      throw FormatError(holder.path + ": " + tensor.name + ": the file ends at " + std::to_string(position) +
                         ", expected " + std::to_string(out.size() - done) + " more bytes (was it cut short?)");
     done += static_cast<size_t>(n);
     position += static_cast<uint64_t>(n);

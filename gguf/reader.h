@@ -30,7 +30,8 @@ struct TensorInfo {
   int n_dims = 1;
   // Row-major, slowest dimension first: shape[n_dims - 1] is the row length (the file's ne[0]).
   std::array<int64_t, 4> shape{1, 1, 1, 1};
-  uint64_t offset_bytes = 0;  // from the start of the file
+  uint64_t offset_bytes = 0;  // from the start of the file it is in
+  uint32_t part = 0;          // which file that is, of a model in several
   uint64_t size_bytes = 0;
   int64_t n_cols() const { return shape[n_dims - 1]; }
   int64_t n_rows() const;    // product of all dimensions but the last
@@ -40,8 +41,13 @@ struct TensorInfo {
 
 class GgufFile {
  public:
+  // A whole model. One in several files is opened by the name of its first, "…-00001-of-00003.gguf"; the others lie beside it.
   // Throws FormatError (one line: path, offset, expected, got) or std::system_error when it cannot be opened.
   static GgufFile open(const std::string& path, const Limits& limits = {});
+  // This one file, whether or not it is a part of a model.
+  static GgufFile open_part(const std::string& path, const Limits& limits = {});
+  // A model from all its files, in order, whatever they are called: see split.h for what they must say.
+  static GgufFile open_parts(const std::vector<std::string>& paths, const Limits& limits = {});
   // The same for a file that is open for reading, which it closes in every case; `path` names it in messages.
   static GgufFile adopt(int fd, const std::string& path, const Limits& limits = {});
   GgufFile(GgufFile&&) noexcept;
@@ -50,12 +56,12 @@ class GgufFile {
 
   const std::string& path() const;
   uint32_t version() const;
-  uint64_t file_size_bytes() const;
+  uint64_t file_size_bytes() const;  // of all its files
   uint64_t data_offset_bytes() const;
   uint32_t alignment() const;
 
   struct Entry { std::string_view key; Value value; };
-  const std::vector<Entry>& metadata() const;      // in file order
+  const std::vector<Entry>& metadata() const;      // in file order; of several files, the first one's
   const Value* find(std::string_view key) const;   // nullptr when absent
   const Value& get(std::string_view key) const;    // FormatError naming the key when absent
 
@@ -69,6 +75,7 @@ class GgufFile {
  private:
   friend class GgufParser;
   struct Impl;
+  void join(std::vector<GgufFile> parts);
   explicit GgufFile(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -40,6 +40,8 @@ class Value {
   std::vector<std::string_view> as_strings(std::string_view key) const;
   std::vector<int64_t> as_ints(std::string_view key) const;   // integer or bool array; a scalar is one element
   std::vector<float> as_floats(std::string_view key) const;
+  // As it stands in the file, after the type (and, of an array, its element type and length).
+  std::span<const std::byte> encoded() const { return bytes_; }
 
  private:
   friend class GgufParser;

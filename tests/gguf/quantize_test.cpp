@@ -126,6 +126,25 @@ TEST_CASE("Quantize_ErrorIsThatOfTheNumberOfBits") {
   }
 }
 
+TEST_CASE("Quantize_WritesEveryByteItIsGivenRoomFor", "[T-06]") {
+  // What was in memory before never gets into a file.
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  std::vector<float> x(512);
+  for (float& value : x) value = normal(random);
+  std::vector<DType> types(std::begin(kQuantized), std::end(kQuantized));
+  types.insert(types.end(), {DType::kF32, DType::kF16, DType::kBF16});
+  for (const DType dtype : types) {
+    INFO(dtype_info(dtype).name);
+    const auto size = static_cast<size_t>(row_size_bytes(dtype, static_cast<int64_t>(x.size())));
+    std::vector<uint8_t> over_a5(size + 8, 0xa5), over_5a(size + 8, 0x5a);
+    quantize_row(dtype, x.data(), over_a5.data(), static_cast<int64_t>(x.size()));
+    quantize_row(dtype, x.data(), over_5a.data(), static_cast<int64_t>(x.size()));
+    CHECK(std::memcmp(over_a5.data(), over_5a.data(), size) == 0);
+    for (size_t i = size; i < size + 8; ++i) CHECK((over_a5[i] == 0xa5 && over_5a[i] == 0x5a));
+  }
+}
+
 TEST_CASE("Quantize_ZeroRowsStayZeroAndHugeOnesDoNotTrap") {
   for (DType dtype : kQuantized) {
     std::vector<float> zero(256, 0.0f), back(256, 1.0f);
