@@ -46,10 +46,10 @@ class GgufFile {
   static GgufFile open(const std::string& path, const Limits& limits = {});
   // This one file, whether or not it is a part of a model.
   static GgufFile open_part(const std::string& path, const Limits& limits = {});
+  // The same for one that is open for reading, which it closes in every case; `path` names it in messages.
+  static GgufFile adopt(int fd, const std::string& path, const Limits& limits = {});
   // A model from all its files, in order, whatever they are called: see split.h for what they must say.
   static GgufFile open_parts(const std::vector<std::string>& paths, const Limits& limits = {});
-  // The same for a file that is open for reading, which it closes in every case; `path` names it in messages.
-  static GgufFile adopt(int fd, const std::string& path, const Limits& limits = {});
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();

@@ -22,31 +22,13 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "support"))
+from python_environment import enter_environment  # noqa: E402
+
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 PACK = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", F32: "<f", BOOL: "<B", U64: "<Q", I64: "<q", F64: "<d"}
 TENSOR_TYPES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 12: (256, 144), 14: (256, 210)}  # id: elements, bytes of a block
 EDGES = [0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**60, 2**61, 2**62 + 1, 2**63 - 1, 2**63, 2**64 - 16, 2**64 - 1]
-
-
-def skip(what):
-    print(f"SKIPPED: {what}")
-    sys.exit(77)
-
-
-def enter_environment(venv):
-    """Runs this script again with the Python of its environment, which is made where it is missing or was for other packages."""
-    wanted = (HERE / "requirements.txt").read_text()
-    made, python = venv / "made-for.txt", venv / "bin/python"
-    if not made.exists() or made.read_text() != wanted:
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True, capture_output=True, text=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", HERE / "requirements.txt"],
-                           check=True, capture_output=True, text=True)
-        except subprocess.CalledProcessError as error:
-            skip(f"a Python environment with gguf: {(error.stderr or '').strip().splitlines()[-1:]}")
-        made.write_text(wanted)
-    if pathlib.Path(sys.prefix).resolve() != venv.resolve():
-        os.execv(python, [str(python), *sys.argv])
 
 
 class File:
@@ -240,7 +222,7 @@ def main():
     parser.add_argument("venv", type=pathlib.Path)
     parser.add_argument("--keep", type=pathlib.Path)
     options = parser.parse_args()
-    enter_environment(options.venv)
+    enter_environment(options.venv, HERE / "requirements.txt")
     import gguf  # noqa: F401  once, so that every child has it
     counts, faults, stricter = {}, [], 0
     with tempfile.TemporaryDirectory(prefix="ollamax-gguf-") as folder:

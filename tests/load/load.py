@@ -14,76 +14,27 @@ usage: load.py OLLAMAX [MODEL.gguf] [--clients 64] [--seconds 120] [--part stres
 
 Prints one JSON object a part; exits 1 when a promise is broken, 77 when the model is missing.
 """
+# proves T-86, T-95
 import argparse
 import asyncio
 import json
 import os
 import pathlib
 import random
-import signal
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 
-
-CACHE = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
-SMOLLM2 = os.environ.get("OLLAMAX_TEST_MODELS", CACHE + "/ollamax/models") + "/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def resident_kib(pid):
-    try:
-        for line in open(f"/proc/{pid}/status"):
-            if line.startswith("VmRSS"):
-                return int(line.split()[1])
-    except OSError:  # it has just ended
-        pass
-    return 0
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from ollamax_server import SMOLLM2, OllamaxServer  # noqa: E402
 
 
-class Server:
+class Server(OllamaxServer):
     def __init__(self, ollamax, model, parallel, max_queue=512):
         self.parallel = parallel
-        self.folder = tempfile.TemporaryDirectory(prefix="ollamax-load-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        env = dict(os.environ, OLLAMA_HOST=f"127.0.0.1:{self.port}", OLLAMA_MODELS=self.folder.name + "/models",
-                   OLLAMA_NUM_PARALLEL=str(parallel), OLLAMA_MAX_QUEUE=str(max_queue), HOME=self.folder.name)
-        self.log = open(self.folder.name + "/server.log", "w")
-        self.process = subprocess.Popen([ollamax, "serve"], env=env, stdout=self.log, stderr=self.log)
-        modelfile = pathlib.Path(self.folder.name, "Modelfile")
-        modelfile.write_text(f"FROM {model}\n")
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        subprocess.run([ollamax, "create", "m", "-f", str(modelfile)], env=env, check=True, capture_output=True)
-
-    def resident_kib(self):
-        """Of the server and the processes of its models."""
-        total = resident_kib(self.process.pid)
-        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                continue
-            if parent == self.process.pid:
-                total += resident_kib(stat.parent.name)
-        return total
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(40)
-        finally:
-            self.process.kill()
-            self.folder.cleanup()
-        return self.process.returncode
+        super().__init__(ollamax, OLLAMA_NUM_PARALLEL=str(parallel), OLLAMA_MAX_QUEUE=str(max_queue))
+        self.create("m", f"FROM {model}\n")
 
 
 class Failure(Exception):

@@ -11,79 +11,35 @@ that leaves the length of its answers to the model has a prompt whose answer end
 import argparse
 import concurrent.futures
 import json
-import os
 import pathlib
-import socket
-import subprocess
 import sys
-import tempfile
 import time
+import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-MODELS = pathlib.Path(os.environ.get("OLLAMAX_TEST_MODELS", CACHE / "ollamax/models"))
-SMOLLM2 = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
+sys.path.insert(0, str(HERE.parent / "support"))
+from ollamax_server import SMOLLM2, OllamaxServer  # noqa: E402
+from python_environment import enter_environment, skip  # noqa: E402
+
 PARALLEL = 8
 PROMPTS = ["Write an example of: {}.", "Tell me about {}.", "{}?", "Answer in one short line. {}"]
 
 
-def skip(what):
-    print(f"SKIPPED: {what}")
-    sys.exit(77)
-
-
-def enter_environment(venv):
-    """Runs this script again with the Python of its environment, which is made where it is missing or was for other packages."""
-    wanted = (HERE / "requirements.txt").read_text()
-    made = venv / "made-for.txt"
-    python = venv / "bin/python"
-    if not made.exists() or made.read_text() != wanted:
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True, capture_output=True, text=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", HERE / "requirements.txt"],
-                           check=True, capture_output=True, text=True)
-        except subprocess.CalledProcessError as error:
-            skip(f"a Python environment with jsonschema: {(error.stderr or '').strip().splitlines()[-1:]}")
-        made.write_text(wanted)
-    if pathlib.Path(sys.prefix).resolve() != venv.resolve():
-        os.execv(python, [str(python), *sys.argv])
-
-
-class Server:
+class Server(OllamaxServer):
     def __init__(self, ollamax):
-        self.folder = tempfile.TemporaryDirectory(prefix="ollamax-schemas-")
-        root = pathlib.Path(self.folder.name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        env = dict(os.environ, OLLAMA_HOST=f"127.0.0.1:{self.port}", OLLAMA_MODELS=str(root / "models"), HOME=str(root),
-                   OLLAMA_NUM_PARALLEL=str(PARALLEL), OLLAMA_CONTEXT_LENGTH="1024")
-        self.log = open(root / "server.log", "w")
-        self.process = subprocess.Popen([ollamax, "serve"], env=env, stdout=self.log, stderr=self.log)
-        (root / "Modelfile").write_text(f"FROM {SMOLLM2}\n")
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        subprocess.run([ollamax, "create", "m", "-f", str(root / "Modelfile")], env=env, check=True, capture_output=True)
+        super().__init__(ollamax, OLLAMA_NUM_PARALLEL=str(PARALLEL), OLLAMA_CONTEXT_LENGTH="1024")
+        self.create("m", f"FROM {SMOLLM2}\n")
 
     def generate(self, prompt, schema, seed):
         body = {"model": "m", "prompt": prompt, "format": schema, "stream": False,
                 "options": {"temperature": 1.5, "seed": seed, "num_predict": 2000}}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/generate", json.dumps(body).encode())
+        request = urllib.request.Request(f"{self.url}/api/generate", json.dumps(body).encode())
         try:
             with urllib.request.urlopen(request, timeout=600) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             return {"error": error.read().decode()}
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(40)
-        self.folder.cleanup()
 
 
 def problem_of(answer, validator):
@@ -108,7 +64,7 @@ def main():
     arguments = parser.parse_args()
     if not SMOLLM2.exists():
         skip(f"{SMOLLM2} is missing")
-    enter_environment(arguments.venv)
+    enter_environment(arguments.venv, HERE / "requirements.txt")
     import jsonschema
 
     schemas = [entry for entry in json.loads((HERE / "schemas.json").read_text()) if arguments.only in entry[0]]
