@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,11 @@ HostAddress host_from_environment();
 // POST /api/create with its progress shown on stderr.
 void create_with_progress(const Client& client, const boost::json::object& request);
 
-// A model of this GGUF file, named like it.
-void create_from_file(const Client& client, const std::string& path);
+// A model of this GGUF file, or of all parts of a split one, named like it. Returns the name.
+std::string create_from_file(const Session& session, const std::string& path);
+bool is_gguf_file(const std::string& text);  // a path, that is, and not a model's name
+// The name that a pull gives to the model of "https://host/path/file.gguf"; nullopt when the text is none of these.
+std::optional<std::string> name_of_url(const std::string& text);
 // The same for POST /api/pull (transfer.cpp).
 void pull_with_progress(const Client& client, const std::string& model, bool is_insecure);
 

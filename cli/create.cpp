@@ -7,6 +7,8 @@
 
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "gguf/split.h"
+#include "server/server.h"
 #include "server/wire.h"
 
 namespace olx::cli {
@@ -37,7 +39,16 @@ fs::path path_of(const std::string& argument, const fs::path& folder) {
   return fs::exists(path, ignored) ? path : fs::path();
 }
 
+// The files that a FROM means: a folder's, all parts of a split model, or the one.
 std::vector<fs::path> model_files(const fs::path& path) {
+  if (const auto split = gguf::parse_split_name(path.string()); split && !fs::is_directory(path)) {
+    std::vector<fs::path> parts;
+    for (uint64_t number = 1; number <= split->n_parts; ++number) {
+      parts.emplace_back(split->file_name(number));
+      if (!fs::exists(parts.back())) throw CommandError(parts.back().string() + ": no such file; a split model needs all of its parts");
+    }
+    return parts;
+  }
   if (!fs::is_directory(path)) return {path};
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(path))
@@ -48,19 +59,26 @@ std::vector<fs::path> model_files(const fs::path& path) {
 }
 
 // The digest of a file the server has afterwards.
-std::string upload(const Client& client, const fs::path& path, ProgressLine& progress) {
+std::string upload(const Session& session, const fs::path& path, ProgressLine& progress) {
+  const Client& client = *session.client;
   const auto size_bytes = static_cast<int64_t>(fs::file_size(path));
   const std::string digest = server::sha256_of_file(path.string(), [&](uint64_t hashed) {
                                progress.update("hashing " + path.filename().string(), static_cast<int64_t>(hashed), size_bytes);
                              }).text();
-  if (!client.has_blob(digest))
-    client.upload_blob(digest, path.string(), [&](uint64_t sent) {
-      progress.update("copying file " + digest, static_cast<int64_t>(sent), size_bytes);
-    });
+  const auto on_progress = [&](uint64_t sent) { progress.update("copying file " + digest, static_cast<int64_t>(sent), size_bytes); };
+  if (client.has_blob(digest)) return digest;
+  // A server inside this process has the same disk: what the disk can share need not be copied.
+  if (session.local) {
+    const auto options = server::ServerOptions::from_environment();
+    if (server::import_file(options.models_dir, options.spare_disk_bytes, path.string(), on_progress).text() != digest)
+      throw CommandError(path.string() + ": the file changed while it was read");
+  } else {
+    client.upload_blob(digest, path.string(), on_progress);
+  }
   return digest;
 }
 
-json::object create_request(const Client& client, const server::Modelfile& modelfile, const fs::path& folder, ProgressLine& progress) {
+json::object create_request(const Session& session, const server::Modelfile& modelfile, const fs::path& folder, ProgressLine& progress) {
   server::CreateFields fields = server::create_fields(modelfile);
   for (const std::string& warning : fields.warnings) std::fprintf(stderr, "%s\n", warning.c_str());
   json::object request = std::move(fields.body);
@@ -71,38 +89,32 @@ json::object create_request(const Client& client, const server::Modelfile& model
       if (from.ends_with(".gguf") || from.starts_with("/") || from.starts_with("./")) throw CommandError(from + ": no such file");
       request["from"] = from;
     } else {
-      for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(client, file, progress);
+      for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(session, file, progress);
     }
   }
   if (!fields.adapter.empty()) {
     const fs::path path = path_of(fields.adapter, folder);
     if (path.empty()) throw CommandError(fields.adapter + ": no such file");
-    adapters[path.filename().string()] = upload(client, path, progress);
+    adapters[path.filename().string()] = upload(session, path, progress);
   }
   if (!files.empty()) request["files"] = files;
   if (!adapters.empty()) request["adapters"] = adapters;
   return request;
 }
 
-// A name like the file's, with what no name may hold replaced.
-std::string name_of(const fs::path& file) {
-  std::string name = file.stem().string().substr(0, 80);
-  for (char& c : name)
-    if (!server::ModelName::parse(std::string("x") + c)) c = '-';
-  if (!server::ModelName::parse(name)) throw CommandError(file.string() + ": expected a file name that begins with a letter or a digit");
-  return name;
-}
-
 }  // namespace
 
-void create_from_file(const Client& client, const std::string& path) {
-  json::object request{{"model", name_of(path)}};
+std::string create_from_file(const Session& session, const std::string& path) {
+  const auto name = server::name_for_file(fs::path(path).filename().string());
+  if (!name) throw CommandError(path + ": expected a file name that begins with a letter or a digit");
+  json::object request{{"model", name->model()}}, files;
   {
     ProgressLine progress;
-    request["files"] = json::object{{fs::path(path).filename().string(), upload(client, path, progress)}};
+    for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(session, file, progress);
   }
-  create_with_progress(client, request);
-  std::fprintf(stderr, "\nThe model's name is %s\n", text_of(request, "model").c_str());
+  request["files"] = files;
+  create_with_progress(*session.client, request);
+  return text_of(request, "model");
 }
 
 int command_create(const std::vector<std::string>& words) {
@@ -128,7 +140,7 @@ int command_create(const std::vector<std::string>& words) {
   {
     ProgressLine progress;
     progress.update("gathering model components");
-    request = create_request(*session.client, modelfile, folder, progress);
+    request = create_request(session, modelfile, folder, progress);
   }
   request["model"] = line.args()[0];
   if (quantize) request["quantize"] = *quantize;

@@ -95,13 +95,16 @@ int command_run(const std::vector<std::string>& words) {
   const bool is_interactive = line.args().size() == 1 && prompt.empty() && is_terminal(STDIN_FILENO) && is_terminal(STDOUT_FILENO);
 
   const Session session = open_session();
+  if (is_gguf_file(options.model)) options.model = create_from_file(session, options.model);
+  const std::string source = options.model;
+  if (const auto name = name_of_url(source)) options.model = *name;
   const auto show = [&] { return session.client->send("POST", "/api/show", json::object{{"model", options.model}}).as_object(); };
   json::object shown;
   try {
     shown = show();
   } catch (const ApiError& error) {
     if (error.status() != 404) throw;
-    pull_with_progress(*session.client, options.model, insecure);  // not here yet
+    pull_with_progress(*session.client, source, insecure);  // not here yet
     shown = show();
   }
   if (options.think.is_null() && has_capability(shown, "thinking")) options.think = true;

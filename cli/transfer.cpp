@@ -46,6 +46,15 @@ void pull_with_progress(const Client& client, const std::string& model, bool is_
   transfer(client, "/api/pull", model, is_insecure);
 }
 
+bool is_gguf_file(const std::string& text) { return text.ends_with(".gguf") && std::filesystem::is_regular_file(text); }
+
+std::optional<std::string> name_of_url(const std::string& text) {
+  const std::string path = text.substr(0, text.find('?'));
+  if ((!text.starts_with("https://") && !text.starts_with("http://")) || !path.ends_with(".gguf")) return std::nullopt;
+  const auto name = server::name_for_file(path.substr(path.rfind('/') + 1));
+  return name ? std::optional(name->model()) : std::nullopt;
+}
+
 int command_pull(const std::vector<std::string>& words) {
   bool insecure = false, all = false;
   CommandLine line("pull", "MODEL", "Pull a model from a registry");
@@ -57,8 +66,9 @@ int command_pull(const std::vector<std::string>& words) {
   const Session session = open_session();
   if (all) return pull_all(*session.client, insecure);
   const std::string& model = line.args()[0];
-  if (model.ends_with(".gguf") && std::filesystem::is_regular_file(model)) create_from_file(*session.client, model);
+  if (is_gguf_file(model)) std::fprintf(stderr, "\nThe model's name is %s\n", create_from_file(session, model).c_str());
   else pull_with_progress(*session.client, model, insecure);
+  if (const auto name = name_of_url(model)) std::fprintf(stderr, "\nThe model's name is %s\n", name->c_str());
   return 0;
 }
 

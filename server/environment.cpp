@@ -109,7 +109,13 @@ ServerOptions ServerOptions::from_environment() {
   else if (!speculate.empty() && !flag("OLLAMAX_SPECULATE")) options.speculate = ServerOptions::Speculate::kOff;
   options.draft = variable("OLLAMAX_DRAFT");
   options.api_keys = variable("OLLAMAX_API_KEYS");
+  options.hosts = variable("OLLAMAX_HOSTS");
   options.registries = variable("OLLAMAX_REGISTRIES");
+  const auto mib = [](const char* name, uint64_t otherwise) {
+    return static_cast<uint64_t>(number(name, static_cast<int>(otherwise >> 20), 1, 999'999'999)) << 20;
+  };
+  options.spare_disk_bytes = mib("OLLAMAX_SPARE_DISK_MIB", options.spare_disk_bytes);
+  options.max_blob_bytes = mib("OLLAMAX_MAX_BLOB_MIB", options.max_blob_bytes);
   options.registry_stall_ms = number("OLLAMAX_REGISTRY_STALL_MS", options.registry_stall_ms, 100, 3'600'000);
   options.registry_retry_ms = number("OLLAMAX_REGISTRY_RETRY_MS", options.registry_retry_ms, 1, 60'000);
   options.isolates = variable("OLLAMAX_ISOLATE").empty() || flag("OLLAMAX_ISOLATE");

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "server/api/app.h"
 #include "server/ops/metrics.h"
@@ -34,14 +35,17 @@ struct Server::Impl {
   std::optional<EngineHost> host;
   std::optional<App> app;
   std::optional<HttpServer> http;
+  bool is_stopped = false;
 };
 
 Server::Server(ServerOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
-Server::~Server() = default;
+Server::~Server() { stop(); }
 
 void Server::start() {
   const ServerOptions& options = impl_->options;
   impl_->store.emplace(options.models_dir, options.prunes);
+  impl_->store->files().set_spare_bytes(options.spare_disk_bytes);
+  impl_->store->files().begin();
   impl_->store->clean_leftovers();
   if (options.prunes) impl_->store->prune();
   impl_->downloads.emplace(impl_->store->files());
@@ -56,6 +60,7 @@ void Server::start() {
   http.host = options.host;
   http.port = options.port;
   http.origins = OriginPolicy(options.origins);
+  http.hosts = HostPolicy(options.hosts);
   http.keys = ApiKeys(options.api_keys);
   http.on_answered = [this](const AnsweredRequest& answered) {
     // A path or a method that a client made up must not become a counter of its own.
@@ -76,7 +81,14 @@ void Server::start() {
 uint16_t Server::port() const { return impl_->http->port(); }
 
 void Server::stop() {
-  if (impl_->http) impl_->http->stop();
+  if (!impl_->http) return;
+  impl_->http->stop();
+  if (std::exchange(impl_->is_stopped, true)) return;
+  try {
+    impl_->store->files().end();
+  } catch (const std::exception& error) {  // the next start takes it for an unclean stop
+    std::cerr << "warning: the model store: " << error.what() << "\n";
+  }
 }
 
 void Server::stop_gently(const std::function<bool()>& is_impatient) {

@@ -24,6 +24,7 @@ struct ServerOptions {
   uint16_t port = 11434;           // 0: a free one
   std::string models_dir;
   std::string origins;             // OLLAMA_ORIGINS
+  std::string hosts;               // OLLAMAX_HOSTS: names in Host headers, when it listens on more than loopback
   std::string version = "0.0.0";   // of this program
   // The version of Ollama whose API this is: what /api/version says, since clients refuse servers they take to be too old.
   // Numbers and dots only: some call int() on the parts. OLLAMAX_API_VERSION.
@@ -42,6 +43,8 @@ struct ServerOptions {
   bool prunes = true;
   std::string api_keys;            // comma separated; "": everyone may come in
   std::string registries;          // OLLAMAX_REGISTRIES: hosts that callers may pull from and push to; "*": any
+  uint64_t spare_disk_bytes = 2ull << 30;  // OLLAMAX_SPARE_DISK_MIB: room that models leave free on the disk
+  uint64_t max_blob_bytes = 1ull << 40;    // OLLAMAX_MAX_BLOB_MIB: of one uploaded blob
   int registry_stall_ms = 30'000;  // OLLAMAX_REGISTRY_STALL_MS: how long a registry may send nothing
   int registry_retry_ms = 500;     // OLLAMAX_REGISTRY_RETRY_MS: before the second try; doubles with each
   bool logs_requests = false;      // a line on stderr for each
@@ -53,8 +56,8 @@ struct ServerOptions {
 
   // From OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_ORIGINS, OLLAMA_KEEP_ALIVE, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL,
   // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults; and from
-  // OLLAMAX_API_KEYS, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS, OLLAMAX_REGISTRY_RETRY_MS, OLLAMAX_ISOLATE (isolates,
-  // unless it is 0) and OLLAMAX_WORKER_STALL_MS.
+  // OLLAMAX_API_KEYS, OLLAMAX_HOSTS, OLLAMAX_SPARE_DISK_MIB, OLLAMAX_MAX_BLOB_MIB, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS,
+  // OLLAMAX_REGISTRY_RETRY_MS, OLLAMAX_ISOLATE (isolates, unless it is 0) and OLLAMAX_WORKER_STALL_MS.
   static ServerOptions from_environment();
 };
 

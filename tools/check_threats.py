@@ -5,8 +5,9 @@
   check_threats.py --write   writes it
   check_threats.py --list    prints the threats that no test names
 
-A test names its rows in the tags of its TEST_CASE ("[T-73]") or in its name ("Schema_T34_NoPatternIsSlow"); any other file
-below tests/ in a comment, "proves T-62, T-63", and is shown by its path. Tests that SECURITY.md names must exist.
+A test names its rows in the tags of its TEST_CASE ("[T-73]") or in its name ("Schema_T34_NoPatternIsSlow", in Python
+"test_T63_wrong_bytes_are_found"); any other file below tests/ in a comment, "proves T-62, T-63". What is no TEST_CASE is
+shown by its path. Tests that SECURITY.md names must exist.
 """
 import pathlib
 import re
@@ -17,7 +18,8 @@ SECURITY = ROOT / "SECURITY.md"
 BEGIN, END = "<!-- made by tools/check_threats.py: begin -->", "<!-- end -->"
 TEST_CASE = re.compile(r'TEST_CASE\(\s*"([^"]+)"(?:\s*,\s*"([^"]*)")?')
 TAG = re.compile(r"\[T-(\d+)\]")
-IN_NAME = re.compile(r"_T(\d{2,3})_")
+PYTHON_TEST = re.compile(r"^\s*def (test_\w+)", re.MULTILINE)
+IN_NAME = re.compile(r"_T(\d{2,3})(?=_|$)")
 COMMENT = re.compile(r"(?:#|//|\*).*?\bproves (T-\d+(?:, T-\d+)*)")
 NAMED_TEST = re.compile(r"`([A-Z][a-z]\w*_[A-Z]\w*)`")
 
@@ -45,6 +47,10 @@ def tests():
             names.add(name)
             for number in TAG.findall(tags) + IN_NAME.findall(name):
                 proofs.setdefault(f"T-{int(number):02}", []).append(name)
+        if path.suffix == ".py":
+            for name in PYTHON_TEST.findall(text):
+                for number in IN_NAME.findall(name):
+                    proofs.setdefault(f"T-{int(number):02}", []).append(str(path.relative_to(ROOT)))
         for found in COMMENT.findall(text):
             for number in found.split(", "):
                 proofs.setdefault(number, []).append(str(path.relative_to(ROOT)))

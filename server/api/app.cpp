@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+#include <cerrno>
 #include <ctime>
+#include <system_error>
 
 #include "engine/error.h"
 #include "server/anthropic/errors.h"
@@ -58,7 +60,11 @@ void run_handler(void (*handler)(App&, Exchange&), App& app, Exchange& exchange)
     handler(app, exchange);
   } catch (const StoreError& error) {
     using Kind = StoreError::Kind;
-    throw ApiError(error.kind() == Kind::kInvalid ? 400 : error.kind() == Kind::kNotFound ? 404 : 500, error.what());
+    const int status = error.kind() == Kind::kInvalid ? 400 : error.kind() == Kind::kNotFound ? 404 : error.kind() == Kind::kNoRoom ? 507 : 500;
+    throw ApiError(status, error.what());
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::no_space_on_device || error.code().value() == EDQUOT) throw ApiError(507, "not enough space on the disk");
+    throw;
   } catch (const engine::EngineError& error) {
     using Code = engine::ErrorCode;
     const bool is_callers = error.code() == Code::kInvalidRequest || error.code() == Code::kContextTooLong;

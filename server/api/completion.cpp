@@ -186,6 +186,9 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   InstalledModel installed = find_model(app, request);
   ModelContents contents = app.store.contents(installed);
   if (contents.gguf_path.empty()) throw ApiError(500, "model '" + request.model + "' has no weights");
+  app.store.check_torn(installed, [&] {
+    if (exchange.is_gone()) throw ApiError(499, "request canceled");
+  });
   std::vector<std::string> capabilities = app.capabilities.of(installed, contents);
   RequestOptions options = merge_options(app.options, contents.parameters, request.options);
   check_count("stop strings", options.stop.size(), kMaxStops);

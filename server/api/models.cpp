@@ -10,6 +10,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr uint64_t kCheckedBytes = 64 << 20;  // of a blob without a length: how much of it is asked room for at a time
+
 Digest digest_of_path(const Exchange& exchange) {
   const std::string& path = exchange.request().path;
   const auto digest = Digest::parse(std::string_view(path).substr(path.rfind('/') + 1));
@@ -109,8 +111,24 @@ void handle_blob_upload(App& app, Exchange& exchange) {
     exchange.send(200, "", "");
     return;
   }
+  // What the head announces is held against the disk before a byte of it is read; what comes without an announcement, as it comes.
+  const uint64_t most = app.options.max_blob_bytes;
+  const auto check_size = [&](uint64_t n_bytes) {
+    if (n_bytes > most) throw ApiError(413, "blob is longer than " + std::to_string(most) + " bytes (OLLAMAX_MAX_BLOB_MIB)");
+  };
+  const std::optional<uint64_t> announced = exchange.request().content_length;
+  check_size(announced.value_or(0));
+  app.store.files().check_room(announced.value_or(0));
   BlobWriter blob = app.store.new_blob();
-  while (const size_t n = exchange.read_body(piece)) blob.write(std::string_view(piece.data(), n));
+  uint64_t n_checked = announced.value_or(0);
+  while (const size_t n = exchange.read_body(piece)) {
+    check_size(blob.size_bytes() + n);
+    if (blob.size_bytes() + n > n_checked) {
+      app.store.files().check_room(kCheckedBytes);
+      n_checked += kCheckedBytes;
+    }
+    blob.write(std::string_view(piece.data(), n));
+  }
   const Digest found = blob.commit(digest);
   if (found != digest)
     throw ApiError(400, "digest mismatch, expected \"" + digest.text() + "\", got \"" + found.text() + "\"");

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "gguf/value.h"
+#include "server/registry/file_pull.h"
 #include "server/registry/upload.h"
 
 namespace olx::server {
@@ -37,9 +38,9 @@ TransferClient client_of(Exchange& exchange, bool is_streaming) {
 }
 
 template <class F>
-void run_transfer(const App& app, const ModelName& name, F transfer) {
-  if (!is_registry_allowed(app.options, name.host()))
-    throw ApiError(403, "the registry '" + name.host() + "' is not one that this server may use (see OLLAMAX_REGISTRIES)");
+void run_transfer(const App& app, const std::string& host, F transfer) {
+  if (!is_registry_allowed(app.options, host))
+    throw ApiError(403, "the registry '" + host + "' is not one that this server may use (see OLLAMAX_REGISTRIES)");
   try {
     transfer();
   } catch (const NetworkError& error) {
@@ -87,7 +88,7 @@ RegistryOptions registry_options(const ServerOptions& options) {
 }
 
 void pull_for(App& app, Exchange& exchange, const ModelName& name, bool is_insecure, bool is_streaming, bool is_all) {
-  run_transfer(app, name, [&] {
+  run_transfer(app, name.host(), [&] {
     TransferClient client = client_of(exchange, is_streaming);
     if (!is_all)
       client.on_progress = [tell = std::move(client.on_progress)](const TransferProgress& progress) {
@@ -100,13 +101,24 @@ void pull_for(App& app, Exchange& exchange, const ModelName& name, bool is_insec
 void handle_pull(App& app, Exchange& exchange) {
   const json::value body = parse_body(exchange);
   const TransferFields fields(Fields(body.as_object(), "PullRequest"));
+  if (const auto url = parse_file_url(fields.text)) {
+    const std::string path = url->target.substr(0, url->target.find('?'));
+    const auto file_name = name_for_file(path.substr(path.rfind('/') + 1));
+    if (!file_name) throw ApiError(400, "invalid model name");
+    if (!url->is_tls() && !fields.is_insecure) throw ApiError(400, "insecure protocol http: use --insecure to fetch a file without TLS");
+    run_transfer(app, url->authority(), [&] {
+      pull_file(app.store, app.downloads, *file_name, *url, registry_options(app.options), client_of(exchange, fields.is_streaming));
+    });
+    if (!fields.is_streaming) reply(exchange, json::object{{"status", "success"}});
+    return;
+  }
   const auto name = ModelName::parse(fields.text);
   if (!name) throw ApiError(400, "invalid model name");
   if (Fields(body.as_object(), "PullRequest").boolean("check").value_or(false)) {
     // Only looks whether the registry has another model under this name; `ollamax list --stale`.
     const auto installed = app.store.find(*name);
     if (!installed) throw ApiError(404, "model '" + fields.text + "' not found");
-    run_transfer(app, *name, [&] {
+    run_transfer(app, name->host(), [&] {
       const Digest there = remote_digest(*name, fields.is_insecure, registry_options(app.options), [&] { return exchange.is_gone(); });
       reply(exchange, json::object{{"status", "success"}, {"stale", there != installed->digest}});
     });
@@ -122,7 +134,7 @@ void handle_push(App& app, Exchange& exchange) {
   if (fields.text.empty()) throw ApiError(400, "model is required");
   const auto name = ModelName::parse(fields.text);
   if (!name) throw ApiError(400, "invalid model name");
-  run_transfer(app, *name, [&] {
+  run_transfer(app, name->host(), [&] {
     push_model(app.store, *name, fields.is_insecure, registry_options(app.options), client_of(exchange, fields.is_streaming));
   });
   if (!fields.is_streaming) reply(exchange, json::object{{"status", "success"}});

@@ -69,6 +69,29 @@ bool is_host_allowed(std::string_view header, std::string_view hostname) {
   return host.ends_with(".localhost") || host.ends_with(".local") || host.ends_with(".internal");
 }
 
+HostPolicy::HostPolicy(std::string_view configured) {
+  is_configured_ = !configured.empty();
+  while (!configured.empty()) {
+    const size_t comma = std::min(configured.find(','), configured.size());
+    std::string entry = lowered(configured.substr(0, comma));
+    configured.remove_prefix(std::min(comma + 1, configured.size()));
+    std::erase(entry, ' ');
+    if (entry == "*") allows_any_ = true;
+    else if (!entry.empty()) names_.push_back(std::move(entry));
+  }
+}
+
+bool HostPolicy::allows(std::string_view header, std::string_view hostname, bool has_origin) const {
+  std::string host;
+  if (!split_host(header, host)) return false;
+  if (allows_any_ || (!is_configured_ && !has_origin)) return true;
+  if (host.ends_with('.')) host.pop_back();
+  bool is_address = false;
+  is_local_address(host, is_address);
+  if (is_address || host.find('.') == std::string::npos || is_host_allowed(header, hostname)) return true;
+  return std::find(names_.begin(), names_.end(), host) != names_.end();
+}
+
 OriginPolicy::OriginPolicy(std::string_view configured) {
   while (!configured.empty()) {
     const size_t comma = std::min(configured.find(','), configured.size());

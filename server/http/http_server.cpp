@@ -215,6 +215,7 @@ struct Exchange::Impl {
     }
     const auto length = parser->content_length();
     if (length && *length > route.max_body_bytes) co_return co_await refuse(413);
+    if (length) request.content_length = *length;
     if (beast::iequals(head[http::field::expect], "100-continue")) {
       std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
       co_await send_raw(std::move(go_on));
@@ -252,7 +253,9 @@ struct Exchange::Impl {
     const auto& head = parser->get();
     const std::string host(head[http::field::host]);
     int status = 0;
-    if (server.is_loopback && !is_host_allowed(host, server.hostname)) status = 403;
+    const bool is_answered_under = server.is_loopback ? is_host_allowed(host, server.hostname)
+                                                      : server.options.hosts.allows(host, server.hostname, head.count(http::field::origin) != 0);
+    if (!is_answered_under) status = 403;
     const bool is_options = request.method == "OPTIONS";
     if (status == 0 && head.count(http::field::origin) != 0) {
       const std::string origin(head[http::field::origin]);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ struct HttpRequest {
   std::string accept, if_none_match;  // the headers, as they came
   std::string id;    // X-Request-Id of the answer: the client's own where it is short and plain
   std::string body;  // empty for a route that reads the body itself
+  std::optional<uint64_t> content_length;  // what the head announced; none for a chunked body
 };
 
 // One request and its answer, as the handler sees it. Blocking; used by one thread.
@@ -68,6 +70,7 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;
   OriginPolicy origins;
+  HostPolicy hosts;            // of a server that does not listen on loopback
   ApiKeys keys;
   std::function<void(const AnsweredRequest&)> on_answered;  // called on the io thread: it must not block
   int max_connections = 4096;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cctype>
 #include <ctime>
 #include <random>
 #include <set>
@@ -18,6 +19,10 @@ constexpr size_t kMaxShownBytes = 500;
 constexpr int kMaxBackOffMs = 30'000;
 
 bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
+
+bool same_header(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y)); });
+}
 
 // The text of a registry's error document, or the body itself.
 std::string error_text(const std::string& body) {
@@ -70,14 +75,21 @@ void Registry::back_off(const HttpClient& client, int n) const {
 HttpReply Registry::follow(HttpClient& client, HttpCall call) {
   std::set<std::string> hosts{call.url.host};
   const bool may_follow = call.method == "GET" || call.method == "HEAD";
+  std::string linked_etag;  // of the file behind a redirect: only the host that was asked knows its digest
   for (int n = 0;; ++n) {
     HttpReply reply = client.call(call);
+    if (const std::string* etag = reply.header("X-Linked-ETag"); etag != nullptr && call.url.has_origin_of(base_)) linked_etag = *etag;
     if (call.url.has_origin_of(base_)) {
       const std::lock_guard lock(mutex_);
       kind_ = client.peer_kind();
     }
     const std::string* location = reply.header("Location");
-    if (!may_follow || !is_redirect(reply.status) || location == nullptr) return reply;
+    if (!may_follow || !is_redirect(reply.status) || location == nullptr) {
+      // Nobody else's word counts for it.
+      std::erase_if(reply.headers, [](const auto& header) { return same_header(header.first, "X-Linked-ETag"); });
+      if (!linked_etag.empty()) reply.headers.emplace_back("X-Linked-ETag", linked_etag);
+      return reply;
+    }
     if (n == kMaxRedirects)
       throw NetworkError(Kind::kFatal, "maximum redirects exceeded (" + std::to_string(kMaxRedirects) + ") for directURL");
     const auto next = resolve_url(call.url, *location);

@@ -104,41 +104,41 @@ Connection::Connection(const HttpClientOptions& options, const std::vector<std::
   throw NetworkError(Kind::kRetry, "connect: " + why);
 }
 
-Connection::~Connection() {
-  if (fd_ >= 0) sys::close(fd_);
+Connection::Socket::~Socket() {
+  if (fd >= 0) sys::close(fd);
 }
 
 bool Connection::connect_to(const std::string& address, uint16_t port, Clock::time_point deadline, std::string& why) {
   socklen_t size = 0;
   const sockaddr_storage to = socket_address(address, port, size);
-  fd_ = ::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) {
+  socket_.fd = ::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket_.fd < 0) {
     why = std::strerror(errno);
     return false;
   }
   int error = 0;
-  if (sys::connect(fd_, reinterpret_cast<const sockaddr*>(&to), size) != 0) error = errno;
+  if (sys::connect(socket_.fd, reinterpret_cast<const sockaddr*>(&to), size) != 0) error = errno;
   if (error == EINPROGRESS) {
     wait(POLLOUT, deadline, "connect");
     socklen_t error_size = sizeof error;
-    ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &error_size);
+    ::getsockopt(socket_.fd, SOL_SOCKET, SO_ERROR, &error, &error_size);
   }
   if (error == 0) {
     const int on = 1;
-    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(socket_.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     address_ = address;
     return true;
   }
   why = std::strerror(error);
-  sys::close(fd_);
-  fd_ = -1;
+  sys::close(socket_.fd);
+  socket_.fd = -1;
   return false;
 }
 
 void Connection::wait(short events, Clock::time_point deadline, const char* doing) {
   for (;;) {
     if (options_.is_cancelled && options_.is_cancelled()) throw NetworkError(Kind::kCancelled, "cancelled");
-    pollfd ready{fd_, events, 0};
+    pollfd ready{socket_.fd, events, 0};
     const int n = ::poll(&ready, 1, kSliceMs);
     if (n > 0) return;
     if (n < 0 && errno != EINTR) throw NetworkError(Kind::kRetry, std::string(doing) + ": " + std::strerror(errno));
@@ -166,7 +166,7 @@ void Connection::start_tls(const std::string& host) {
   SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
   tls_.reset(SSL_new(context_.get()));
-  BIO* bio = tls_ != nullptr ? socket_bio(fd_) : nullptr;
+  BIO* bio = tls_ != nullptr ? socket_bio(socket_.fd) : nullptr;
   bool is_set = bio != nullptr;
   if (is_set) SSL_set_bio(tls_.get(), bio, bio);
   if (is_address(host)) {
@@ -202,12 +202,14 @@ size_t Connection::read(std::span<char> out) {
       else fail_tls(result, "read");
       continue;
     }
-    const ssize_t n = sys::recv(fd_, out.data(), out.size(), 0);
+    const ssize_t n = sys::recv(socket_.fd, out.data(), out.size(), 0);
     if (n >= 0) return static_cast<size_t>(n);
     if (errno == EAGAIN || errno == EWOULDBLOCK) wait(POLLIN, deadline, "read");
     else if (errno != EINTR) throw NetworkError(Kind::kRetry, std::string("read: ") + std::strerror(errno));
   }
 }
+
+void Connection::end_writing() { ::shutdown(socket_.fd, SHUT_WR); }
 
 void Connection::write(std::string_view bytes) {
   auto deadline = stall_deadline();
@@ -227,7 +229,7 @@ void Connection::write(std::string_view bytes) {
       else fail_tls(result, "write");
       continue;
     }
-    const ssize_t n = sys::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t n = sys::send(socket_.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n > 0) {
       bytes.remove_prefix(static_cast<size_t>(n));
       deadline = stall_deadline();

@@ -18,13 +18,13 @@ class Connection {
  public:
   // Connects to the first of `addresses` that answers. NetworkError.
   Connection(const HttpClientOptions& options, const std::vector<std::string>& addresses, uint16_t port);
-  ~Connection();
   Connection(const Connection&) = delete;
 
   // From now on all bytes are encrypted; the certificate must be one the system trusts, for this host.
   void start_tls(const std::string& host);
   size_t read(std::span<char> out);  // 0: the other side has ended it
   void write(std::string_view bytes);
+  void end_writing();  // the other side need not wait for more
   const std::string& address() const { return address_; }
 
  private:
@@ -40,7 +40,10 @@ class Connection {
     void operator()(SSL* tls) const { SSL_free(tls); }
   };
   const HttpClientOptions& options_;
-  int fd_ = -1;
+  struct Socket {  // a member of its own, so that it is closed when the constructor throws
+    ~Socket();
+    int fd = -1;
+  } socket_;
   std::string address_, host_;
   std::unique_ptr<SSL_CTX, Free> context_;
   std::unique_ptr<SSL, Free> tls_;

@@ -13,12 +13,12 @@ using Kind = NetworkError::Kind;
 using std::chrono::milliseconds;
 
 struct Downloads::Job {
-  Job(std::string its_key, std::shared_ptr<Registry> from, Layer wanted)
-      : key(std::move(its_key)), registry(std::move(from)), layer(std::move(wanted)) {}
+  Job(std::string its_key, Source from) : key(std::move(its_key)), source(std::move(from)) {}
 
   std::string key;
-  std::shared_ptr<Registry> registry;
-  Layer layer;
+  Source source;
+  const Layer& layer = source.layer;
+  std::optional<Digest> found;  // what the bytes turned out to be
   int n_waiting = 0;  // under Downloads::mutex_
   std::atomic<bool> is_cancelled{false};
   std::atomic<uint64_t> completed_bytes{0};
@@ -63,6 +63,7 @@ struct Downloads::Job {
   }
 
   bool is_there(Store& store) {
+    if (!source.is_digest_known) return false;
     const bool is_whole = store.verify_blob(layer.digest, layer.size_bytes, [this](uint64_t) { check_cancelled(); });
     if (is_whole) completed_bytes = layer.size_bytes;
     return is_whole;
@@ -89,18 +90,19 @@ struct Downloads::Job {
     uint64_t n_missing = 0;
     for (const ByteRange& range : missing_ranges(journal.records(), layer.size_bytes)) n_missing += range.end - range.begin;
     completed_bytes = layer.size_bytes - n_missing;
-    fetch_parts(*registry, layer, part, journal, completed_bytes, [this] { return is_cancelled.load(); });
+    fetch_parts(source, part, journal, completed_bytes, [this] { return is_cancelled.load(); });
     check_cancelled();
     set(Phase::kVerifying);
     // Over the bytes on the disk, not those of the network: what was written wrong is found too.
-    const Digest found = sha256_of_file(part_path.string(), [this](uint64_t) { check_cancelled(); });
-    if (found != layer.digest) {
+    found = sha256_of_file(part_path.string(), [this](uint64_t) { check_cancelled(); });
+    if (source.is_digest_known && *found != layer.digest) {
       part.close();
       remove_quietly(part_path);
       remove_quietly(beside(".journal"));
-      throw NetworkError(Kind::kFatal, "digest mismatch, file must be downloaded again: want " + layer.digest.text() + ", got " + found.text());
+      remove_quietly(beside(".lock"));
+      throw NetworkError(Kind::kFatal, "digest mismatch, file must be downloaded again: want " + layer.digest.text() + ", got " + found->text());
     }
-    store.adopt_part(layer.digest, std::move(part));
+    store.adopt_part(layer.digest, *found, std::move(part));
     remove_quietly(beside(".journal"));
     remove_quietly(beside(".lock"));
   }
@@ -115,12 +117,13 @@ struct Downloads::Job {
 
 Downloads::~Downloads() = default;
 
-Downloads::Ticket Downloads::fetch(const std::shared_ptr<Registry>& registry, const Layer& layer) {
-  const std::string key = registry->base().origin() + registry->path(layer.digest.text());
+Downloads::Ticket Downloads::fetch(Source source) {
+  if (source.target.empty()) source.target = source.registry->path("blobs/" + source.layer.digest.text());
+  const std::string key = source.registry->base().origin() + source.target + " " + source.layer.digest.text();
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Job> job = jobs_[key];
   if (!job) {
-    job = std::make_shared<Job>(key, registry, layer);
+    job = std::make_shared<Job>(key, std::move(source));
     job->thread = std::thread([this, raw = job.get()] { raw->run(store_); });
     jobs_[key] = job;
   }
@@ -145,6 +148,7 @@ Downloads::Ticket::~Ticket() {
 
 bool Downloads::Ticket::wait_fetched(int ms) { return job_->wait(Job::Phase::kVerifying, ms); }
 bool Downloads::Ticket::wait_published(int ms) { return job_->wait(Job::Phase::kPublished, ms); }
+Digest Downloads::Ticket::digest() const { return job_->found.value_or(job_->layer.digest); }
 uint64_t Downloads::Ticket::completed_bytes() const { return job_->completed_bytes; }
 
 }  // namespace olx::server

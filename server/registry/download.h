@@ -20,6 +20,15 @@ class Downloads {
   ~Downloads();
 
   struct Job;
+  // Where a blob is fetched from.
+  struct Source {
+    std::shared_ptr<Registry> registry;
+    Layer layer;
+    std::string target;            // "": the registry's own path of the blob
+    // Of a file whose digest nobody says: layer.digest then only names what is fetched, and must be another for other bytes.
+    bool is_digest_known = true;
+    std::string if_range;          // its ETag; other bytes come whole and from their start
+  };
   // One who waits for a blob; leaving is destroying it.
   class Ticket {
    public:
@@ -33,13 +42,14 @@ class Downloads {
     // The same for the blob being in the store.
     bool wait_published(int ms);
     uint64_t completed_bytes() const;
+    Digest digest() const;  // of the blob in the store, once wait_published() said true
 
    private:
     Downloads* owner_;
     std::shared_ptr<Job> job_;
   };
 
-  Ticket fetch(const std::shared_ptr<Registry>& registry, const Layer& layer);
+  Ticket fetch(Source source);
 
  private:
   void leave(const std::shared_ptr<Job>& job);

@@ -184,6 +184,7 @@ HttpReply HttpClient::call(const HttpCall& call) {
       } catch (const NetworkError& error) {
         // The server may have said why it does not want more.
         if (error.kind() != Kind::kRetry || call.body == nullptr || is_reused) throw;
+        impl.connection->end_writing();
       }
       HttpReply reply = impl.read_head();
       for (int n = 0; reply.status >= 100 && reply.status < 200; ++n) {

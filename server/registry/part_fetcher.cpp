@@ -7,20 +7,19 @@
 #include <optional>
 #include <thread>
 
-#include "server/registry/download.h"
-
 namespace olx::server {
 namespace {
 
 using Kind = NetworkError::Kind;
-constexpr uint64_t kMinPartBytes = 16 << 20, kMaxPartBytes = 256 << 20;  // of one request
+constexpr uint64_t kMaxPartBytes = 256 << 20;  // of one request
 constexpr uint64_t kPartsPerBlob = 16;
 
 // The server answers a range with the whole blob.
 struct RangeIgnored {};
 
-std::deque<ByteRange> split(const std::vector<ByteRange>& ranges, uint64_t total_bytes) {
-  const uint64_t part = std::clamp(total_bytes / kPartsPerBlob / kRecordBytes * kRecordBytes, kMinPartBytes, kMaxPartBytes);
+std::deque<ByteRange> split(const std::vector<ByteRange>& ranges, uint64_t total_bytes, const RegistryOptions& options) {
+  const uint64_t whole_records = total_bytes / kPartsPerBlob / options.record_bytes * options.record_bytes;
+  const uint64_t part = std::clamp(whole_records, options.min_part_bytes, kMaxPartBytes);
   std::deque<ByteRange> parts;
   for (const ByteRange& range : ranges)
     for (uint64_t begin = range.begin; begin < range.end; begin += part) parts.push_back({begin, std::min(begin + part, range.end)});
@@ -29,12 +28,12 @@ std::deque<ByteRange> split(const std::vector<ByteRange>& ranges, uint64_t total
 
 class Fetch {
  public:
-  Fetch(Registry& registry, const Layer& layer, File& part, Journal& journal, std::atomic<uint64_t>& completed,
+  Fetch(const Downloads::Source& source, File& part, Journal& journal, std::atomic<uint64_t>& completed,
         const std::function<bool()>& is_cancelled)
-      : registry_(registry), layer_(layer), part_(part), journal_(journal), completed_(completed), is_cancelled_(is_cancelled) {}
+      : registry_(*source.registry), source_(source), layer_(source.layer), part_(part), journal_(journal), completed_(completed), is_cancelled_(is_cancelled) {}
 
   void run() {
-    parts_ = split(missing_ranges(journal_.records(), layer_.size_bytes), layer_.size_bytes);
+    parts_ = split(missing_ranges(journal_.records(), layer_.size_bytes), layer_.size_bytes, registry_.options());
     run_streams(std::min<size_t>(parts_.size(), static_cast<size_t>(registry_.options().n_streams)));
     if (!is_range_ignored_ || error_) return rethrow();
     // Everything once more in one go: this server can do no better.
@@ -109,7 +108,8 @@ class Fetch {
     const std::string wanted = "bytes=" + std::to_string(range.begin) + "-" + std::to_string(range.end - 1);
     Registry::Headers headers;
     if (!is_whole_) headers.emplace_back("Range", wanted);
-    const HttpReply reply = registry_.send(client, "GET", registry_.path("blobs/" + layer_.digest.text()), headers);
+    if (!is_whole_ && !source_.if_range.empty()) headers.emplace_back("If-Range", source_.if_range);
+    const HttpReply reply = registry_.send(client, "GET", source_.target, headers);
     uint64_t n_unrecorded = 0;
     try {
       check(reply, range);
@@ -140,7 +140,7 @@ class Fetch {
   }
 
   void read_body(HttpClient& client, ByteRange& range, uint64_t& n_unrecorded) {
-    std::string record(static_cast<size_t>(std::min(kRecordBytes, range.end - range.begin)), '\0');
+    std::string record(static_cast<size_t>(std::min(registry_.options().record_bytes, range.end - range.begin)), '\0');
     while (range.begin < range.end) {
       const auto n_wanted = static_cast<size_t>(std::min<uint64_t>(record.size(), range.end - range.begin));
       while (n_unrecorded < n_wanted) {
@@ -165,6 +165,7 @@ class Fetch {
   }
 
   Registry& registry_;
+  const Downloads::Source& source_;
   const Layer& layer_;
   File& part_;
   Journal& journal_;
@@ -202,9 +203,9 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
   return range;
 }
 
-void fetch_parts(Registry& registry, const Layer& layer, File& part, Journal& journal, std::atomic<uint64_t>& completed,
+void fetch_parts(const Downloads::Source& source, File& part, Journal& journal, std::atomic<uint64_t>& completed,
                  const std::function<bool()>& is_cancelled) {
-  Fetch(registry, layer, part, journal, completed, is_cancelled).run();
+  Fetch(source, part, journal, completed, is_cancelled).run();
 }
 
 }  // namespace olx::server

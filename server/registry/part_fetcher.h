@@ -5,17 +5,13 @@
 #include <cstdint>
 #include <functional>
 
-#include "server/registry/client.h"
+#include "server/registry/download.h"
 #include "server/registry/journal.h"
-#include "server/store/manifest.h"
 
 namespace olx::server {
 
-// What is journalled at a time: n_streams of it is all that a kill can cost.
-inline constexpr uint64_t kRecordBytes = 2 << 20;
-
 // Fetches what `journal` misses. `completed` grows with every byte; NetworkError or std::system_error when it cannot be done.
-void fetch_parts(Registry& registry, const Layer& layer, File& part, Journal& journal, std::atomic<uint64_t>& completed,
+void fetch_parts(const Downloads::Source& source, File& part, Journal& journal, std::atomic<uint64_t>& completed,
                  const std::function<bool()>& is_cancelled);
 
 }  // namespace olx::server

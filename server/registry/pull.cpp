@@ -5,13 +5,14 @@
 #include <optional>
 #include <set>
 
+#include "server/registry/file_pull.h"
+
 namespace olx::server {
 namespace {
 
 using Kind = NetworkError::Kind;
 constexpr int kProgressMs = 60;
 constexpr int kManifestTries = 3;  // somebody waits, and may have mistyped the host
-constexpr uint64_t kSpareDiskBytes = 2ull << 30;
 constexpr std::string_view kManifestType = "application/vnd.docker.distribution.manifest.v2+json";
 
 struct LayerLimit {
@@ -70,10 +71,7 @@ void check_disk(Store& store, const std::vector<Layer>& layers) {
     if (store.has_blob(layer.digest) || is_plain_file(store.part_path(layer.digest))) continue;
     if (__builtin_add_overflow(needed, layer.size_bytes, &needed)) needed = UINT64_MAX / 2;
   }
-  const uint64_t free = free_bytes(store.folder());
-  if (needed > 0 && (free < kSpareDiskBytes || free - kSpareDiskBytes < needed))
-    throw gguf::FormatError("not enough space on the disk: the model needs " + std::to_string(needed) + " bytes, " + std::to_string(free) +
-                            " are free and 2 GiB of them are kept");
+  store.check_room(needed);
 }
 
 }  // namespace
@@ -89,7 +87,14 @@ void pull_model(ModelStore& models, Downloads& downloads, const ModelName& name,
   const auto registry = std::make_shared<Registry>(name, is_insecure, options);
   const auto& on_progress = client.on_progress;
   on_progress({"pulling manifest"});
-  const std::string text = fetch_manifest(*registry, client.is_gone);
+  std::string text;
+  try {
+    text = fetch_manifest(*registry, client.is_gone);
+  } catch (const NetworkError& error) {
+    // Hugging Face's registry gives no manifest of a model in several files, although the files are there.
+    if (error.status() != 400 || std::string_view(error.what()).find("sharded GGUF") == std::string_view::npos) throw;
+    return pull_split_files(models, downloads, name, is_insecure, options, client);
+  }
   const Manifest manifest = parse_manifest(text);
   const std::vector<Layer> layers = layers_to_fetch(manifest);
   std::optional<Manifest> replaced;
@@ -100,7 +105,7 @@ void pull_model(ModelStore& models, Downloads& downloads, const ModelName& name,
     check_disk(store, layers);
     std::list<Downloads::Ticket> tickets;
     for (const Layer& layer : layers) {
-      Downloads::Ticket& ticket = tickets.emplace_back(downloads.fetch(registry, layer));
+      Downloads::Ticket& ticket = tickets.emplace_back(downloads.fetch({.registry = registry, .layer = layer}));
       TransferProgress progress{"pulling " + layer.digest.hex().substr(0, 12), layer.digest.text(), layer.size_bytes, 0};
       while (!ticket.wait_fetched(kProgressMs)) {
         progress.completed_bytes = ticket.completed_bytes();

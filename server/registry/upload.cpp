@@ -65,9 +65,20 @@ class Upload {
     std::string location = next_location(reply);
     for (uint64_t begin = 0; begin < layer_.size_bytes;) begin = send_chunk(begin, location);
     location += location.find('?') == std::string::npos ? '?' : '&';
-    registry_.send(client_, "PUT", location + "digest=" + percent_encoded(layer_.digest.text()));
+    send("PUT", location + "digest=" + percent_encoded(layer_.digest.text()));
     client_.read_all(kMaxAnswerBytes);
     tell(layer_.size_bytes);
+  }
+
+  // To the upload's address. One that is not there any more may have been finished by a request whose answer was lost: the blob is
+  // asked for again then.
+  HttpReply send(const char* method, const std::string& location, const Registry::Headers& headers = {}, const HttpBody* body = nullptr) {
+    try {
+      return registry_.send(client_, method, location, headers, body);
+    } catch (const NetworkError& error) {
+      if (error.status() != 404) throw;
+      throw NetworkError(Kind::kRetry, "the registry lost the upload", 404);
+    }
   }
 
   bool is_there() {
@@ -90,7 +101,7 @@ class Upload {
     const Registry::Headers headers = {{"Content-Type", "application/octet-stream"},
                                        {"Content-Range", std::to_string(begin) + "-" + std::to_string(begin + size - 1)}};
     try {
-      const HttpReply reply = registry_.send(client_, "PATCH", location, headers, &body);
+      const HttpReply reply = send("PATCH", location, headers, &body);
       client_.read_all(kMaxAnswerBytes);
       location = next_location(reply);
       n_failed_ = 0;
@@ -100,7 +111,7 @@ class Upload {
     }
     registry_.back_off(client_, n_failed_);
     // What it has of the chunk stays; sending that again would put it in twice.
-    const HttpReply state = registry_.send(client_, "GET", location);
+    const HttpReply state = send("GET", location);
     client_.read_all(kMaxAnswerBytes);
     const auto held = bytes_held(state);
     if (!held || *held > begin + size) throw NetworkError(Kind::kRetry, "the registry lost the upload");

@@ -125,14 +125,19 @@ bool Store::sweep(const std::string& blob_name) {
 }
 
 void Store::drop_unused(const Manifest& manifest) {
+  std::vector<Digest> blobs{manifest.config.digest};
+  for (const Layer& layer : manifest.layers) blobs.push_back(layer.digest);
+  drop_unused(blobs);
+}
+
+void Store::drop_unused(const std::vector<Digest>& blobs) {
+  if (blobs.empty()) return;
   // While a model is put together nothing is dropped; the next start's prune() finds what is left.
   const auto locked = exclusive(at_.lock, kPatience);
   if (!locked) return;
   const auto in_use = used();
   if (!in_use) return;
-  std::set<Digest> candidates{manifest.config.digest};
-  for (const Layer& layer : manifest.layers) candidates.insert(layer.digest);
-  for (const Digest& digest : candidates)
+  for (const Digest& digest : std::set<Digest>(blobs.begin(), blobs.end()))
     if (!in_use->contains(digest)) sweep(digest.file_name());
 }
 

@@ -116,6 +116,8 @@ void File::reserve(uint64_t size_bytes) {
   if (size_bytes > 0 && sys::fallocate(fd_, size_bytes) != 0) fail("reserve room for", path_);
 }
 
+bool File::clone_from(const File& other) { return sys::clone(fd_, other.fd_) == 0; }
+
 void File::truncate(uint64_t size_bytes) {
   if (sys::ftruncate(fd_, size_bytes) != 0) fail("cut", path_);
 }

@@ -33,6 +33,8 @@ class File {
   void write_at(std::string_view bytes, uint64_t offset);
   void append(std::string_view bytes) { write_at(bytes, size()); }
   void reserve(uint64_t size_bytes);  // takes the room on the disk now, and grows the file to it
+  // Makes this file, which is empty, the same as the other without copying its bytes. False where that cannot be had.
+  bool clone_from(const File& other);
   void truncate(uint64_t size_bytes);
   void set_mode(unsigned mode);
   void sync();

@@ -11,6 +11,8 @@
 namespace olx::server {
 namespace {
 
+constexpr uint64_t kToldEveryBytes = 256 << 20;
+
 std::string text_or(const gguf::GgufFile& file, std::string_view key, const char* otherwise) {
   const gguf::Value* value = file.find(key);
   return value == nullptr ? otherwise : std::string(value->as_string(key));
@@ -46,13 +48,14 @@ bool has_gguf_magic(const std::string& path) {
 
 GgufFacts read_gguf_facts(const std::string& path, const std::string& shown_name) {
   try {
-    const gguf::GgufFile file = gguf::GgufFile::open(path);
+    const gguf::GgufFile file = gguf::GgufFile::open_part(path);
     GgufFacts facts;
     facts.architecture = text_or(file, "general.architecture", "unknown");
     facts.media_type = media_type_of(file, facts.architecture);
-    if (const gguf::Value* n_parts = file.find("split.count"); n_parts != nullptr && n_parts->as_uint("split.count") > 1)
+    if (const gguf::SplitPlace place = gguf::split_place(file); place.n_parts > 1)
       throw StoreError(StoreError::Kind::kInvalid,
-                       shown_name + " is one part of a split model: merge the parts into one GGUF file first");
+                       shown_name + " is one part of a split model: give all parts, called " +
+                           gguf::SplitName{"NAME", 1, place.n_parts}.file_name(place.number + 1) + " and so on");
     uint64_t n_parameters = 0;
     for (const gguf::TensorInfo& tensor : file.tensors()) n_parameters += static_cast<uint64_t>(tensor.n_elems());
     facts.parameter_size = parameter_count_text(n_parameters);
@@ -61,6 +64,30 @@ GgufFacts read_gguf_facts(const std::string& path, const std::string& shown_name
     return facts;
   } catch (const gguf::FormatError& error) {
     throw StoreError(StoreError::Kind::kInvalid, without(error.what(), path, shown_name));
+  }
+}
+
+Digest merge_gguf_parts(Store& store, const std::vector<Digest>& parts, const gguf::SplitName& name, const std::function<void()>& on_progress) {
+  std::vector<std::string> paths;
+  for (const Digest& part : parts) paths.push_back(store.blob_path(part).string());
+  try {
+    for (const std::string& path : paths)
+      if (!has_gguf_magic(path)) throw StoreError(StoreError::Kind::kInvalid, "supplied file was not in GGUF format");
+    const gguf::GgufFile joined = gguf::GgufFile::open_parts(paths);
+    store.check_room(gguf::merged_size_bytes(joined));
+    BlobWriter blob = store.new_blob();
+    uint64_t n_told = 0;
+    gguf::merge(joined, [&](std::span<const std::byte> bytes) {
+      blob.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      if (blob.size_bytes() - n_told < kToldEveryBytes) return;
+      n_told = blob.size_bytes();
+      on_progress();
+    });
+    return blob.commit();
+  } catch (const gguf::FormatError& error) {
+    std::string text = error.what();
+    for (size_t i = 0; i < paths.size(); ++i) text = without(text, paths[i], name.file_name(i + 1));
+    throw StoreError(StoreError::Kind::kInvalid, text);
   }
 }
 

@@ -14,7 +14,7 @@ struct StoreLayout {
   explicit StoreLayout(std::filesystem::path models)
       : folder(std::move(models)), blobs(folder / "blobs"), manifests(folder / "manifests"), own(folder / ".ollamax"),
         temporary(own / "tmp"), leases(own / "lease"), previous(own / "prev"), quarantine(own / "quarantine"),
-        lock(own / "lock") {}
+        lock(own / "lock"), clean(own / "clean") {}
 
   std::filesystem::path folder, blobs, manifests;
   std::filesystem::path own;
@@ -23,6 +23,7 @@ struct StoreLayout {
   std::filesystem::path previous;    // the manifest a model had before, until the next start
   std::filesystem::path quarantine;  // what fsck took out
   std::filesystem::path lock;        // shared: the store is used; exclusive: something is removed
+  std::filesystem::path clean;       // made at a clean stop: all that is older is on disk. Holds the boot id of then
 
   std::filesystem::path manifest(const ModelName& name) const { return manifests / name.path(); }
   // Flat, so that no folder has to be made and removed with it.

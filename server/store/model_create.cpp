@@ -1,7 +1,9 @@
 // ModelStore::create: from a request to layers, from layers to a manifest.
 
 #include <algorithm>
+#include <map>
 
+#include "gguf/split.h"
 #include "server/store/gguf_layer.h"
 #include "server/store/layer_text.h"
 #include "server/store/model_store.h"
@@ -47,7 +49,7 @@ class Creation {
     if (is_named(".safetensors")) refuse("models in safetensors files are not supported: convert them to GGUF first");
     const auto looks_like_gguf = [&](const auto& file) { return has_gguf_magic(store_.blob_path(file.digest)); };
     if (!is_named(".gguf") && std::none_of(files.begin(), files.end(), looks_like_gguf)) refuse("unknown type");
-    for (const NamedBlob& file : files) add_gguf(file);
+    for (const NamedBlob& file : with_merged_parts(files)) add_gguf(file);
     if (std::count_if(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.media_type == media_type::kModel; }) != 1)
       refuse("the files must hold exactly one model");
   }
@@ -94,6 +96,9 @@ class Creation {
     store_.write_manifest(request_.name, Manifest{config, layers_});
   }
 
+  // Blobs that are in the model in another form: nobody needs them any more, unless another model does.
+  const std::vector<Digest>& merged_parts() const { return merged_parts_; }
+
  private:
   struct NamedBlob {
     std::string name;
@@ -110,6 +115,29 @@ class Creation {
       blobs.push_back({name, *digest});
     }
     return blobs;
+  }
+
+  // Files whose names say that they are the parts of one model become that model, as one blob.
+  std::vector<NamedBlob> with_merged_parts(const std::vector<NamedBlob>& files) {
+    std::vector<NamedBlob> whole;
+    std::map<std::pair<std::string, uint64_t>, std::map<uint64_t, Digest>> splits;  // by stem and number of parts
+    for (const NamedBlob& file : files) {
+      const auto name = gguf::parse_split_name(file.name);
+      if (!name || name->n_parts == 1) whole.push_back(file);
+      else splits[{name->stem, name->n_parts}].emplace(name->number, file.digest);
+    }
+    for (const auto& [split, parts] : splits) {
+      const gguf::SplitName name{split.first, 1, split.second};
+      for (uint64_t number = 1; number <= name.n_parts; ++number)
+        if (!parts.contains(number)) refuse(name.file_name(number) + " is missing: a split model needs all of its parts");
+      std::vector<Digest> digests;
+      for (const auto& [number, digest] : parts) digests.push_back(digest);
+      const auto tell = [&] { on_status_("merging " + std::to_string(digests.size()) + " parts"); };
+      tell();
+      whole.push_back({name.stem + ".gguf", merge_gguf_parts(store_, digests, name, tell)});
+      merged_parts_.insert(merged_parts_.end(), digests.begin(), digests.end());
+    }
+    return whole;
   }
 
   std::string_view add_gguf(const NamedBlob& file) {
@@ -162,6 +190,7 @@ class Creation {
   Store& store_;
   const CreateRequest& request_;
   const ModelStore::OnStatus& on_status_;
+  std::vector<Digest> merged_parts_;
   ModelConfig config_;
   std::vector<Layer> layers_;
   std::vector<std::string> layer_lines_;  // one a layer, in the same order
@@ -171,6 +200,7 @@ class Creation {
 
 void ModelStore::create(const CreateRequest& request, const OnStatus& on_status) {
   std::optional<Manifest> replaced;
+  std::vector<Digest> merged_parts;
   {
     const FileLock held = store_.hold();
     try {
@@ -194,8 +224,10 @@ void ModelStore::create(const CreateRequest& request, const OnStatus& on_status)
       throw StoreError(Kind::kDamaged, "model '" + request.from->shortest() + "' is damaged: " + error.what());
     }
     creation.publish();
+    merged_parts = creation.merged_parts();
   }
   if (replaced && drops_replaced_) store_.drop_unused(*replaced);
+  if (drops_replaced_) store_.drop_unused(merged_parts);
   on_status("success");
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gguf/split.h"
+
 namespace olx::server {
 namespace {
 
@@ -94,6 +96,16 @@ ModelName ModelName::spelled_like(const ModelName& other) const {
   if (n_shared > 2) name.model_ = other.model_;
   if (n_shared > 3) name.tag_ = other.tag_;
   return name;
+}
+
+std::optional<ModelName> name_for_file(std::string_view file_name) {
+  std::string name(file_name);
+  if (const auto split = gguf::parse_split_name(file_name)) name = split->stem;
+  else if (file_name.ends_with(".gguf")) name.resize(name.size() - 5);
+  name.resize(std::min<size_t>(name.size(), 80));
+  for (char& c : name)
+    if (!is_word(c) && c != '.' && c != '-') c = '-';
+  return ModelName::parse(name);
 }
 
 }  // namespace olx::server

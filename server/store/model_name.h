@@ -35,4 +35,8 @@ class ModelName {
   std::string host_, namespace_, model_, tag_;
 };
 
+// A name like that of a model's file, with what no name may hold replaced: "a b.Q4_0.gguf" is a-b.Q4_0. Of a part of a split
+// model, the name they have in common. nullopt when nothing can be made of it.
+std::optional<ModelName> name_for_file(std::string_view file_name);
+
 }  // namespace olx::server

@@ -100,6 +100,19 @@ ModelContents ModelStore::contents(const InstalledModel& model) const {
   });
 }
 
+void ModelStore::check_torn(const InstalledModel& model, const std::function<void()>& on_progress) {
+  for (const Layer& layer : model.manifest.layers) {
+    if (!store_.may_be_torn(layer.digest)) continue;
+    const std::lock_guard lock(mutex_);  // two requests at once read it once
+    if (checked_.contains(layer.digest) || !store_.may_be_torn(layer.digest)) continue;
+    if (!store_.verify_blob(layer.digest, layer.size_bytes, [&](uint64_t) { on_progress(); }))
+      throw StoreError(Kind::kDamaged, "model '" + model.name.shortest() + "' is damaged: blob " + layer.digest.text() +
+                                           " was written by another program and is not what its name says; 'ollamax fsck --hash --repair' takes it out, and "
+                                           "'ollamax pull' fetches it again");
+    checked_.insert(layer.digest);
+  }
+}
+
 void ModelStore::copy(const ModelName& source, const ModelName& destination) {
   const bool is_found = naming_damage(source, [&] { return store_.copy(source, destination); });
   if (!is_found) throw not_found(source);

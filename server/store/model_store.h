@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,6 +89,10 @@ class ModelStore {
   ModelContents contents(const ModelName& name) const;
   ModelContents contents(const InstalledModel& model) const;
 
+  // Reads those files of a model once that a power failure may have torn (Store::begin()). kDamaged when one is not what its name
+  // says. on_progress may throw to stop. For whoever is about to load it.
+  void check_torn(const InstalledModel& model, const std::function<void()>& on_progress);
+
   // kNotFound when source is missing. Copying onto itself does nothing.
   void copy(const ModelName& source, const ModelName& destination);
   // Removes the manifest, then every blob only it used, unless some manifest is unreadable. kNotFound.
@@ -116,6 +122,8 @@ class ModelStore {
   InstalledModel describe(StoredModel stored) const;
   Store store_;
   bool drops_replaced_;
+  std::mutex mutex_;  // of checked_
+  std::set<Digest> checked_;  // whole, although the file of another user cannot be marked so
 };
 
 }  // namespace olx::server

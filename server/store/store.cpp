@@ -4,7 +4,9 @@
 #include <system_error>
 
 #include "gguf/value.h"
+#include "server/store/import.h"
 #include "server/store/scan.h"
+#include "server/store/store_error.h"
 
 namespace olx::server {
 namespace fs = std::filesystem;
@@ -41,6 +43,18 @@ void BlobWriter::write(std::string_view bytes) {
   if (size_bytes_ - n_hashed_ >= kPieceBytes) hash_from_file();
 }
 
+void BlobWriter::take(const File& source, const std::function<void(uint64_t)>& on_progress) {
+  if (file_.clone_from(source)) {
+    size_bytes_ = file_.size();
+    return;
+  }
+  std::vector<char> piece(kPieceBytes);
+  while (const size_t n = source.read(piece)) {
+    write({piece.data(), n});
+    if (on_progress) on_progress(size_bytes_);
+  }
+}
+
 Digest BlobWriter::commit(const std::optional<Digest>& expected) {
   hash_from_file();
   const Digest digest = hash_.finish();
@@ -67,6 +81,13 @@ uint64_t Store::blob_size(const Digest& digest) const {
   return info->size_bytes;
 }
 
+void Store::check_room(uint64_t n_bytes) const {
+  const uint64_t free = free_bytes(at_.folder);
+  if (n_bytes == 0 || (free >= spare_bytes_ && free - spare_bytes_ >= n_bytes)) return;
+  throw StoreError(StoreError::Kind::kNoRoom, "not enough space on the disk: " + std::to_string(n_bytes) + " bytes are needed, " + std::to_string(free) +
+                                                  " are free and " + std::to_string(spare_bytes_) + " of them are kept");
+}
+
 std::string Store::read_blob(const Digest& digest, uint64_t max_bytes) const {
   std::optional<std::string> text = read_small_file(blob_path(digest), max_bytes);
   if (!text) throw gguf::FormatError("blob " + digest.text() + " is missing");
@@ -85,6 +106,14 @@ BlobWriter Store::make_blob() {
   const fs::path temporary = at_.temporary / unique_name(".part");
   File file = File::create_exclusively(temporary, 0644);
   return BlobWriter(at_.blobs, temporary, std::move(file));
+}
+
+Digest Store::import_file(const fs::path& path, const std::function<void(uint64_t)>& on_progress) {
+  const File source = File::open_following_links(path);
+  check_room(source.size());
+  BlobWriter blob = new_blob();
+  blob.take(source, on_progress);
+  return blob.commit();
 }
 
 Layer Store::add_layer(std::string_view media_type, std::string_view bytes) {
@@ -106,10 +135,10 @@ Layer Store::add_layer(std::string_view media_type, std::string_view bytes) {
 
 fs::path Store::part_path(const Digest& digest) const { return at_.temporary / (digest.file_name() + ".part"); }
 
-void Store::adopt_part(const Digest& digest, File part) {
+void Store::adopt_part(const Digest& part_of, const Digest& digest, File part) {
   part.set_mode(kBlobMode);
   part.sync();
-  publish(part_path(digest), blob_path(digest));
+  publish(part_path(part_of), blob_path(digest));
   part.close();
 }
 
@@ -238,6 +267,12 @@ bool Store::remove(const ModelName& name) {
   }
   if (manifest) drop_unused(*manifest);
   return true;
+}
+
+Digest import_file(const std::string& models_dir, uint64_t spare_bytes, const std::string& path, const std::function<void(uint64_t)>& on_progress) {
+  Store store(models_dir);
+  store.set_spare_bytes(spare_bytes);
+  return store.import_file(path, on_progress);
 }
 
 }  // namespace olx::server

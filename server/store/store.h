@@ -19,6 +19,8 @@
 
 namespace olx::server {
 
+inline constexpr uint64_t kDefaultSpareBytes = 2ull << 30;
+
 // A model that is there: its name in the spelling on disk.
 struct StoredModel {
   ModelName name;
@@ -33,6 +35,8 @@ class BlobWriter {
   BlobWriter(BlobWriter&&) = default;
   ~BlobWriter();
   void write(std::string_view bytes);
+  // All of a file, as the first thing that is written: by reference where the file system shares blocks, else a copy.
+  void take(const File& source, const std::function<void(uint64_t)>& on_progress = {});
   uint64_t size_bytes() const { return size_bytes_; }
   // Makes it a blob of the store and returns its digest, that of the bytes as they are read back from the file. With `expected`,
   // other bytes are dropped and not published.
@@ -74,17 +78,30 @@ class Store {
   std::filesystem::path blob_path(const Digest& digest) const;
   bool has_blob(const Digest& digest) const;
   uint64_t blob_size(const Digest& digest) const;  // throws when missing
+  // StoreError kNoRoom when so many bytes more would leave less than the spare room free on the disk. Said before the work
+  // begins: a disk that is full in the middle of it fails other programs too.
+  void check_room(uint64_t n_bytes) const;
+  void set_spare_bytes(uint64_t n_bytes) { spare_bytes_ = n_bytes; }  // before others use the store
   // Whole blob as text; throws when missing or longer.
   std::string read_blob(const Digest& digest, uint64_t max_bytes) const;
   BlobWriter new_blob();
+  // A file of this machine as a blob. on_progress gets the bytes copied so far and may throw to stop.
+  Digest import_file(const std::filesystem::path& path, const std::function<void(uint64_t)>& on_progress = {});
   Layer add_layer(std::string_view media_type, std::string_view bytes);
   // Where the bytes of an unfinished download lie; what goes with them has this name and another ending: .journal, .lock.
   std::filesystem::path part_path(const Digest& digest) const;
-  // Makes a part file, whose bytes the caller has verified on the disk, a blob.
-  void adopt_part(const Digest& digest, File part);
+  // Makes the part file of `part_of`, whose bytes as they are on the disk are those of `digest`, a blob.
+  void adopt_part(const Digest& part_of, const Digest& digest, File part);
   // Whether the blob is there, in this size, with the right bytes. A blob that others may write to is hashed once, and then
   // closed to writing: so the next time its mode tells. on_progress may throw to stop.
   bool verify_blob(const Digest& digest, uint64_t size_bytes, const std::function<void(uint64_t)>& on_progress = {});
+  // Blobs that another program wrote without syncing them (Ollama does not) may be torn when the machine went down since: begin()
+  // finds out since when that may be, at the server's start, may_be_torn() says it of a blob, and end() syncs them at a clean
+  // stop. A process that is killed costs nothing: what it wrote is the kernel's. verify_blob() settles it for good.
+  void begin(const std::string& boot_id = this_boot());
+  void end(const std::string& boot_id = this_boot());
+  bool may_be_torn(const Digest& digest) const;
+  static std::string this_boot();  // of the machine; another one each time it starts
   // A blob that is there goes into a new manifest: it counts as new from now on, and is on disk even if who wrote it did not care.
   void reuse(const Digest& digest);
 
@@ -105,6 +122,7 @@ class Store {
   bool remove(const ModelName& name);
   // Removes those blobs of `manifest` that no manifest uses any more.
   void drop_unused(const Manifest& manifest);
+  void drop_unused(const std::vector<Digest>& blobs);  // the same
   // At start: removes blobs older than min_age that nothing uses. Returns how many.
   int prune(std::chrono::seconds min_age);
   // At start: gives blobs with an old name of Ollama's their new one; removes temporary files and leases whose process is gone, manifests kept from before, and downloads that nobody went
@@ -120,6 +138,8 @@ class Store {
   bool sweep(const std::string& blob_name);
 
   StoreLayout at_;
+  uint64_t spare_bytes_ = kDefaultSpareBytes;
+  std::optional<int64_t> torn_after_ns_;  // Unix time; nullopt: nothing is suspected
 };
 
 // Reads the digests of a lease. Throws FormatError.

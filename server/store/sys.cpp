@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -31,6 +33,7 @@ int fallocate(int fd, uint64_t size) {
   errno = error;
   return -1;
 }
+int clone(int to_fd, int from_fd) { return ::ioctl(to_fd, FICLONE, from_fd); }
 int fchmod(int fd, unsigned mode) { return ::fchmod(fd, mode); }
 int flock(int fd, int operation) { return ::flock(fd, operation); }
 int fstat(int fd, struct stat* info) { return ::fstat(fd, info); }

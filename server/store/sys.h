@@ -27,6 +27,7 @@ int fsync(int fd);
 int fdatasync(int fd);
 int ftruncate(int fd, uint64_t size);
 int fallocate(int fd, uint64_t size);  // posix_fallocate from 0
+int clone(int to_fd, int from_fd);  // ioctl FICLONE: the same bytes, on the disk once; fails where the file system has no such thing
 int fchmod(int fd, unsigned mode);
 int flock(int fd, int operation);
 int fstat(int fd, struct stat* info);

@@ -20,6 +20,9 @@ import urllib.request
 
 OLLAMAX = sys.argv[1]
 SOURCE = pathlib.Path(sys.argv[2])
+sys.path.insert(0, str(SOURCE / "tests/support"))
+from gguf_split import split  # noqa: E402
+
 SHARED = pathlib.Path(os.environ.get("OLLAMAX_SHARED", SOURCE.parent / "shared"))
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
 MODELS = pathlib.Path(os.environ.get("OLLAMAX_TEST_MODELS", CACHE / "ollamax/models"))
@@ -128,6 +131,43 @@ class Program(unittest.TestCase):
         self.assertEqual(refused.returncode, 1)
         self.assertIn("\nError: bad.gguf @ 0x4: expected GGUF version", refused.stderr)
         self.assertNotIn("bad", self.run_program("list").stdout)
+
+    def weights_of(self, name, models=None):
+        manifest = json.loads((pathlib.Path(models or self.env["OLLAMA_MODELS"]) / f"manifests/registry.ollama.ai/library/{name}/latest").read_text())
+        return [layer["digest"] for layer in manifest["layers"] if layer["mediaType"] == "application/vnd.ollama.image.model"]
+
+    def test_run_takes_a_file(self):
+        env = dict(self.env, OLLAMA_MODELS=str(pathlib.Path(self.folder.name) / "of-a-file"))
+        for _ in range(2):  # the second time it is there
+            answered = self.run_program("run", str(SMOLLM2), "Say hello.", env=env)
+            self.assertEqual(answered.returncode, 0, answered.stderr)
+            self.assertGreater(len(answered.stdout), 3)
+        self.assertEqual(self.weights_of(SMOLLM2.stem, env["OLLAMA_MODELS"]), self.weights_of("tiny"))
+        self.assertEqual(self.run_program("fsck", "--hash", env=env).returncode, 0)
+        shutil.rmtree(env["OLLAMA_MODELS"])
+
+    def test_the_parts_of_a_split_model_are_one_model(self):  # proves T-12
+        folder = pathlib.Path(self.folder.name) / "parts"
+        folder.mkdir()
+        first = split(SMOLLM2, folder, 3)
+        whole = json.loads(self.run_program("inspect", "gguf", str(SMOLLM2), "--json").stdout)
+        parts = json.loads(self.run_program("inspect", "gguf", str(first), "--json").stdout)
+        self.assertEqual([tensor["name"] for tensor in parts["tensors"]], [tensor["name"] for tensor in whole["tensors"]])
+        self.check_fails("inspect", "gguf", str(first).replace("00001-of", "00002-of"), says="expected to be given the first")
+        (folder / "Modelfile").write_text(f"FROM ./{first.name}\nPARAMETER temperature 0\nPARAMETER num_predict 24\nSYSTEM You are terse.\n")
+        made = self.run_program("create", "merged", "-f", str(folder / "Modelfile"))
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertIn("merging 3 parts", made.stderr)
+        # The file was laid out as any writer does: what is merged is what was split, to the last byte.
+        self.assertEqual(self.weights_of("merged"), self.weights_of("tiny"))
+        question = "What is the capital of France?"
+        self.assertEqual(self.run_program("run", "merged", question).stdout, self.run_program("run", "tiny", question).stdout)
+        first.with_name(first.name.replace("00001-of", "00002-of")).unlink()
+        self.check_fails("inspect", "gguf", str(first), says="00002-of-00003.gguf")
+        missing = self.run_program("create", "lacking", "-f", str(folder / "Modelfile"))
+        self.assertEqual(missing.returncode, 1)
+        self.assertIn("00002-of-00003.gguf: no such file; a split model needs all of its parts", missing.stderr)
+        shutil.rmtree(folder)
 
     def test_inspect_tokens_and_template_and_logits(self):
         tokens = self.run_program("inspect", "tokens", str(SMOLLM2), "-0", stdin="Hello\0\0Why is the sky blue?")

@@ -200,7 +200,7 @@ TEST_CASE("Architecture_GivesTheSameBitsWithAnyNumberOfThreads") {
   }
 }
 
-TEST_CASE("Architecture_DoesNotDependOnHowAPromptIsCutIntoBatches") {
+TEST_CASE("Architecture_DoesNotDependOnHowAPromptIsCutIntoBatches", "[T-107]") {
   const olx::tests::TempDir folder;
   for (const auto& row : olx::engine::architectures()) {
     INFO(row.name);

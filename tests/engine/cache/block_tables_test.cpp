@@ -88,7 +88,7 @@ TEST_CASE("BlockTables_KeepsAPageWhoseSequencesAreGoneAndDoesNotLetItBeWritten")
   REQUIRE(tables.n_free_pages() == 4);
 }
 
-TEST_CASE("BlockTables_NeverGiveOneWritablePageToTwoSequences") {
+TEST_CASE("BlockTables_NeverGiveOneWritablePageToTwoSequences", "[T-99]") {
   std::mt19937 rng(7);
   constexpr int64_t kPages = 24, kTokens = 3, kSequences = 4, kBlocks = 8;
   BlockTables tables(kPages, kTokens, kSequences, kBlocks);

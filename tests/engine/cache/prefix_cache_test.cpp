@@ -216,7 +216,7 @@ TEST_CASE("PrefixCache_AgreesWithANaiveModelWhereNothingIsEvicted") {
   CHECK(pool.cache.stats().n_evicted == 0);
 }
 
-TEST_CASE("PrefixCache_LosesNoPageAndMixesUpNoTextUnderPressure") {
+TEST_CASE("PrefixCache_LosesNoPageAndMixesUpNoTextUnderPressure", "[T-87][T-100]") {
   for (const uint32_t seed : {1u, 2u, 3u}) {
     std::mt19937 rng(seed);
     const auto pick = [&](int64_t n) {

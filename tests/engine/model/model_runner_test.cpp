@@ -59,7 +59,7 @@ void check_close(const std::vector<float>& a, const std::vector<float>& b) {
 
 }  // namespace
 
-TEST_CASE("ModelRunner_KeepsSequencesOfOneBatchApart") {
+TEST_CASE("ModelRunner_KeepsSequencesOfOneBatchApart", "[T-99]") {
   const olx::tests::TempDir folder;
   const auto runner = tiny_runner(folder);
   const auto alone_a = feed(*runner, 0, some_ids(6, 1));
@@ -156,7 +156,7 @@ void check_groups(const std::string& path, olx::gguf::DType kv_dtype) {
 
 }  // namespace
 
-TEST_CASE("ModelRunner_GivesGeneratedTokensTheSameBitsHoweverManyAreComputedAtOnce") {
+TEST_CASE("ModelRunner_GivesGeneratedTokensTheSameBitsHoweverManyAreComputedAtOnce", "[T-107]") {
   const olx::tests::TempDir folder;
   const std::string path = folder.file("tiny.gguf");
   for (const auto kv_dtype : {olx::gguf::DType::kF16, olx::gguf::DType::kQ8_0}) {

@@ -238,7 +238,7 @@ TEST_CASE("Scheduler_OfACancelledRequestTheWholeStepsAreRemembered") {
   CHECK(collect(again).tokens == collect(expected).tokens);
 }
 
-TEST_CASE("Scheduler_AnswersAreTheSameWithAndWithoutRememberedPrefixes") {
+TEST_CASE("Scheduler_AnswersAreTheSameWithAndWithoutRememberedPrefixes", "[T-99][T-100]") {
   // Chats that go on, begin anew, overflow their context, are cancelled and fail, on pools that are
   // always too small for all of them. Each answer that ended is compared with that of a network
   // that remembers nothing.

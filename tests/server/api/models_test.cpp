@@ -77,3 +77,38 @@ TEST_CASE("Api_KeepsBlobsThatAreWhatTheySay", "[T-81]") {
   CHECK(http(fixture.port(), "HEAD", path).status == 200);
   CHECK(fixture.post("/api/blobs/sha256:..%2f", "x").status == 400);
 }
+
+TEST_CASE("Api_BlobsAreRefusedWhereThereIsNoRoomForThem", "[T-75][T-81]") {
+  const std::string path = "/api/blobs/" + olx::server::sha256_of("hello").text();
+  const std::string chunked = "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+  const auto sent_in_chunks = [&](ServerFixture& fixture) {
+    HttpConnection connection(fixture.port());
+    connection.send(chunked);
+    return connection.read();
+  };
+  const auto is_empty = [&](const ServerFixture& fixture) {
+    for (const char* folder : {"models/blobs", "models/.ollamax/tmp"})
+      if (!std::filesystem::is_empty(fixture.file(folder))) return false;
+    return true;
+  };
+  {
+    ServerFixture full(1, 64, [](auto& options) { options.spare_disk_bytes = 1ull << 60; });
+    for (const HttpAnswer& answer : {full.post(path, "hello"), sent_in_chunks(full)}) {
+      CHECK(answer.status == 507);
+      CHECK(answer.body.find("not enough space on the disk") != std::string::npos);
+      CHECK(answer.body.find(full.file("")) == std::string::npos);
+    }
+    CHECK(is_empty(full));
+  }
+  {
+    ServerFixture small(1, 64, [](auto& options) { options.max_blob_bytes = 4; });
+    for (const HttpAnswer& answer : {small.post(path, "hello"), sent_in_chunks(small)}) {
+      CHECK(answer.status == 413);
+      CHECK(answer.body.find("OLLAMAX_MAX_BLOB_MIB") != std::string::npos);
+    }
+    CHECK(is_empty(small));
+    CHECK(small.post("/api/blobs/" + olx::server::sha256_of("four").text(), "four").status == 201);
+  }
+  ServerFixture fitting(1, 64, [](auto& options) { options.max_blob_bytes = 5; });
+  CHECK(sent_in_chunks(fitting).status == 201);
+}

@@ -58,6 +58,7 @@ class ServerFixture {
       options.isolates = true;
       options.worker_program = worker;
     }
+    options.spare_disk_bytes = 0;  // the folder for temporary files may be small
     if (change) change(options);
     server_.emplace(options);
     server_->start();

@@ -215,6 +215,72 @@ TEST_CASE("HttpServer_GuardsHostAndOrigin", "[T-41][T-42]") {
   CHECK(preflight.has_header("Access-Control-Max-Age: 43200"));
 }
 
+TEST_CASE("HostPolicy_KeepsPagesOfAReboundNameOut", "[T-41]") {
+  struct Row {
+    const char* host;
+    bool is_for_browsers, is_for_others, is_listed;  // without a list, without a list and no Origin, with one
+  };
+  const HostPolicy open, listed("Models.example, other.example"), any("*");
+  for (const Row& row : std::initializer_list<Row>{{"192.168.1.2:11434", true, true, true},
+                                                   {"8.8.8.8", true, true, true},
+                                                   {"[2001:db8::1]:11434", true, true, true},
+                                                   {"[::1]", true, true, true},
+                                                   {"", true, true, true},
+                                                   {"localhost:11434", true, true, true},
+                                                   {"LOCALHOST", true, true, true},
+                                                   {"ollama", true, true, true},
+                                                   {"ollama:11434", true, true, true},
+                                                   {"box.local", true, true, true},
+                                                   {"x.internal:1", true, true, true},
+                                                   {"this.machine.example", true, true, true},
+                                                   {"THIS.machine.example:11434", true, true, true},
+                                                   {"models.example", false, true, true},
+                                                   {"models.EXAMPLE:11434", false, true, true},
+                                                   {"models.example.", false, true, true},
+                                                   {"other.example:80", false, true, true},
+                                                   {"evil.example", false, true, false},
+                                                   {"evil.example:11434", false, true, false},
+                                                   {"127.0.0.1.evil.example", false, true, false},
+                                                   {"192.168.1.2.nip.io", false, true, false},
+                                                   {"localhost.evil.example", false, true, false},
+                                                   {"x.models.example", false, true, false},
+                                                   {"models.example.evil.example", false, true, false},
+                                                   {"0x7f.1", false, true, false},
+                                                   {"1.2.3", false, true, false},
+                                                   {"a b", false, false, false},
+                                                   {"u@localhost", false, false, false},
+                                                   {"localhost:x", false, false, false},
+                                                   {"[::1", false, false, false}}) {
+    INFO(row.host);
+    CHECK(open.allows(row.host, "this.machine.example", true) == row.is_for_browsers);
+    CHECK(open.allows(row.host, "this.machine.example", false) == row.is_for_others);
+    for (const bool has_origin : {false, true}) {
+      CHECK(listed.allows(row.host, "this.machine.example", has_origin) == row.is_listed);
+      CHECK(any.allows(row.host, "this.machine.example", has_origin) == row.is_for_others);
+    }
+  }
+}
+
+TEST_CASE("HttpServer_GuardsHostWhereItListensOnEveryAddress", "[T-41][T-57]") {
+  HttpOptions options;
+  options.host = "";
+  HttpServer server(options, routes);
+  const auto status = [&](const char* method, const std::string& host, const std::string& more = "") {
+    return status_of(server, std::string(method) + " /echo HTTP/1.1\r\nHost: " + host + "\r\n" + more + "\r\n");
+  };
+  // A page of a name that was rebound to this machine: to its browser it is of the same origin.
+  CHECK(status("GET", "evil.example", "Origin: http://evil.example\r\n") == 403);
+  CHECK(status("OPTIONS", "evil.example", "Origin: http://evil.example\r\n") == 403);
+  CHECK(status("GET", "evil.example") == 200);
+  CHECK(status("GET", "192.168.1.2", "Origin: http://192.168.1.2\r\n") == 200);
+  options.hosts = HostPolicy("models.example");
+  HttpServer strict(options, routes);
+  const auto strictly = [&](const std::string& host) { return status_of(strict, "GET /echo HTTP/1.1\r\nHost: " + host + "\r\n\r\n"); };
+  CHECK(strictly("models.example") == 200);
+  CHECK(strictly("evil.example") == 403);
+  CHECK(strictly("127.0.0.1") == 200);
+}
+
 TEST_CASE("HttpServer_NoticesAClientThatLeaves", "[T-85]") {
   HttpServer server(HttpOptions(), routes);
   {

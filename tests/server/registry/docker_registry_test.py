@@ -10,9 +10,7 @@ import http.server
 import json
 import os
 import pathlib
-import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,14 +21,11 @@ import urllib.parse
 
 OLLAMAX = sys.argv.pop(1)
 SOURCE = pathlib.Path(sys.argv.pop(1))
+sys.path.insert(0, str(SOURCE / "tests/support"))
+from docker_registry import DockerRegistry  # noqa: E402
+
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
 SMOLLM2 = pathlib.Path(os.environ.get("OLLAMAX_TEST_MODELS", CACHE / "ollamax/models")) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def openssl(*words, stdin=None):
@@ -39,38 +34,6 @@ def openssl(*words, stdin=None):
 
 def unpadded(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class DockerRegistry:
-    def __init__(self, root, tls=None, realm=None, certificate=None, port=None):
-        self.port = port or free_port()
-        self.host = f"127.0.0.1:{self.port}"
-        lines = ["version: 0.1", "log: {accesslog: {disabled: false}, level: info}", f"storage: {{filesystem: {{rootdirectory: {root}/data}}, delete: {{enabled: true}}}}"]
-        http_part = f"addr: 127.0.0.1:{self.port}"
-        if tls:
-            http_part += f", tls: {{certificate: {tls[0]}, key: {tls[1]}}}"
-        lines.append(f"http: {{{http_part}}}")
-        if realm:
-            lines.append(f"auth: {{token: {{realm: {realm}, service: test, issuer: issuer, rootcertbundle: {certificate}}}}}")
-        root.mkdir(parents=True, exist_ok=True)
-        (root / "config.yml").write_text("\n".join(lines) + "\n")
-        self.log_path = root / "log"
-        self.process = subprocess.Popen(["docker-registry", "serve", str(root / "config.yml")], stdout=open(self.log_path, "w"), stderr=subprocess.STDOUT)
-        for _ in range(200):
-            try:
-                return socket.create_connection(("127.0.0.1", self.port)).close()
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError("docker-registry did not start: " + self.log_path.read_text())
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-
-    def requests(self):
-        """(method, path, status, bytes sent) of each line of the access log."""
-        found = re.findall(r'"(GET|HEAD|POST|PATCH|PUT) (\S+) HTTP/1\.[01]" (\d+) (\d+)', self.log_path.read_text())
-        return [(method, path, int(status), int(size)) for method, path, status, size in found]
 
 
 class TokenFront:

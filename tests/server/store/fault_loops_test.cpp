@@ -46,12 +46,13 @@ void kill_at_every(Call call, Fault::Kind kind, int at_least) {
   int n_kills = 0;
   for (const Operation& operation : stage.operations()) {
     const Outcome normal = outcome(stage, operation);
-    for (int n = 1;; ++n) {
+    for (int n = first_of(operation);; n += stride_of(operation)) {
       INFO(operation.name << " killed at its " << name_of(call) << " call " << n);
       stage.reset();
       const bool is_done = survives(operation, stage.folder(), {kind, call, n});
       const std::string fault = judge(stage.folder(), normal.before, normal.after, is_done);
       CHECK(fault == "");
+      CHECK(stage.registry().complaint() == "");
       if (is_done) break;
       ++n_kills;
       REQUIRE(n < 2000);
@@ -61,26 +62,35 @@ void kill_at_every(Call call, Fault::Kind kind, int at_least) {
   CHECK(n_kills >= at_least);
 }
 
-// Each call of one kind fails in turn, until the operation gets by without meeting the fault.
-void fail_every(Call call, Fault::Kind kind, int error, bool for_ever) {
+// Each call of one kind fails in turn, until the operation gets by without meeting the fault. One
+// that `must_pass` has to come to its end all the same.
+void fail_every(Call call, Fault::Kind kind, int error, bool for_ever, bool must_pass = false) {
   Stage stage;
+  const bool is_of_network = call == Call::kConnect || call == Call::kSend || call == Call::kRecv;
   for (const Operation& operation : stage.operations()) {
+    if (is_of_network && !operation.uses_network) continue;
     const Outcome normal = outcome(stage, operation);
-    for (int n = 1;; ++n) {
+    const int stride = is_of_network ? 1 : stride_of(operation);
+    for (int n = is_of_network ? 1 : first_of(operation);; n += stride) {
       INFO(operation.name << ", " << name_of(call) << " call " << n
                           << (for_ever ? " and all after it: " : ": ") << std::strerror(error));
       stage.reset();
       bool is_reported_done = false;
+      std::string why = "it was reported done";
       arm({kind, call, n, for_ever, error});
       try {
         ModelStore store(stage.folder());
         operation.run(store);
         is_reported_done = true;
-      } catch (const std::exception&) {  // a clear error is all that is asked for
+      } catch (const std::exception& failure) {  // a clear error is all that is asked for
+        why = failure.what();
       }
+      INFO(why);
       const bool is_over = !is_met();
       disarm();
       CHECK(judge(stage.folder(), normal.before, normal.after, is_reported_done) == "");
+      CHECK(stage.registry().complaint() == "");
+      if (must_pass) CHECK(is_reported_done);
       if (is_over) {
         CHECK(is_reported_done);
         break;
@@ -105,6 +115,29 @@ TEST_CASE("Store_IsSoundWhenKilledInTheMiddleOfAWrite", "[T-73]") {
   kill_at_every(Call::kWrite, Fault::Kind::kTornKill, 5);
 }
 
+TEST_CASE("Store_APullThatWasKilledGoesOnWhereItWas", "[T-73]") {
+  Stage stage;
+  const RegistryOptions options = Stage::quick_options();
+  const uint64_t n_bytes = 40 * options.record_bytes;
+  const Operation pull{"pull", [&](ModelStore& store) { stage.pull(store, "library/large"); },
+                       true};
+  stage.offer_bytes("library/large", std::string(n_bytes, 'x'));
+  int n_kills = 0;
+  for (int n = first_of(pull);; n += stride_of(pull)) {
+    INFO("killed at call " << n);
+    stage.reset();
+    if (survives(pull, stage.folder(), {Fault::Kind::kKill, Call::kAny, n})) break;
+    ++n_kills;
+    ModelStore store(stage.folder());
+    pull.run(store);
+    CHECK(fsck(stage.folder(), {.hashes = true}).n_wrong() == 0);
+    // What was on its way when the process was killed, and the config.
+    const uint64_t again = static_cast<uint64_t>(options.n_streams) * options.min_part_bytes + 512;
+    CHECK(stage.registry().n_blob_bytes_sent() <= n_bytes + again);
+  }
+  CHECK(n_kills >= 15);
+}
+
 TEST_CASE("Store_IsSoundWhicheverWriteFails", "[T-75]") {
   fail_every(Call::kWrite, {ENOSPC, EIO, EDQUOT});
 }
@@ -124,6 +157,27 @@ TEST_CASE("Store_IsSoundWhicheverOtherCallFails", "[T-75]") {
                           Call::kUnlink, Call::kMkdir, Call::kTouch, Call::kListFolder})
     fail_every(call, {EIO});
   for (const Call call : {Call::kLink, Call::kRmdir}) fail_every(call, {EROFS});
+}
+
+TEST_CASE("Store_PullAndPushSurviveEverySingleFailureOfTheNetwork", "[T-68]") {
+  for (const int error : {ECONNREFUSED, ENETUNREACH})
+    fail_every(Call::kConnect, Fault::Kind::kError, error, false, true);
+  for (const int error : {EPIPE, ECONNRESET})
+    fail_every(Call::kSend, Fault::Kind::kError, error, false, true);
+  fail_every(Call::kRecv, Fault::Kind::kError, ECONNRESET, false, true);
+  for (const Call call : {Call::kSend, Call::kRecv})
+    for (const bool for_ever : {false, true})
+      fail_every(call, Fault::Kind::kShortWrite, 0, for_ever, true);
+}
+TEST_CASE("Store_IsSoundWhenTheNetworkStaysAway", "[T-68]") {
+  fail_every(Call::kConnect, Fault::Kind::kError, ECONNREFUSED, true);
+  fail_every(Call::kSend, Fault::Kind::kError, EPIPE, true);
+  fail_every(Call::kRecv, Fault::Kind::kError, ECONNRESET, true);
+}
+
+TEST_CASE("Store_AFileIsCopiedWhereItsBlocksCannotBeShared") {
+  for (const int error : {EOPNOTSUPP, EXDEV, ENOTTY})
+    fail_every(Call::kClone, Fault::Kind::kError, error, true, true);
 }
 
 TEST_CASE("Store_WithoutLocksNothingIsRemoved", "[T-84]") {

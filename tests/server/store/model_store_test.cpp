@@ -183,7 +183,7 @@ TEST_CASE("ModelStore_RefusesPartsOfASplitModelWhateverTheySay", "[T-12]") {
     bytes.tensor("t", {8}, 0, 0).align().data(32);
     const Digest digest = upload(store, bytes.bytes());
     CreateRequest request = from_file("m", digest);
-    request.files = {{"model-00001-of-00002.gguf", digest.text()}};
+    request.files = {{"model.gguf", digest.text()}};
     try {
       create(store, request);
     } catch (const StoreError& error) {
@@ -199,13 +199,122 @@ TEST_CASE("ModelStore_RefusesPartsOfASplitModelWhateverTheySay", "[T-12]") {
   };
   for (const auto& [count, number] : std::vector<std::pair<uint32_t, uint32_t>>{{2, 0}, {2, 1}, {2, 7}, {65'535, 0}, {UINT32_MAX, UINT32_MAX}}) {
     INFO(count << " " << number);
-    CHECK(count_of(count, number) == "model-00001-of-00002.gguf is one part of a split model: merge the parts into one GGUF file first");
+    CHECK(count_of(count, number).find(count > 1024 || number >= count ? "split." : "model.gguf is one part of a split model: give all parts") !=
+          std::string::npos);
   }
   CHECK(error_of([](auto& bytes) { bytes.kv_text("split.count", "2"); }, 1).find("split.count") != std::string::npos);
   CHECK(error_of([](auto& bytes) { bytes.text("split.count").u32(5).u32(UINT32_MAX); }, 1).find("split.count") != std::string::npos);
   CHECK(error_of([](auto& bytes) { bytes.kv_u32("split.count", 2).kv_u32("split.count", 1); }, 2).find("twice") != std::string::npos);
   // What the metadata names is never opened, and a model of one part is whole.
   CHECK(error_of([](auto& bytes) { bytes.kv_u32("split.count", 1).kv_text("split.prefix", "../../etc/passwd"); }, 2).empty());
+}
+
+TEST_CASE("ModelStore_PartsOfASplitModelBecomeOneBlob", "[T-12]") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path() / "models");
+  // Tensors 0 and 1 in the first file, 2 in the second; `whole` has the same in one.
+  const auto written = [&](std::vector<int> tensors, std::optional<uint32_t> part, uint32_t n_parts) {
+    olx::gguf::GgufWriter writer;
+    if (part.value_or(0) == 0) writer.set_string("general.architecture", "llama");
+    if (part) writer.set_uint32("split.no", *part), writer.set_uint32("split.count", n_parts), writer.set_int32("split.tensors.count", 3);
+    const std::vector<int64_t> shape = {32};
+    for (const int i : tensors) writer.add_tensor("t" + std::to_string(i), olx::gguf::DType::kF32, shape, std::vector<std::byte>(128, std::byte(i)));
+    writer.write(temp.file("made.gguf"));
+    return read_file(temp.file("made.gguf"));
+  };
+  const Digest first = upload(store, written({0, 1}, 0, 2)), second = upload(store, written({2}, 1, 2));
+  const std::string whole = written({0, 1, 2}, std::nullopt, 1);
+  const auto made_of = [&](NamedDigests files) {
+    CreateRequest request = from_file("m", first);
+    request.files = std::move(files);
+    try {
+      create(store, request);
+      return std::string();
+    } catch (const StoreError& error) {
+      CHECK(error.kind() == StoreError::Kind::kInvalid);
+      CHECK_FALSE(store.find(name("m")));
+      return std::string(error.what());
+    }
+  };
+  CHECK(made_of({{"a/m-00001-of-00002.gguf", first.text()}}) == "a/m-00002-of-00002.gguf is missing: a split model needs all of its parts");
+  CHECK(made_of({{"m-00001-of-00002.gguf", second.text()}, {"m-00002-of-00002.gguf", first.text()}}) ==
+        "m-00001-of-00002.gguf: expected part 1 of 2, got part 2 of 2");
+  CHECK(made_of({{"m-00001-of-00002.gguf", first.text()}, {"m-00002-of-00002.gguf", first.text()}}) ==
+        "m-00001-of-00002.gguf: expected part 2 of 2, got part 1 of 2");  // the one blob has two names
+  CHECK(made_of({{"m-00001-of-00002.gguf", first.text()}, {"m-00002-of-00002.gguf", upload(store, "no GGUF at all").text()}}) ==
+        "supplied file was not in GGUF format");
+  CHECK(made_of({{"m-00002-of-00002.gguf", second.text()}, {"m-00001-of-00002.gguf", first.text()}}) == "");
+  const InstalledModel model = store.find(name("m")).value();
+  const Layer& weights = *model.manifest.find(media_type::kModel);
+  CHECK(weights.digest == sha256_of(whole));
+  CHECK(weights.from == "m.gguf");
+  CHECK(model.details.parameter_size == "96");
+  CHECK(read_file(store.contents(model).gguf_path) == whole);
+  // What went into it is not kept twice.
+  CHECK_FALSE(store.has_blob(first));
+  CHECK_FALSE(store.has_blob(second));
+}
+
+TEST_CASE("ModelStore_ADiskWithoutRoomIsSaidBeforeTheWorkBegins", "[T-75]") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path());
+  const uint64_t free = free_bytes(temp.path());
+  CHECK_NOTHROW(store.files().check_room(0));
+  store.files().set_spare_bytes(0);
+  CHECK_NOTHROW(store.files().check_room(1));
+  CHECK(kind_of([&] { store.files().check_room(2 * free); }) == StoreError::Kind::kNoRoom);
+  CHECK(kind_of([&] { store.files().check_room(UINT64_MAX); }) == StoreError::Kind::kNoRoom);
+  store.files().set_spare_bytes(UINT64_MAX);
+  CHECK(kind_of([&] { store.files().check_room(1); }) == StoreError::Kind::kNoRoom);
+}
+
+TEST_CASE("ModelStore_ABlobThatAPowerFailureMayHaveTornIsReadOnceBeforeItIsLoaded", "[T-74][T-79]") {
+  olx::tests::TempDir temp;
+  const std::string bytes = tiny_gguf(temp, 1);
+  const Digest digest = sha256_of(bytes);
+  {
+    ModelStore store(temp.path() / "models");
+    create(store, from_file("m", upload(store, bytes)));
+  }
+  const std::filesystem::path path = temp.path() / "models/blobs" / digest.file_name();
+  namespace fs = std::filesystem;
+  // As Ollama writes one: open to writing, never synced; torn: with something else where its end was to be.
+  const auto written_by_ollama = [&](bool is_torn) {
+    fs::remove(path);
+    std::ofstream(path, std::ios::binary) << (is_torn ? bytes.substr(0, bytes.size() - 9) + std::string(9, 'x') : bytes);
+    fs::permissions(path, fs::perms(0644));
+  };
+  const auto is_read = [&](ModelStore& store) {  // throws when it is torn
+    store.check_torn(store.find(name("m")).value(), [] {});
+    return (fs::status(path).permissions() & fs::perms::owner_write) == fs::perms::none;
+  };
+  const auto after_boot = [&](const char* boot, auto f) {
+    ModelStore store(temp.path() / "models");
+    store.files().begin(boot);
+    f(store);
+  };
+  after_boot("first", [&](ModelStore& store) { CHECK_FALSE(store.files().may_be_torn(digest)); });  // this program's own
+  written_by_ollama(true);
+  after_boot("first", [&](ModelStore& store) {
+    CHECK(kind_of([&] { is_read(store); }) == StoreError::Kind::kDamaged);
+    store.files().end("first");  // not a clean bill for what was never whole
+  });
+  after_boot("first", [&](ModelStore& store) { CHECK(kind_of([&] { is_read(store); }) == StoreError::Kind::kDamaged); });
+  written_by_ollama(false);
+  after_boot("first", [&](ModelStore& store) {
+    CHECK(is_read(store));
+    CHECK_FALSE(store.files().may_be_torn(digest));
+  });
+  // Written in the sight of this program, which stopped cleanly: on disk, however the machine ends.
+  written_by_ollama(false);
+  ModelStore(temp.path() / "models").files().end("first");
+  after_boot("second", [&](ModelStore& store) { CHECK_FALSE(is_read(store)); });
+  // Written after that, and the machine went down.
+  fs::last_write_time(temp.path() / "models/.ollamax/clean", fs::file_time_type::clock::now() - std::chrono::hours(1));
+  after_boot("first", [&](ModelStore& store) { CHECK_FALSE(is_read(store)); });  // it did not
+  after_boot("second", [&](ModelStore& store) { CHECK(store.files().may_be_torn(digest)); });
+  after_boot("", [&](ModelStore& store) { CHECK(is_read(store)); });
+  CHECK(Store::this_boot() == Store::this_boot());
 }
 
 TEST_CASE("ModelStore_AnAbortedCreateChangesNothing") {

@@ -175,10 +175,11 @@ bool passes(Call call) { return ask(call) != Verdict::kFail; }
 }  // namespace
 
 const char* name_of(Call call) {
-  constexpr const char* kNames[] = {
-      "any",       "open",   "close", "read",  "write", "fsync",       "ftruncate",
-      "fallocate", "fchmod", "flock", "fstat", "lstat", "stat",        "rename",
-      "link",      "unlink", "mkdir", "rmdir", "touch", "list_folder", "free_bytes", "connect", "send", "recv"};
+  constexpr const char* kNames[] = {"any",         "open",       "close",     "read",  "write",
+                                    "fsync",       "ftruncate",  "fallocate", "clone", "fchmod",
+                                    "flock",       "fstat",      "lstat",     "stat",  "rename",
+                                    "link",        "unlink",     "mkdir",     "rmdir", "touch",
+                                    "list_folder", "free_bytes", "connect",   "send",  "recv"};
   return kNames[static_cast<size_t>(call)];
 }
 
@@ -325,6 +326,18 @@ int fallocate(int fd, uint64_t size) {
   errno = error;
   return -1;
 }
+int clone(int to_fd, int from_fd) {
+  if (!passes(Call::kClone)) return -1;
+  char piece[65536];
+  for (off_t offset = 0;;) {
+    const ssize_t n = ::pread(from_fd, piece, sizeof piece, offset);
+    if (n < 0) return -1;
+    if (n == 0) return 0;
+    if (::pwrite(to_fd, piece, static_cast<size_t>(n), offset) != n) return -1;
+    record_write(to_fd, static_cast<uint64_t>(offset), {piece, static_cast<size_t>(n)});
+    offset += n;
+  }
+}
 int fchmod(int fd, unsigned mode) { return passes(Call::kFchmod) ? ::fchmod(fd, mode) : -1; }
 int flock(int fd, int operation) { return passes(Call::kFlock) ? ::flock(fd, operation) : -1; }
 int fstat(int fd, struct stat* info) { return passes(Call::kFstat) ? ::fstat(fd, info) : -1; }
@@ -393,10 +406,12 @@ int connect(int fd, const struct sockaddr* to, socklen_t size) {
   return passes(Call::kConnect) ? ::connect(fd, to, size) : -1;
 }
 ssize_t send(int fd, const void* bytes, size_t n, int flags) {
-  return transfer(Call::kSend, n, [&](size_t n_bytes) { return ::send(fd, bytes, n_bytes, flags); });
+  return transfer(Call::kSend, n,
+                  [&](size_t n_bytes) { return ::send(fd, bytes, n_bytes, flags); });
 }
 ssize_t recv(int fd, void* bytes, size_t n, int flags) {
-  return transfer(Call::kRecv, n, [&](size_t n_bytes) { return ::recv(fd, bytes, n_bytes, flags); });
+  return transfer(Call::kRecv, n,
+                  [&](size_t n_bytes) { return ::recv(fd, bytes, n_bytes, flags); });
 }
 
 }  // namespace olx::server::sys

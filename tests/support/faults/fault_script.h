@@ -20,6 +20,7 @@ enum class Call {
   kFsync,
   kFtruncate,
   kFallocate,
+  kClone,
   kFchmod,
   kFlock,
   kFstat,

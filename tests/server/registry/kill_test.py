@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""A pull of a real model from a real registry, killed at random moments; after each kill `fsck --hash` finds nothing wrong, and
+in the end the model is there and answers.
+
+usage: kill_test.py OLLAMAX SOURCE_DIR [--kills 20] [--seed N]     exit 77: something it needs is missing
+
+A model that came whole before its kill is removed again: so that every part of a pull, from its first request to the
+manifest's name, is struck. 20 kills take about half a minute; --kills 200 is the long form.
+"""
+# proves T-73
+import argparse
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+SMOLLM2 = pathlib.Path(os.environ.get("OLLAMAX_TEST_MODELS", CACHE / "ollamax/models")) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class Machine:
+    """One store and the commands on it."""
+
+    def __init__(self, ollamax, root, store):
+        self.ollamax, self.store = ollamax, root / store
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(root / "home"), "OLLAMA_MODELS": str(self.store), "OLLAMA_HOST": "127.0.0.1:1"}
+
+    def run(self, *words):
+        return subprocess.run([self.ollamax, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.env, timeout=300)
+
+    def must(self, *words):
+        done = self.run(*words)
+        assert done.returncode == 0, (words, done)
+        return done.stdout
+
+    def listed(self):
+        return sorted(tuple(line.split()[:2]) for line in self.must("list").splitlines()[1:])
+
+
+def killed(machine, words, after_s):
+    """Whether the command was still at work when its time was over. SIGKILL to it and whatever it started."""
+    process = subprocess.Popen([machine.ollamax, *words], env=machine.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        code = process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    assert code == 0, (words, code)
+    return False
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("ollamax")
+    parser.add_argument("source", type=pathlib.Path)
+    parser.add_argument("--kills", type=int, default=int(os.environ.get("OLLAMAX_KILLS", 20)))
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    options = parser.parse_args()
+    sys.path.insert(0, str(options.source / "tests/support"))
+    from docker_registry import DockerRegistry
+
+    for needed, is_there in (("docker-registry (tools/setup test)", shutil.which("docker-registry")), (f"{SMOLLM2} (tools/fetch_model)", SMOLLM2.exists())):
+        if not is_there:
+            print(f"not found: {needed}")
+            return 77
+    dice = random.Random(options.seed)
+    print(f"--seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        registry = DockerRegistry(root / "registry")
+        try:
+            name = f"{registry.host}/library/tiny:v1"
+            pull = ("pull", "--insecure", name)
+            (root / "Modelfile").write_text(f"FROM {SMOLLM2}\nSYSTEM You are terse.\nPARAMETER temperature 0\nPARAMETER num_predict 16\n")
+            source = Machine(options.ollamax, root, "source")
+            source.must("create", name, "-f", str(root / "Modelfile"))
+            source.must("push", "--insecure", name)
+            whole = dict(source.listed())[name]
+
+            machine = Machine(options.ollamax, root, "store")
+            began = time.monotonic()
+            machine.must(*pull)
+            took = time.monotonic() - began
+            machine.must("rm", name)
+            n_kills = n_whole = 0
+            while n_kills < options.kills:
+                # Most of a pull is the transfer of one blob; a third of the kills goes to its last part, where names are given.
+                moment = dice.uniform(0, took) if dice.random() < 0.67 else dice.uniform(0.7 * took, 1.2 * took)
+                was_killed = killed(machine, pull, moment)
+                checked = machine.run("fsck", "--hash")
+                assert checked.returncode == 0, (options.seed, n_kills, checked)
+                now = machine.listed()
+                assert now in ([], [(name, whole)]), (options.seed, n_kills, now)
+                assert was_killed or now, (options.seed, n_kills)
+                n_kills += was_killed
+                n_whole += not was_killed
+                # Some go on where the killed one was, some begin anew.
+                if now or dice.random() < 0.3:
+                    machine.run("rm", name)
+                    shutil.rmtree(machine.store / ".ollamax/tmp")
+            machine.must(*pull)
+            assert machine.listed() == [(name, whole)]
+            assert machine.run("fsck", "--hash").returncode == 0
+            question = "What is the capital of France?"
+            assert machine.must("run", name, question) == source.must("run", name, question)
+            left = [path.name for path in (machine.store / ".ollamax/tmp").iterdir()]
+            assert left == [], left
+            print(f"{n_kills} kills, {n_whole} pulls came to their end before theirs; a whole pull takes {took:.2f} s")
+        finally:
+            registry.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
