@@ -177,9 +177,7 @@ uint32_t* Block::meet_wave(LaneState& lane, Together kind, const uint32_t* words
     wave.site = site;
     wave.first = lane.place.thread;
   } else if (wave.kind != kind || !is_same(wave.site, site)) {
-    fail("the wave is divided: lane " + std::to_string(lane.place.thread) + " comes to " +
-         name_of(kind) + " at " + site_text(site) + ", lane " + std::to_string(wave.first) +
-         " waits in " + name_of(wave.kind) + " at " + site_text(wave.site));
+    fail_divided(lane, wave, kind, site);
   }
   for (int i = 0; i < n; ++i) all[lane.lane * simt::kMaxReduce + i] = words[i];
   if (++wave.n_arrived < launch_->wave_size) {
@@ -202,15 +200,43 @@ void Block::barrier(LaneState& lane, const Site& site) {
     barrier_site_ = site;
     barrier_first_ = lane.place.thread;
   } else if (!is_same(barrier_site_, site)) {
-    fail("the block is divided: lane " + std::to_string(lane.place.thread) +
-         " comes to the barrier at " + site_text(site) + ", lane " +
-         std::to_string(barrier_first_) + " waits in the one at " + site_text(barrier_site_));
+    fail_divided(lane, site);
   }
-  if (++n_at_barrier_ < launch_->grid.n_threads)
-    return wait(lane, LaneState::Status::kAtBarrier, n_barriers_, site);
+  if (++n_at_barrier_ < launch_->grid.n_threads) {
+    wait(lane, LaneState::Status::kAtBarrier, n_barriers_, site);
+    return;
+  }
   n_at_barrier_ = 0;
   ++n_barriers_;
   shared_.pass_barrier();
+}
+
+void Block::fail_divided(const LaneState& lane, const Wave& wave, Together kind,
+                         const Site& site) const {
+  fail("the wave is divided: lane " + std::to_string(lane.place.thread) + " comes to " +
+       name_of(kind) + " at " + site_text(site) + ", lane " + std::to_string(wave.first) +
+       " waits in " + name_of(wave.kind) + " at " + site_text(wave.site));
+}
+
+void Block::fail_divided(const LaneState& lane, const Site& site) const {
+  fail("the block is divided: lane " + std::to_string(lane.place.thread) +
+       " comes to the barrier at " + site_text(site) + ", lane " + std::to_string(barrier_first_) +
+       " waits in the one at " + site_text(barrier_site_));
+}
+
+void Block::fail_access(bool is_store, const SharedMemory::Array& array, int64_t index,
+                        const Place& place, const Site& site) const {
+  fail(shared_.why_not(is_store, array, index, place, site));
+}
+
+void Block::fail_mask(const LaneState& lane, int mask, const Site& site) const {
+  fail("lane " + std::to_string(lane.place.thread) + " shuffles with mask " + std::to_string(mask) +
+       " at " + site_text(site));
+}
+
+void Block::fail_size() const {
+  fail("shared memory: expected at most " + std::to_string(simt::kMaxSharedBytes) + " bytes, got " +
+       std::to_string(shared_.size_bytes()));
 }
 
 // No lane can go on: some wait for others that never come.

@@ -73,8 +73,12 @@ class Block {
   const SharedMemory& shared() const { return shared_; }
   const Launch& launch() const { return *launch_; }
   int n_threads() const { return launch_->grid.n_threads; }
-  // Throws SimtFault out of the lane: "kernel, wave 32, block 3: what".
-  [[noreturn]] void fail(const std::string& what) const;
+  // Each throws SimtFault out of the lane: "kernel, wave 32, block 3: what". Apart from what they
+  // report, so that its path stays free of strings.
+  [[noreturn]] void fail_access(bool is_store, const SharedMemory::Array& array, int64_t index,
+                                const Place& place, const Site& site) const;
+  [[noreturn]] void fail_mask(const LaneState& lane, int mask, const Site& site) const;
+  [[noreturn]] void fail_size() const;
 
  private:
   struct Wave {
@@ -95,6 +99,10 @@ class Block {
   bool is_awake(const LaneState& lane) const;
   void wait(LaneState& lane, LaneState::Status status, uint32_t count, const Site& site);
   void fail_stuck();
+  [[noreturn]] void fail(const std::string& what) const;
+  [[noreturn]] void fail_divided(const LaneState& lane, const Wave& wave, Together kind,
+                                 const Site& site) const;
+  [[noreturn]] void fail_divided(const LaneState& lane, const Site& site) const;
 
   const Launch* launch_ = nullptr;
   std::vector<std::unique_ptr<LaneState>> lanes_;

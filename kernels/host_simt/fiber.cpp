@@ -25,8 +25,9 @@ struct Stacks {
   void* fake_inside = nullptr;
   const void* outside = nullptr;
   size_t outside_bytes = 0;
-  const void* inside = nullptr;
-  void before_resume() { __sanitizer_start_switch_fiber(&fake_outside, inside, kStackBytes); }
+  const void* inside = nullptr;  // its lowest address
+  size_t inside_bytes = 0;
+  void before_resume() { __sanitizer_start_switch_fiber(&fake_outside, inside, inside_bytes); }
   void after_resume() { __sanitizer_finish_switch_fiber(fake_outside, nullptr, nullptr); }
   void entered() { __sanitizer_finish_switch_fiber(nullptr, &outside, &outside_bytes); }
   void before_suspend() { __sanitizer_start_switch_fiber(&fake_inside, outside, outside_bytes); }
@@ -38,6 +39,7 @@ struct Stacks {
   void* inside_fiber = __tsan_create_fiber(0);
   void* outside_fiber = nullptr;
   const void* inside = nullptr;
+  size_t inside_bytes = 0;
   ~Stacks() { __tsan_destroy_fiber(inside_fiber); }
   void before_resume() {
     outside_fiber = __tsan_get_current_fiber();
@@ -52,6 +54,7 @@ struct Stacks {
 #else
 struct Stacks {
   const void* inside = nullptr;
+  size_t inside_bytes = 0;
   void before_resume() {}
   void after_resume() {}
   void entered() {}
@@ -79,6 +82,7 @@ Fiber::Fiber(void (*body)(void* context), void* context) : impl_(std::make_uniqu
     boost::context::protected_fixedsize_stack allocator(kStackBytes);
     const boost::context::stack_context stack = allocator.allocate();
     impl.stacks.inside = static_cast<const char*>(stack.sp) - stack.size;
+    impl.stacks.inside_bytes = stack.size;
     impl.inside = boost::context::fiber(std::allocator_arg,
                                         boost::context::preallocated(stack.sp, stack.size, stack),
                                         allocator, [&impl](boost::context::fiber&& outside) {

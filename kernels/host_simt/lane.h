@@ -20,14 +20,14 @@ class SharedRef {
     uint32_t bits = 0;
     const Block& block = *lane_.block;
     if (!block.shared().load(array_, i, lane_.place, site, bits)) [[unlikely]]
-      block.fail(block.shared().why_not(false, array_, i, lane_.place, site));
+      block.fail_access(false, array_, i, lane_.place, site);
     return std::bit_cast<T>(bits);
   }
   void store(int64_t i, T x, const Site& site = Site::current()) const {
     const Block& block = *lane_.block;
     if (!block.shared().store(array_, i, lane_.place, site, std::bit_cast<uint32_t>(x)))
         [[unlikely]]
-      block.fail(block.shared().why_not(true, array_, i, lane_.place, site));
+      block.fail_access(true, array_, i, lane_.place, site);
   }
 
  private:
@@ -52,9 +52,7 @@ class Lane {
   template <typename T>
   T shuffle_xor(T x, int mask, const Site& site = Site::current()) {
     static_assert(sizeof(T) == 4);
-    if (mask < 0 || mask >= kWave)
-      state_.block->fail("lane " + std::to_string(thread()) + " shuffles with mask " +
-                         std::to_string(mask) + " at " + site_text(site));
+    if (mask < 0 || mask >= kWave) state_.block->fail_mask(state_, mask, site);
     const auto word = std::bit_cast<uint32_t>(x);
     const uint32_t* words = state_.block->meet_wave(state_, Together::kShuffle, &word, 1, site);
     return std::bit_cast<T>(words[(state_.lane ^ mask) * simt::kMaxReduce]);
@@ -82,10 +80,7 @@ class Lane {
     static constexpr char kIdentity = 0;  // its address: one for each (Tag, T, kN)
     SharedMemory& memory = state_.block->shared();
     SharedMemory::Array* array = memory.find(&kIdentity, kN, simt::kMaxSharedBytes);
-    if (array == nullptr)
-      state_.block->fail("shared memory: expected at most " +
-                         std::to_string(simt::kMaxSharedBytes) + " bytes, got " +
-                         std::to_string(memory.size_bytes()));
+    if (array == nullptr) state_.block->fail_size();
     return {state_, *array};
   }
   uint32_t atomic_add(uint32_t* counter, uint32_t x) {
