@@ -114,6 +114,8 @@ TEST_CASE("Cuda_RunsWholeModelsThroughTheDriver") {
   const tests::TempDir folder;
   for (const auto& row : architectures())
     for (const DType dtype : {DType::kF32, DType::kQ8_0}) {
+      if (dtype != DType::kF32 && std::string(row.name) != "llama")
+        continue;  // quantized: once will do
       INFO(row.name);
       const std::string path = folder.file("tiny.gguf");
       tests::write_tiny_model(row.name, {.seed = 4, .dtype = dtype}, path);
