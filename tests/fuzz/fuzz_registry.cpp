@@ -1,14 +1,38 @@
-// Any bytes as what a registry or a crash left: addresses, challenges, ranges, manifests, digests, names, journals.
+// Any bytes as what a registry or a crash left: addresses, challenges, ranges, manifests, digests, names, journals, lists of files.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
+#include "gguf/split.h"
+#include "server/json/json.h"
 #include "server/registry/address.h"
 #include "server/registry/auth.h"
 #include "server/registry/client.h"
 #include "server/registry/download.h"
+#include "server/registry/file_pull.h"
 #include "server/registry/journal.h"
 #include "server/store/manifest.h"
+
+namespace {
+
+// The parts are all there are, in order, of one model.
+void check_listing(const std::string& text) {
+  using namespace olx::server;
+  for (const char* tag : {"latest", "Q4_K_M"}) {
+    try {
+      const std::vector<ListedFile> files = split_files_for_tag(text, tag);
+      for (size_t i = 0; i < files.size(); ++i) {
+        const auto name = olx::gguf::parse_split_name(files[i].path);
+        if (!name || name->number != i + 1 || name->n_parts != files.size() || files[i].size_bytes == 0) std::abort();
+      }
+      if (files.empty()) std::abort();
+    } catch (const olx::gguf::FormatError&) {
+    } catch (const JsonError&) {
+    }
+  }
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace olx::server;
@@ -51,6 +75,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         (void)parse_manifest(text);
       } catch (const olx::gguf::FormatError&) {
       }
+      check_listing(text);
+      if (const auto url = parse_file_url(text); url && (url->is_tls() ? url->scheme != "https" : url->scheme != "http")) std::abort();
+      // Whatever a file is called, its model's name is one.
+      if (const auto name = name_for_file(text); name && ModelName::parse(name->full()) != name) std::abort();
   }
   return 0;
 }
