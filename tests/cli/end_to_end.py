@@ -80,11 +80,11 @@ class Program(unittest.TestCase):
         self.assertNotIn("copy", self.run_program("list").stdout)
 
     def test_run_answers_a_prompt_and_a_pipe(self):
-        answer = self.run_program("run", "tiny", "What is the capital of France?")
+        answer = self.run_program("run", "tiny", "What is the capital of France? Answer in one word.")
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertIn("Paris", answer.stdout)
         self.assertNotIn(ESCAPE, answer.stdout + answer.stderr)
-        piped = self.run_program("run", "tiny", stdin="What is the capital of France?\n")
+        piped = self.run_program("run", "tiny", stdin="What is the capital of France? Answer in one word.\n")
         self.assertIn("Paris", piped.stdout)
         verbose = self.run_program("run", "tiny", "--verbose", "Hi")
         self.assertRegex(verbose.stderr, r"eval rate: +[0-9.]+ tokens/s")
@@ -92,7 +92,7 @@ class Program(unittest.TestCase):
     def test_run_holds_the_answer_to_a_format(self):
         wanted = json.dumps({"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}, "n": {"type": "integer", "minimum": 3, "maximum": 5}},
                              "required": ["city", "n"]})
-        answer = self.run_program("run", "tiny", "--format", wanted, "What is the capital of France?")
+        answer = self.run_program("run", "tiny", "--format", wanted, "What is the capital of France? Answer in one word.")
         self.assertEqual(answer.returncode, 0, answer.stderr)
         value = json.loads(answer.stdout)
         self.assertIn(value["city"], ["Paris", "Rome"])
@@ -107,7 +107,7 @@ class Program(unittest.TestCase):
         self.assertIn("The model's name is SmolLM2-135M-Instruct.Q4_1\n", done.stderr)
         (pathlib.Path(self.folder.name) / "FromPulled").write_text("FROM SmolLM2-135M-Instruct.Q4_1\nSYSTEM You are terse.\nPARAMETER temperature 0\nPARAMETER num_predict 24\n")
         self.run_program("create", "pulled", "-f", str(pathlib.Path(self.folder.name) / "FromPulled"))
-        self.assertIn("Paris", self.run_program("run", "pulled", "What is the capital of France?").stdout)
+        self.assertIn("Paris", self.run_program("run", "pulled", "What is the capital of France? Answer in one word.").stdout)
         self.run_program("rm", "pulled")
         self.run_program("rm", "SmolLM2-135M-Instruct.Q4_1")
 
@@ -160,7 +160,7 @@ class Program(unittest.TestCase):
         self.assertIn("merging 3 parts", made.stderr)
         # The file was laid out as any writer does: what is merged is what was split, to the last byte.
         self.assertEqual(self.weights_of("merged"), self.weights_of("tiny"))
-        question = "What is the capital of France?"
+        question = "What is the capital of France? Answer in one word."
         self.assertEqual(self.run_program("run", "merged", question).stdout, self.run_program("run", "tiny", question).stdout)
         first.with_name(first.name.replace("00001-of", "00002-of")).unlink()
         self.check_fails("inspect", "gguf", str(first), says="00002-of-00003.gguf")
@@ -197,7 +197,7 @@ class Program(unittest.TestCase):
             names = [line.split()[0] for line in self.run_program("list").stdout.splitlines()[1:]]
             self.assertIn("tiny:latest", names)
             self.assertLessEqual(set(names) - {line.split()[0] for line in before}, {"killed:latest"})
-        self.assertIn("Paris", self.run_program("run", "tiny", "What is the capital of France?").stdout)
+        self.assertIn("Paris", self.run_program("run", "tiny", "What is the capital of France? Answer in one word.").stdout)
 
     def test_fsck_names_damage_and_takes_it_out(self):  # proves T-79
         with tempfile.TemporaryDirectory() as copy:
@@ -229,7 +229,7 @@ class Program(unittest.TestCase):
         server = subprocess.Popen([OLLAMAX, "serve"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             wait_until_up(port)
-            body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "What is the capital of France?"}]})
+            body = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "What is the capital of France? Answer in one word."}]})
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/chat", body.encode()) as answer:
                 self.assertEqual(answer.headers["Content-Type"], "application/x-ndjson")
                 records = [json.loads(line) for line in answer]
@@ -249,7 +249,7 @@ class Program(unittest.TestCase):
         # Each line is typed when the prompt is there: before that, the terminal and not the editor would take it.
         chat = Terminal([OLLAMAX, "run", "tiny"], self.env)
         chat.expect(">>> ")
-        chat.send("What is the capital of France?\r")
+        chat.send("What is the capital of France? Answer in one word.\r")
         self.assertIn("Paris", chat.expect("\n>>> "))
         chat.send("/set parameter num_predict 4000\r")
         chat.expect("\n>>> ")

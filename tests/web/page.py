@@ -454,7 +454,7 @@ class Page(unittest.TestCase):
             self.browser.type("open-sesame")
             self.browser.press("Enter")
             self.browser.wait_for("document.querySelector('#model').value")
-            self.assertIn("Paris", self.ask("What is the capital of France?"))
+            self.assertIn("Paris", self.ask("What is the capital of France? Answer in one word."))
             self.assertIsNone(self.browser.evaluate("localStorage.getItem('ollamax.key')"))
         finally:
             self.assertEqual(server.stop(), 0)

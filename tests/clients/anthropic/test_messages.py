@@ -46,7 +46,7 @@ class Case(unittest.TestCase):
 
 class Messages(Case):
     def test_whole_answer(self):
-        answer = self.ask("What is the capital of France?")
+        answer = self.ask("What is the capital of France? Answer in one word.")
         self.assertEqual((answer.type, answer.role, answer.model, answer.stop_reason), ("message", "assistant", MODEL, "end_turn"))
         self.assertTrue(answer.id.startswith("msg_"))
         self.assertEqual([block.type for block in answer.content], ["text"])
@@ -73,7 +73,7 @@ class Messages(Case):
     def test_async_stream(self):
         async def run():
             async with anthropic.AsyncAnthropic(base_url=probe.URL, api_key="x", max_retries=0) as client:
-                async with client.messages.stream(model=MODEL, max_tokens=60, messages=[user("What is the capital of France?")]) as stream:
+                async with client.messages.stream(model=MODEL, max_tokens=60, messages=[user("What is the capital of France? Answer in one word.")]) as stream:
                     return "".join([piece async for piece in stream.text_stream])
         self.assertIn("Paris", asyncio.run(run()))
 

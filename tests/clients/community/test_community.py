@@ -6,7 +6,7 @@ import probe
 from langchain_community.embeddings import OllamaEmbeddings
 from langchain_community.llms import Ollama
 
-PARIS = "What is the capital of France?"
+PARIS = "What is the capital of France? Answer in one word."
 
 
 class Community(unittest.TestCase):

@@ -11,7 +11,7 @@ from langchain_community.chat_models import ChatOllama
 from langchain_community.embeddings import OllamaEmbeddings
 from langchain_community.llms import Ollama
 
-PARIS = "What is the capital of France?"
+PARIS = "What is the capital of France? Answer in one word."
 
 
 class Requests(unittest.TestCase):

@@ -8,7 +8,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would fetch a file oth
 import litellm  # noqa: E402
 import probe  # noqa: E402
 
-PARIS = [{"role": "user", "content": "What is the capital of France?"}]
+PARIS = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 WEATHER = {"type": "function", "function": {
     "name": "get_weather", "description": "The weather in a city",
     "parameters": {"type": "object", "required": ["city"], "additionalProperties": False, "properties": {"city": {"type": "string", "maxLength": 20}}}}}

@@ -9,7 +9,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.llms.ollama import Ollama
 
-PARIS = "What is the capital of France?"
+PARIS = "What is the capital of France? Answer in one word."
 
 
 def model(name="smollm2", **fields):

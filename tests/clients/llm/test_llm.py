@@ -30,8 +30,8 @@ class Llm(unittest.TestCase):
         self.assertIn("all-minilm", self.llm("embed-models"))
 
     def test_prompt(self):
-        self.assertIn("Paris", self.llm("-m", "ollama/smollm2:135m", "-o", "temperature", "0", "What is the capital of France?"))
-        self.assertIn("Paris", self.llm("-m", "ollama/smollm2:135m", "--no-stream", "-o", "temperature", "0", "What is the capital of France?"))
+        self.assertIn("Paris", self.llm("-m", "ollama/smollm2:135m", "-o", "temperature", "0", "What is the capital of France? Answer in one word."))
+        self.assertIn("Paris", self.llm("-m", "ollama/smollm2:135m", "--no-stream", "-o", "temperature", "0", "What is the capital of France? Answer in one word."))
         self.assertGreater(len(self.llm("-m", "ollama/smollm2:135m", "-s", "You are a pirate.", stdin="Who are you?")), 3)
 
     def test_conversation_goes_on(self):

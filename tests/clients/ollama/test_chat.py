@@ -42,7 +42,7 @@ def add_two_numbers(a: int, b: int) -> int:
 @both
 class Chat:
     def test_whole_answer(self):
-        answer = self.ask("chat", MODEL, [user("What is the capital of France?")])
+        answer = self.ask("chat", MODEL, [user("What is the capital of France? Answer in one word.")])
         self.assertIsInstance(answer, ollama.ChatResponse)
         self.assertEqual((answer.model, answer.message.role), (MODEL, "assistant"))
         self.assertIn("Paris", answer.message.content)
@@ -65,7 +65,7 @@ class Chat:
         self.assertIn("Zanzibar", answer.message.content)
 
     def test_messages_may_be_objects_of_the_client(self):
-        answer = self.ask("chat", MODEL, [ollama.Message(role="user", content="What is the capital of France?")])
+        answer = self.ask("chat", MODEL, [ollama.Message(role="user", content="What is the capital of France? Answer in one word.")])
         self.assertIn("Paris", answer["message"]["content"])
 
     def test_tools_are_refused_by_a_model_that_cannot(self):
@@ -125,7 +125,7 @@ class Chat:
         self.assertEqual(sum(len(record.logprobs or []) for record in records), 6)
 
     def test_format_json(self):
-        answer = self.ask("chat", MODEL, [user("Describe a cat as JSON.")], format="json", options={"num_predict": 400})
+        answer = self.ask("chat", MODEL, [user('Reply with this JSON: {"animal": "cat", "legs": 4}')], format="json", options={"num_predict": 400})
         self.assertIsInstance(json.loads(answer.message.content), dict)
 
     def test_format_schema(self):

@@ -15,7 +15,7 @@ class Chat(Case):
         return self.client.chat.completions.create(model=model, messages=messages, **fields)
 
     def test_whole_answer(self):
-        answer = self.ask("What is the capital of France?", temperature=0)
+        answer = self.ask("What is the capital of France? Answer in one word.", temperature=0)
         self.assertEqual((answer.object, answer.model), ("chat.completion", MODEL))
         self.assertTrue(answer.id.startswith("chatcmpl-"))
         self.assertIsInstance(answer.created, int)
@@ -45,7 +45,7 @@ class Chat(Case):
         self.assertTrue(all(chunk.usage is None for chunk in self.ask(max_tokens=3, stream=True)))
 
     def test_stream_helper(self):
-        with self.client.chat.completions.stream(model=MODEL, messages=[user("What is the capital of France?")], temperature=0) as stream:
+        with self.client.chat.completions.stream(model=MODEL, messages=[user("What is the capital of France? Answer in one word.")], temperature=0) as stream:
             kinds = {event.type for event in stream}
             answer = stream.get_final_completion()
         self.assertLessEqual({"chunk", "content.delta", "content.done"}, kinds)
@@ -54,7 +54,7 @@ class Chat(Case):
     def test_async_stream(self):
         async def run():
             async with openai.AsyncOpenAI(base_url=probe.URL + "/v1", api_key="x", max_retries=0) as client:
-                stream = await client.chat.completions.create(model=MODEL, messages=[user("What is the capital of France?")],
+                stream = await client.chat.completions.create(model=MODEL, messages=[user("What is the capital of France? Answer in one word.")],
                                                               temperature=0, stream=True)
                 return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
         self.assertIn("Paris", asyncio.run(run()))
@@ -105,7 +105,7 @@ class Chat(Case):
         self.assertEqual([entry.token for entry in streamed], [entry.token for entry in choice.logprobs.content])
 
     def test_response_format_json_object(self):
-        answer = self.ask("Describe a cat as JSON.", response_format={"type": "json_object"}, temperature=0, max_tokens=400)
+        answer = self.ask('Reply with this JSON: {"animal": "cat", "legs": 4}', response_format={"type": "json_object"}, temperature=0, max_tokens=400)
         self.assertIsInstance(json.loads(answer.choices[0].message.content), dict)
 
     def test_response_format_schema(self):

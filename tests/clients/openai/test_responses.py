@@ -11,7 +11,7 @@ WEATHER = {"type": "function", "name": "get_weather", "description": "The weathe
 
 class Responses(Case):
     def test_whole_answer(self):
-        answer = self.client.responses.create(model=MODEL, input="What is the capital of France?", temperature=0)
+        answer = self.client.responses.create(model=MODEL, input="What is the capital of France? Answer in one word.", temperature=0)
         self.assertEqual((answer.object, answer.status, answer.model), ("response", "completed", MODEL))
         self.assertTrue(answer.id.startswith("resp_"))
         self.assertIn("Paris", answer.output_text)
@@ -27,7 +27,7 @@ class Responses(Case):
         self.assertIn("Zanzibar", answer.output_text)
 
     def test_stream(self):
-        with self.client.responses.stream(model=MODEL, input="What is the capital of France?", temperature=0) as stream:
+        with self.client.responses.stream(model=MODEL, input="What is the capital of France? Answer in one word.", temperature=0) as stream:
             events = list(stream)
             answer = stream.get_final_response()
         kinds = [event.type for event in events]

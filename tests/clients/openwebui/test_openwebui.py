@@ -16,7 +16,7 @@ import probe
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "web"))
 START_S = 300  # the first start builds its database
-PARIS = "What is the capital of France?"
+PARIS = "What is the capital of France? Answer in one word."
 
 
 def free_port():

@@ -8,7 +8,7 @@ from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.ollama import OllamaProvider
 
-PARIS = "What is the capital of France?"
+PARIS = "What is the capital of France? Answer in one word."
 
 
 class Person(pydantic.BaseModel):

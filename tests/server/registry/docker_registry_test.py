@@ -168,7 +168,7 @@ class Docker(unittest.TestCase):
         self.assertEqual(self.row_of(other, name), self.row_of("store", name))
         original = self.root / "store/manifests" / name.replace(":v1", "/v1")
         self.assertEqual((self.root / other / "manifests" / name.replace(":v1", "/v1")).read_bytes(), original.read_bytes())
-        answer = self.program(other, "run", name, "What is the capital of France?")
+        answer = self.program(other, "run", name, "What is the capital of France? Answer in one word.")
         self.assertIn("Paris", answer.stdout)
 
         n_before = len(requests())  # pushed and pulled again: nothing but heads and manifests travels
@@ -204,7 +204,7 @@ class Docker(unittest.TestCase):
         name = f"{registry.host}/library/tiny:v1"
         self.program("store", "cp", "tiny", name)
         self.program("store", "push", "--insecure", name)
-        self.assertIn("Paris", self.program("stale", "run", "--insecure", name, "What is the capital of France?").stdout)
+        self.assertIn("Paris", self.program("stale", "run", "--insecure", name, "What is the capital of France? Answer in one word.").stdout)
         self.program("stale", "cp", name, f"{registry.host}/library/mine")
         stale = self.program("stale", "list", "--stale", "--insecure")
         self.assertEqual(len(stale.stdout.splitlines()), 1, stale)

@@ -107,7 +107,7 @@ def main():
             machine.must(*pull)
             assert machine.listed() == [(name, whole)]
             assert machine.run("fsck", "--hash").returncode == 0
-            question = "What is the capital of France?"
+            question = "What is the capital of France? Answer in one word."
             assert machine.must("run", name, question) == source.must("run", name, question)
             left = [path.name for path in (machine.store / ".ollamax/tmp").iterdir()]
             assert left == [], left
