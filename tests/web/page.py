@@ -149,7 +149,7 @@ class Page(unittest.TestCase):
     def test_an_answer_streams_and_everything_stays_on_this_machine(self):
         lengths = set()
         self.set_field("#option-num_predict", "40")
-        self.ask("What is the capital of France?", waits=False)
+        self.ask("What is the capital of France? Answer in one word.", waits=False)
         self.browser.wait_for("!document.querySelector('#stop').hidden")
         self.assertTrue(self.browser.evaluate("document.querySelector('#send').hidden"))
         while not self.browser.evaluate(IS_OVER):
@@ -163,7 +163,7 @@ class Page(unittest.TestCase):
         self.assertGreater(len(requests), 10)
         for request in requests:
             self.assertTrue(request["url"].startswith((self.server.url, "about:", "data:")), request["url"])
-        self.assertEqual(self.chat_requests()[0]["messages"], [{"role": "user", "content": "What is the capital of France?"}])
+        self.assertEqual(self.chat_requests()[0]["messages"], [{"role": "user", "content": "What is the capital of France? Answer in one word."}])
 
     def test_stop_ends_the_generation_in_the_server(self):
         self.set_field("#option-num_predict", "4000")
@@ -360,7 +360,7 @@ class Page(unittest.TestCase):
         replies = {"/api/chat": None, "/api/ps": names("second:latest")}
         self.browser.answer_with(replies)
         self.addCleanup(self.browser.answer_no_more)
-        self.ask("What is the capital of France?", waits=False)
+        self.ask("What is the capital of France? Answer in one word.", waits=False)
         self.browser.wait_for(f"{LAST}.querySelector('.waiting').innerText === 'Loading first:latest…'")
         replies["/api/ps"] = names("second:latest", "first:latest")
         self.browser.wait_for(f"{LAST}.querySelector('.waiting').innerText === 'Reading the conversation…'")
@@ -419,7 +419,7 @@ class Page(unittest.TestCase):
     def test_an_error_is_told_in_words_and_can_be_tried_again(self):
         self.complaints_expected = True
         self.browser.answer_with({"/api/chat": (503, "application/json", '{"error":"server busy, please try again"}')})
-        self.ask("What is the capital of France?")
+        self.ask("What is the capital of France? Answer in one word.")
         failure = f"{LAST}.querySelector('.failure')"
         self.assertIn("The server is busy", self.browser.evaluate(failure + ".innerText"))
         self.browser.answer_with({"/api/chat": ("application/x-ndjson", '{"message":{"role":"assistant","content":"Par"},"done":false}\n')})
