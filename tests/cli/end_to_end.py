@@ -48,7 +48,7 @@ class Program(unittest.TestCase):
 
     @classmethod
     def run_program(cls, *words, stdin="", env=None):
-        return subprocess.run([OLLAMAX, *words], input=stdin, capture_output=True, text=True, env=env or cls.env, timeout=300)
+        return subprocess.run([OLLAMAX, *words], input=stdin, capture_output=True, text=True, env=env or cls.env, timeout=900)
 
     def check_fails(self, *words, says):
         done = self.run_program(*words)
@@ -62,7 +62,7 @@ class Program(unittest.TestCase):
         self.assertNotIn(ESCAPE, self.create_output.stderr + self.create_output.stdout)
 
     def test_a_prompt_that_was_cut_is_told(self):
-        done = self.run_program("run", "tiny", "word " * 9000)
+        done = self.run_program("run", "tiny", "word " * 1200, env=dict(self.env, OLLAMA_CONTEXT_LENGTH="1024"))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stderr, r"Warning: \d+ tokens of the prompt did not fit")
         self.assertNotIn("Warning", done.stdout)
