@@ -4,29 +4,37 @@
 // cuda/simt_cuda.h and hip/simt_hip.h are the devices. Used by kernels of this folder and by the
 // tables that instantiate them; no vendor header, no #if.
 //
-// A kernel is a struct:
-//   template <int kWave> static Grid grid(const Args&, RowRange);     on the host: how many blocks,
-//   of how many threads template <Simt S> static constexpr void run(S& s, const Args&, RowRange);
-//   on the device: a thread
+// A kernel is a struct with two static functions:
+//   template <int kWave> Grid grid(const Args&, RowRange)
+//       on the host: how many blocks, of how many threads
+//   template <Simt S> constexpr void run(S& s, const Args&, RowRange)
+//       on the device: one thread
 // Everything that runs on a device is constexpr: nvcc (--expt-relaxed-constexpr) and clang take
 // such functions as device functions too, so that no macro has to say so.
 //
 // What S has, beside the constant kWave (32 or 64):
-//   thread() n_threads() lane() wave() n_waves() block()     where this thread is; int, block()
-//   int64_t shuffle_xor(x, mask)     x of lane() ^ mask, for int32_t and float ballot(bit)
-//   uint64_t: bit i is lane i's reduce_add(values)       float (&)[n], n <= kMaxReduce: each
-//   replaced by its sum over the wave, for every lane the reduce_max(values)       same bits.
-//   Order: x[i] + x[i ^ mask] for the masks kWave / 2, ..., 2, 1 wave_sync()              what
-//   lanes of this wave did to shared memory before it, they see after it barrier() the same for the
-//   block shared<Tag, T, n>()      n elements of T that the block shares: load(i), store(i, x). Tag
-//   is any type; the same
-//                            (Tag, T, n) is the same memory
-//   atomic_add(&u32, x)      in global memory; returns what was there. What this thread wrote
-//   before is seen by whoever
-//                            sees the sum
-//   dot4(a, b, c)            c + sum of the four products of signed bytes
-//   from_f16(bits) to_f16(x) exp(x) tanh(x) erfc(x) sqrt(x) round(x) (to even), and pow cos sin log
-//   floor ceil of double
+//   thread() n_threads() lane() wave() n_waves() block()
+//       where this thread is; int, block() int64_t
+//   shuffle_xor(x, mask)
+//       x of lane() ^ mask, for int32_t and float
+//   ballot(bit)
+//       uint64_t: bit i is lane i's
+//   reduce_add(values) reduce_max(values)
+//       float (&)[n], n <= kMaxReduce: each replaced by its sum or maximum over the wave, for every
+//       lane the same bits. Order: x[i] + x[i ^ mask] for the masks kWave / 2, ..., 2, 1
+//   wave_sync() barrier()
+//       what lanes of this wave, or threads of this block, did to shared memory before it, they see
+//       after it
+//   shared<Tag, T, n>()
+//       n elements of T that the block shares: load(i), store(i, x). Tag is any type; the same
+//       (Tag, T, n) is the same memory
+//   atomic_add(&u32, x)
+//       in global memory; returns what was there. What this thread wrote before is seen by whoever
+//       sees the sum
+//   dot4(a, b, c)
+//       c + the sum of the four products of signed bytes
+//   from_f16(bits) to_f16(x) exp(x) tanh(x) erfc(x) sqrt(x) round(x) (to even)
+//       and pow cos sin log floor ceil of double
 // All lanes of a wave reach each of the wave's operations together, all threads of a block each
 // barrier: the host checks it.
 
@@ -43,8 +51,7 @@ struct Grid {
 
 constexpr int kMaxThreads = 256;
 constexpr int kMaxReduce = 8;
-constexpr int64_t kMaxSharedBytes = 48
-                                    << 10;  // what every device gives a block without being asked
+constexpr int64_t kMaxSharedBytes = 48 << 10;  // what every device gives unasked
 
 template <typename S>
 concept Simt = (S::kWave == 32 || S::kWave == 64) &&
