@@ -33,9 +33,9 @@ constexpr uint8_t* kv_row(const KvView& kv, void* plane, int64_t sequence, int64
   return static_cast<uint8_t*>(plane) + row * kv_row_bytes<Type>(kv.head_dim);
 }
 
-// F32 and F16: a thread an element. A block a token.
-template <typename Type>
-struct KvStoreValues {
+// A block a token. Rows::store(s, kv, plane, slot, x) writes what all kv heads of a token have.
+template <typename Rows>
+struct KvStore {
   template <int kWave>
   static Grid grid(const KvStoreArgs&, RowRange range) {
     return {range.size(), kRowThreads};
@@ -43,11 +43,14 @@ struct KvStoreValues {
   template <Simt S>
   static constexpr void run(S& s, const KvStoreArgs& args, RowRange range) {
     const int64_t token = range.from + s.block();
-    store(s, args.kv, args.kv.k, args.tokens[token], row_of(args.k, token));
-    store(s, args.kv, args.kv.v, args.tokens[token], row_of(args.v, token));
+    Rows::store(s, args.kv, args.kv.k, args.tokens[token], row_of(args.k, token));
+    Rows::store(s, args.kv, args.kv.v, args.tokens[token], row_of(args.v, token));
   }
+};
 
- private:
+// F32 and F16: a thread an element.
+template <typename Type>
+struct RowsOfValues {
   template <Simt S>
   static constexpr void store(S& s, const KvView& kv, void* plane, TokenSlot slot, const float* x) {
     for (int64_t i = s.thread(); i < kv.n_kv_heads * kv.head_dim; i += s.n_threads()) {
@@ -61,19 +64,7 @@ struct KvStoreValues {
 };
 
 // Q8_0: thirty-two lanes a block.
-struct KvStoreQ8_0 {
-  template <int kWave>
-  static Grid grid(const KvStoreArgs&, RowRange range) {
-    return {range.size(), kRowThreads};
-  }
-  template <Simt S>
-  static constexpr void run(S& s, const KvStoreArgs& args, RowRange range) {
-    const int64_t token = range.from + s.block();
-    store(s, args.kv, args.kv.k, args.tokens[token], row_of(args.k, token));
-    store(s, args.kv, args.kv.v, args.tokens[token], row_of(args.v, token));
-  }
-
- private:
+struct RowsOfQ8_0 {
   template <Simt S>
   static constexpr void store(S& s, const KvView& kv, void* plane, TokenSlot slot, const float* x) {
     const int64_t n_blocks = kv.n_kv_heads * kv.head_dim / 32, blocks_of_head = kv.head_dim / 32;
