@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -140,8 +141,17 @@ void misbehave(int64_t n_tokens) {
   }
 }
 
+// Without a system call: a worker may not make any.
+void spend(std::chrono::microseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
+
 void matmul_f32_misbehaving(const MatmulArgs& args, RowRange range) {
   if (range.from == 0) misbehave(args.y.n_rows);
+  // Two answers that are made side by side last until a third request can meet them.
+  if (range.from == 0 && args.y.n_rows == 2) spend(std::chrono::microseconds(300));
   const auto* weights = static_cast<const float*>(args.w.data);
   const auto* x = static_cast<const float*>(args.x.data);
   for (int64_t row = range.from; row < range.to; ++row)
