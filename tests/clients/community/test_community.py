@@ -20,4 +20,4 @@ class Community(unittest.TestCase):
 
     def test_format_json(self):
         llm = Ollama(base_url=probe.URL, model="smollm2", format="json", num_predict=400)
-        self.assertIsInstance(json.loads(llm.invoke("Describe a cat as JSON.")), dict)
+        self.assertIsInstance(json.loads(llm.invoke('Reply with this JSON: {"animal": "cat", "legs": 4}')), dict)
