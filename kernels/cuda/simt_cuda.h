@@ -4,73 +4,20 @@
 
 #include <cuda_fp16.h>
 
-#include "kernels/simt/simt.h"
+#include "kernels/simt/device_thread.h"
 
 namespace olx::kernels::cuda {
 
-template <typename T>
-struct SharedRef {
-  T* elements;
-  __device__ T load(int64_t i) const { return elements[i]; }
-  __device__ void store(int64_t i, T x) const { elements[i] = x; }
-};
-
-struct Thread {
-  static constexpr int kWave = 32;
+struct Thread : simt::DeviceThread<Thread, 32> {
   static constexpr unsigned kAll = 0xffffffffu;
-
-  __device__ static int thread() { return static_cast<int>(threadIdx.x); }
-  __device__ static int n_threads() { return static_cast<int>(blockDim.x); }
-  __device__ static int lane() { return thread() % kWave; }
-  __device__ static int wave() { return thread() / kWave; }
-  __device__ static int n_waves() { return n_threads() / kWave; }
-  __device__ static int64_t block() { return blockIdx.x; }
 
   template <typename T>
   __device__ static T shuffle_xor(T x, int mask) {
     return __shfl_xor_sync(kAll, x, mask);
   }
   __device__ static uint64_t ballot(bool bit) { return __ballot_sync(kAll, bit); }
-  template <int kN>
-  __device__ static void reduce_add(float (&values)[kN]) {
-    for (int mask = kWave / 2; mask > 0; mask /= 2)
-      for (int i = 0; i < kN; ++i) values[i] += shuffle_xor(values[i], mask);
-  }
-  template <int kN>
-  __device__ static void reduce_max(float (&values)[kN]) {
-    for (int mask = kWave / 2; mask > 0; mask /= 2)
-      for (int i = 0; i < kN; ++i)
-        values[i] = simt::larger(values[i], shuffle_xor(values[i], mask));
-  }
   __device__ static void wave_sync() { __syncwarp(); }
-  __device__ static void barrier() { __syncthreads(); }
-
-  template <typename Tag, typename T, int kN>
-  __device__ static SharedRef<T> shared() {
-    __shared__ T elements[kN];
-    return {elements};
-  }
-  __device__ static uint32_t atomic_add(uint32_t* counter, uint32_t x) {
-    __threadfence();
-    const uint32_t before = atomicAdd(counter, x);
-    __threadfence();
-    return before;
-  }
-
   __device__ static int32_t dot4(int32_t a, int32_t b, int32_t c) { return __dp4a(a, b, c); }
-  __device__ static float from_f16(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
-  __device__ static uint16_t to_f16(float x) { return __half_as_ushort(__float2half_rn(x)); }
-  __device__ static float exp(float x) { return ::expf(x); }
-  __device__ static float tanh(float x) { return ::tanhf(x); }
-  __device__ static float erfc(float x) { return ::erfcf(x); }
-  __device__ static float sqrt(float x) { return ::sqrtf(x); }
-  __device__ static float round(float x) { return ::rintf(x); }
-  __device__ static double pow(double x, double y) { return ::pow(x, y); }
-  __device__ static double cos(double x) { return ::cos(x); }
-  __device__ static double sin(double x) { return ::sin(x); }
-  __device__ static double log(double x) { return ::log(x); }
-  __device__ static double floor(double x) { return ::floor(x); }
-  __device__ static double ceil(double x) { return ::ceil(x); }
 };
 
 static_assert(simt::Simt<Thread>);

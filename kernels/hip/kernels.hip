@@ -7,12 +7,12 @@
 
 namespace olx::kernels {
 using namespace simt;
-using DeviceThread = hip::Thread<OLLAMAX_WAVE_SIZE, OLLAMAX_HAS_SIGNED_DOT != 0>;
+using Thread = hip::Thread<OLLAMAX_WAVE_SIZE, OLLAMAX_HAS_SIGNED_DOT != 0>;
 
 #define OLX_SIMT_KERNEL(op, dtype, variant, activation, rank, accepts, name, ...) \
   extern "C" __global__ void __launch_bounds__(kMaxThreads)                       \
       name(const op##Args args, RowRange range) {                                 \
-    DeviceThread thread;                                                          \
+    Thread thread;                                                                \
     __VA_ARGS__::run(thread, args, range);                                        \
   }
 #include "kernels/simt/kernels.inc"

@@ -1,7 +1,7 @@
 #pragma once
 // The machine that the kernels of this folder are written for: blocks of threads, in waves of
 // S::kWave lanes. A policy S is a body of it: host_simt/lane.h runs it on the CPU with checks,
-// cuda/simt_cuda.h and hip/simt_hip.h are the devices. Used by kernels of this folder and by the
+// cuda/simt_cuda.h and hip/simt_hip.h (with device_thread.h) are the devices. Used by kernels of this folder and by the
 // tables that instantiate them; no vendor header, no #if.
 //
 // A kernel is a struct with two static functions:
