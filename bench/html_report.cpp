@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/embedded.h"
+#include "bench/json_fields.h"
 
 namespace olx::bench {
 namespace {
@@ -42,9 +43,6 @@ std::string decimal(double value, int n_digits = 1) {
   return text;
 }
 
-double number(const json::value& value, const char* key) { return value.at(key).to_number<double>(); }
-std::string text(const json::value& value, const char* key) { return std::string(value.at(key).as_string()); }
-
 std::string bars(const std::string& title, const std::vector<Bar>& all) {
   if (all.empty()) return "";
   constexpr int kLeft = 330, kWidth = 520, kStep = 24;
@@ -67,7 +65,7 @@ class RooflinePlot {
   RooflinePlot(const json::value& roofline, const std::vector<Point>& points) : points_(points) {
     gbps_ = std::max(number(roofline.at("read_large_pages"), "gbps"), number(roofline.at("read_plain_pages"), "gbps"));
     for (const json::value& peak : roofline.at("peaks").as_array())
-      if (text(peak, "unit") != "amx") peaks_.push_back({text(peak, "name") + " (" + text(peak, "kind") + ")", number(peak, "gops")});
+      if (std::string_view(text(peak, "unit")) != "amx") peaks_.push_back({std::string(text(peak, "name")) + " (" + text(peak, "kind") + ")", number(peak, "gops")});
     for (const Bar& peak : peaks_) top_ = std::max(top_, std::log10(peak.value * 2));
     for (const Point& point : points_) {
       top_ = std::max(top_, std::log10(point.gops * 2));
@@ -133,7 +131,7 @@ Page page_of_kernels(const json::object& report) {
   Page page;
   page.table = table_row({"kernel", "of", "tokens", "error / bound", "ms", "GB/s", "GOP/s", "of the limit"}, "th");
   for (const json::value& row : report.at("rows").as_array()) {
-    const std::string name = text(row, "name"), of = text(row, "op") + " " + text(row, "dtype");
+    const std::string name = text(row, "name"), of = std::string(text(row, "op")) + " " + text(row, "dtype");
     if (row.at("is_wrong").as_bool()) page.table += table_row({escaped(name), escaped(of), "<span class=\"wrong\">WRONG</span>", "", "", "", "", ""});
     for (const json::value& result : row.at("results").as_array()) {
       const std::string n_tokens = std::to_string(result.at("n_tokens").to_number<int64_t>());

@@ -10,6 +10,7 @@
 
 #include "bench/counts.h"
 #include "bench/html_report.h"
+#include "bench/json_fields.h"
 #include "bench/machine.h"
 #include "bench/roofline.h"
 #include "bench/statistics.h"
@@ -152,9 +153,6 @@ json::object Bench::measure(const KernelRow& row) {
   }
   return report;
 }
-
-double number(const json::value& value, const char* key) { return value.at(key).to_number<double>(); }
-const char* text(const json::value& value, const char* key) { return value.at(key).as_string().c_str(); }
 
 void print_row(const json::value& row) {
   if (row.at("is_wrong").as_bool()) {

@@ -11,6 +11,7 @@
 
 #include "bench/embedded.h"
 #include "bench/html_report.h"
+#include "bench/json_fields.h"
 #include "bench/machine.h"
 #include "bench/statistics.h"
 
@@ -57,10 +58,6 @@ bool succeeds(std::vector<std::string> command) {
   } catch (const std::exception&) {
     return false;
   }
-}
-
-double number(const json::value& value, const char* name) {
-  return value.at(name).to_number<double>();
 }
 
 Speeds read_own(const std::string& output) {

@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/format.h"
+#include "gguf/ascii.h"
 
 namespace olx::cli {
 namespace {
@@ -14,9 +15,7 @@ namespace {
 namespace json = boost::json;
 
 bool has_prefix_ignoring_case(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), text.begin(), [](char a, char b) {
-           return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-         });
+  return ascii::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
 // The models of a listing whose names begin with the argument, if there is one.

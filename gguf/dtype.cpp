@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "gguf/ascii.h"
 #include "gguf/check.h"
 
 namespace olx::gguf {
@@ -18,15 +19,6 @@ constexpr std::array<DTypeInfo, 21> kDTypes{{
     {DType::kF64, "F64", 1, 8},       {DType::kBF16, "BF16", 1, 2},     {DType::kMXFP4, "MXFP4", 32, 17},
 }};
 
-constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i)
-    if (lower(a[i]) != lower(b[i])) return false;
-  return true;
-}
-
 }  // namespace
 
 const DTypeInfo* find_dtype(uint32_t id) {
@@ -37,7 +29,7 @@ const DTypeInfo* find_dtype(uint32_t id) {
 
 const DTypeInfo* find_dtype(std::string_view name) {
   for (const DTypeInfo& row : kDTypes)
-    if (equal_ignoring_case(row.name, name)) return &row;
+    if (ascii::equal_ignoring_case(row.name, name)) return &row;
   return nullptr;
 }
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <system_error>
 
+#include "gguf/ascii.h"
 #include "gguf/bytes.h"
 #include "gguf/checked.h"
 
@@ -48,7 +49,7 @@ size_t scalar_size(ValueType type) {
 }
 
 bool is_key_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  return ascii::is_alphanumeric(c) || c == '.' || c == '_' || c == '-';
 }
 
 // For messages: what came from the file, made printable and short.

@@ -6,6 +6,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "gguf/ascii.h"
 #include "kernels/backend_rows.h"
 #include "kernels/plugin_loader.h"
 
@@ -13,13 +14,6 @@ namespace olx::kernels {
 namespace {
 
 int64_t no_size(int64_t, int64_t) { return 0; }
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
 
 std::string joined(const std::set<std::string>& names) {
   std::string result;
@@ -87,9 +81,9 @@ std::vector<KernelRegistry::Override> KernelRegistry::parse_overrides(std::strin
     Override entry{*op, dot == key.size(), DType::kF32, std::string(trimmed(item.substr(equals + 1)))};
     std::set<std::string> dtypes;
     for (const KernelRow& row : rows_)
-      if (row.op == entry.op) dtypes.insert(lower(gguf::dtype_info(row.dtype).name));
+      if (row.op == entry.op) dtypes.insert(ascii::lower(gguf::dtype_info(row.dtype).name));
     if (!entry.any_dtype) {
-      const std::string name = lower(key.substr(dot + 1));
+      const std::string name = ascii::lower(key.substr(dot + 1));
       if (!dtypes.contains(name)) refuse(item, "no kernel for this type; valid: " + joined(dtypes));
       entry.dtype = gguf::find_dtype(std::string_view(name))->dtype;
     }

@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "gguf/ascii.h"
+
 namespace olx::engine {
 namespace {
 
@@ -59,13 +61,6 @@ constexpr WrapperRow kWrapperRows[] = {
 
 bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-std::string_view trimmed(std::string_view text) {
-  const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 // A Go template writes a call of the history after {{ if .ToolCalls }}: the text before its first brace marks a call.
 std::string go_call_mark(std::string_view text) {
   size_t at = text.find(".ToolCalls");
@@ -74,7 +69,7 @@ std::string go_call_mark(std::string_view text) {
     end += 2;
     const size_t next = std::min(text.find("{{", end), text.size());
     std::string_view literal = text.substr(end, next - end);
-    literal = trimmed(literal.substr(0, literal.find('{')));
+    literal = ascii::trimmed(literal.substr(0, literal.find('{')));
     if (!literal.empty()) return std::string(literal);
     if (has(text.substr(end, next - end), "{")) return "";
   }
@@ -88,14 +83,14 @@ void recognise_go_thinking(std::string_view text, AnswerFormat& format) {
        at = text.find(".Thinking", at + 1)) {
     const size_t open = text.rfind("{{", at), end = text.find("}}", at);
     if (open == std::string_view::npos || end == std::string_view::npos) return;
-    std::string_view action = trimmed(text.substr(open + 2, end - open - 2));
+    std::string_view action = ascii::trimmed(text.substr(open + 2, end - open - 2));
     while (action.starts_with('-') || action.starts_with(' ')) action.remove_prefix(1);
     if (!action.starts_with('.') && !action.starts_with('$'))
       continue;  // a condition, not the text itself
     const size_t before = text.rfind("}}", open), after = text.find("{{", end);
     if (before == std::string_view::npos || after == std::string_view::npos) continue;
-    const std::string_view mark = trimmed(text.substr(before + 2, open - before - 2));
-    const std::string_view end_mark = trimmed(text.substr(end + 2, after - end - 2));
+    const std::string_view mark = ascii::trimmed(text.substr(before + 2, open - before - 2));
+    const std::string_view end_mark = ascii::trimmed(text.substr(end + 2, after - end - 2));
     if (mark.empty() || end_mark.empty()) continue;
     format.think_open = mark;
     format.think_close = end_mark;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "gguf/ascii.h"
+
 namespace olx::engine {
 namespace {
 
@@ -10,14 +12,6 @@ namespace {
 // an answer of nothing but marks costs no more than its length a few dozen times.
 constexpr int kMaxAttempts = 32;
 constexpr int kMaxBroken = 32;
-
-constexpr std::string_view kSpace = " \t\r\n";
-
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return "";
-  return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
-}
 
 // How many bytes at the end of `text` could be the beginning of `mark`.
 size_t partial_at_end(std::string_view text, std::string_view mark) {
@@ -30,7 +24,7 @@ size_t partial_at_end(std::string_view text, std::string_view mark) {
 
 AnswerParser::AnswerParser(AnswerFormat format, const Value& tools, std::string_view prompt)
     : format_(std::move(format)), tools_(tools) {
-  const std::string_view end = trimmed(prompt);
+  const std::string_view end = ascii::trimmed(prompt);
   if (format_.syntax == CallSyntax::kHarmony) {
     state_ = State::kHeader;
     // A prompt may have begun the message.
@@ -76,7 +70,7 @@ bool AnswerParser::looks_for_calls() const { return format_.calls() && !tools_.i
 
 void AnswerParser::put(std::string& out, std::string_view text) {
   if (drops_space_) {
-    const size_t begin = text.find_first_not_of(kSpace);
+    const size_t begin = text.find_first_not_of(ascii::kSpace);
     if (begin == std::string_view::npos) return;
     text.remove_prefix(begin);
     drops_space_ = false;
@@ -88,7 +82,7 @@ bool AnswerParser::step_start(bool is_end, ParsedText&) {
   const bool may_be_call = looks_for_calls() && format_.allows_bare;
   const bool may_think = may_think_ && !format_.think_open.empty();
   const std::string_view text = held_;
-  const size_t begin = text.find_first_not_of(kSpace);
+  const size_t begin = text.find_first_not_of(ascii::kSpace);
   if (begin == std::string_view::npos) {
     if (is_end || !(may_be_call || may_think)) return state_ = State::kContent, true;
     return false;
@@ -145,7 +139,7 @@ bool AnswerParser::step_content(bool is_end, ParsedText& out) {
   const bool is_mark = mark < marks.size();
   // White space in front of a mark is layout, so it waits for what follows.
   if (!marks.empty() && (is_mark || !is_end)) {
-    const size_t end = text.find_last_not_of(kSpace) + 1;
+    const size_t end = text.find_last_not_of(ascii::kSpace) + 1;
     if (!is_mark) held_.insert(0, text.substr(end));
     text.resize(end);
   }
@@ -193,7 +187,7 @@ bool AnswerParser::end_call(size_t n_body, size_t n_close, ParsedText& out) {
   const std::string rest = is_whole_tag ? "" : std::string(inside.substr(std::min(read.n_read, inside.size())));
   held_.erase(0, n_body + n_close);
   drops_space_ = true;
-  if (!trimmed(rest).empty()) held_.insert(0, rest);
+  if (!ascii::trimmed(rest).empty()) held_.insert(0, rest);
   state_ = State::kContent;
   return true;
 }

@@ -4,13 +4,14 @@
 #include <array>
 #include <optional>
 
+#include "engine/answer/literal_reader.h"
 #include "engine/error.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine {
 namespace {
 
 constexpr int kMaxDepth = 16;  // of schemas inside one another, where they are written here
-constexpr std::string_view kGemmaQuote = "<|\"|>";
 
 // Text of any length without "</", with which the next tag would begin.
 constexpr std::string_view kTextBeforeTag = R"([^<]* ("<"+ [^</] [^<]*)*)";
@@ -46,8 +47,7 @@ std::string repetition(const Value& schema, std::string_view min_name, std::stri
 
 bool is_plain_name(std::string_view name) {
   const auto is_name_char = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-           c == '-' || c == '.';
+    return ascii::is_alphanumeric(c) || c == '_' || c == '-' || c == '.';
   };
   return !name.empty() && name[0] != '-' && name[0] != '.' &&
          std::all_of(name.begin(), name.end(), is_name_char);

@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "gguf/ascii.h"
+
 namespace olx::engine {
 namespace {
 
 constexpr size_t kMaxCalls = 128;
-
-std::string_view trimmed(std::string_view text) {
-  const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 ReadResult unfinished_at_end(LiteralReader& reader) {
   reader.skip_space();
@@ -30,7 +25,7 @@ bool as_arguments(const Value* value, Value& arguments) {
   if (value->as_map()) return arguments = *value, true;
   const std::string* text = value->as_string();
   if (!text) return false;
-  if (trimmed(*text).empty()) return arguments = Value(ValueMap{}), true;
+  if (ascii::trimmed(*text).empty()) return arguments = Value(ValueMap{}), true;
   LiteralReader reader(*text);
   return reader.read(arguments) == ReadResult::kWhole && arguments.as_map();
 }
@@ -126,7 +121,7 @@ CallsRead read_json(std::string_view body, const ToolSet& tools) {
 }
 
 CallsRead read_named(std::string_view body, const AnswerFormat& format, const ToolSet& tools) {
-  const std::string_view start = trimmed(body);
+  const std::string_view start = ascii::trimmed(body);
   if (start.starts_with('[') || start.starts_with('{')) return read_json(body, tools);
   std::vector<ToolCall> calls;
   LiteralReader reader(body);
@@ -134,11 +129,11 @@ CallsRead read_named(std::string_view body, const AnswerFormat& format, const To
     const size_t brace = body.find('{', reader.position());
     std::string_view head = body.substr(reader.position(), brace == std::string_view::npos ? brace : brace - reader.position());
     if (const size_t at = head.find(format.name_after); at != std::string_view::npos) head.remove_prefix(at + format.name_after.size());
-    head = trimmed(head);
+    head = ascii::trimmed(head);
     // Mistral's marks between name and arguments come in several kinds.
     const std::string_view until =
         format.name_until.starts_with('[') ? "[" : std::string_view(format.name_until);
-    const std::string_view name = trimmed(head.substr(0, head.find(until)));
+    const std::string_view name = ascii::trimmed(head.substr(0, head.find(until)));
     if (brace == std::string_view::npos && calls.empty()) return {ReadResult::kUnfinished, {}, 0};
     if (brace == std::string_view::npos || !is_name(name)) break;
     ToolCall call;
@@ -187,7 +182,7 @@ ReadResult read_tag(std::string_view text, size_t& at, Tag& tag) {
   if (tag.word.empty() || word_end == std::string_view::npos) return ReadResult::kBroken;
   inside.remove_prefix(word_end);
   if (inside.starts_with('=')) {
-    tag.name = trimmed(inside.substr(1));
+    tag.name = ascii::trimmed(inside.substr(1));
     if (tag.name.size() >= 2 && tag.name.front() == '"' && tag.name.back() == '"') tag.name = tag.name.substr(1, tag.name.size() - 2);
     return ReadResult::kWhole;
   }
@@ -271,7 +266,7 @@ CallsRead read_pairs(std::string_view body, const ToolSet& tools) {
   ToolCall call;
   LiteralReader reader(body);
   const size_t first = body.find(kKey);
-  call.name = trimmed(body.substr(0, first));
+  call.name = ascii::trimmed(body.substr(0, first));
   if (!is_name(call.name)) return {};
   ValueMap arguments;
   reader.seek(std::min(first, body.size()));
@@ -279,7 +274,7 @@ CallsRead read_pairs(std::string_view body, const ToolSet& tools) {
     const size_t key_begin = reader.position();
     const size_t key_end = body.find(kKeyEnd, key_begin);
     if (key_end == std::string_view::npos) return {ReadResult::kUnfinished, {}, 0};
-    const std::string_view key = trimmed(body.substr(key_begin, key_end - key_begin));
+    const std::string_view key = ascii::trimmed(body.substr(key_begin, key_end - key_begin));
     reader.seek(key_end + kKeyEnd.size());
     if (!reader.take(kValue)) return {unfinished_at_end(reader), {}, 0};
     const size_t value_begin = reader.position();

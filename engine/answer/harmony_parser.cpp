@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "engine/answer/answer_parser.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine {
 namespace {
 
-constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kStartMark = "<|start|>";
 constexpr std::string_view kChannelMark = "<|channel|>";
 constexpr std::string_view kMessageMark = "<|message|>";
@@ -25,7 +25,7 @@ std::string_view word_after(std::string_view text, std::string_view mark) {
 
 // Whether a header may begin so: a mark, a recipient, or the role.
 bool may_be_header(std::string_view text) {
-  const size_t begin = text.find_first_not_of(kSpace);
+  const size_t begin = text.find_first_not_of(ascii::kSpace);
   if (begin == std::string_view::npos) return true;
   text.remove_prefix(begin);
   for (const std::string_view start : {kStartMark, kChannelMark, kMessageMark, std::string_view("<|constrain|>"), std::string_view("to="),
@@ -70,7 +70,7 @@ bool AnswerParser::step_header(bool is_end, ParsedText& out) {
   }
   if (!is_end) return false;
   // Cut off in a header: its marks mean nothing, other text does.
-  const size_t begin = held_.find_first_not_of(kSpace);
+  const size_t begin = held_.find_first_not_of(ascii::kSpace);
   if (begin != std::string::npos && held_[begin] != '<') put(out.content, held_);
   held_.clear();
   return false;

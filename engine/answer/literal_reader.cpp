@@ -6,16 +6,14 @@
 #include <utility>
 
 #include "engine/text/pretokenize/unicode.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine {
 namespace {
 
-constexpr std::string_view kGemmaQuote = "<|\"|>";
-
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name_char(char c) {
-  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+  return ascii::is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
 }
 
 }  // namespace
@@ -54,7 +52,7 @@ ReadResult LiteralReader::read_value(Value& value, int depth) {
     if (result == ReadResult::kWhole) value = Value(std::move(text));
     return result;
   }
-  if (c == '-' || is_digit(c)) return read_number(value);
+  if (c == '-' || ascii::is_digit(c)) return read_number(value);
   return read_word(value);
 }
 
@@ -132,7 +130,7 @@ ReadResult LiteralReader::read_hex(size_t n_digits, uint32_t& code) {
   for (size_t i = 0; i < n_digits; ++i) {
     if (is_at_end()) return ReadResult::kUnfinished;
     const char c = text_[at_++];
-    const int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int digit = ascii::is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
     if (digit < 0) return ReadResult::kBroken;
     code = code * 16 + static_cast<uint32_t>(digit);
   }
@@ -180,8 +178,8 @@ ReadResult LiteralReader::read_number(Value& value) {
   const size_t begin = at_;
   bool is_integer = true;
   if (peek() == '-') ++at_;
-  while (!is_at_end() && (is_digit(peek()) || peek() == '.' || peek() == 'e' || peek() == 'E' || peek() == '+' || peek() == '-')) {
-    is_integer = is_integer && is_digit(peek());
+  while (!is_at_end() && (ascii::is_digit(peek()) || peek() == '.' || peek() == 'e' || peek() == 'E' || peek() == '+' || peek() == '-')) {
+    is_integer = is_integer && ascii::is_digit(peek());
     ++at_;
   }
   const char* first = text_.data() + begin;

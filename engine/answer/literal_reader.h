@@ -9,6 +9,8 @@
 
 namespace olx::engine {
 
+inline constexpr std::string_view kGemmaQuote = "<|\"|>";  // around a text, at both ends
+
 enum class ReadResult {
   kWhole,
   kUnfinished,  // right so far, but it ends too early

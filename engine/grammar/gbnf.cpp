@@ -3,17 +3,18 @@
 #include <algorithm>
 
 #include "engine/text/pretokenize/unicode.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine {
 namespace {
 
 bool is_name_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  return ascii::is_alphanumeric(c) || c == '-' || c == '_';
 }
 
-class Reader {
+class GbnfReader {
  public:
-  Reader(std::string_view text, RuleSet& rules) : text_(text), rules_(rules) {}
+  GbnfReader(std::string_view text, RuleSet& rules) : text_(text), rules_(rules) {}
 
   void read() {
     skip_blanks(true);
@@ -189,8 +190,7 @@ class Reader {
   uint32_t read_hex(int n_digits) {
     uint32_t code = 0;
     for (int i = 0; i < n_digits; ++i, ++pos_) {
-      const char c = peek();
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      const int digit = ascii::hex_digit(peek());
       if (digit < 0) fail("expected " + std::to_string(n_digits) + " hexadecimal digits");
       code = code << 4 | static_cast<uint32_t>(digit);
     }
@@ -232,6 +232,6 @@ class Reader {
 
 }  // namespace
 
-void read_gbnf(std::string_view text, RuleSet& rules) { Reader(text, rules).read(); }
+void read_gbnf(std::string_view text, RuleSet& rules) { GbnfReader(text, rules).read(); }
 
 }  // namespace olx::engine

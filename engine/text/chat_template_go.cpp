@@ -87,7 +87,7 @@ Value tools_value(const Value& tools) {
   return out;
 }
 
-Value tool_calls_value(const std::vector<ToolCall>& calls) {
+Value go_tool_calls(const std::vector<ToolCall>& calls) {
   ValueList out;
   for (size_t i = 0; i < calls.size(); ++i) {
     ValueMap function;
@@ -102,7 +102,7 @@ Value tool_calls_value(const std::vector<ToolCall>& calls) {
   return out;
 }
 
-Value message_value(const ChatMessage& m) {
+Value go_message(const ChatMessage& m) {
   ValueMap map;
   map.emplace_back("Role", Value(m.role));
   map.emplace_back("Content", Value(m.content));
@@ -110,7 +110,7 @@ Value message_value(const ChatMessage& m) {
   ValueList images;
   for (size_t i = 0; i < m.images.size(); ++i) images.emplace_back("[img]");
   map.emplace_back("Images", Value(std::move(images)));
-  map.emplace_back("ToolCalls", tool_calls_value(m.tool_calls));
+  map.emplace_back("ToolCalls", go_tool_calls(m.tool_calls));
   map.emplace_back("ToolName", Value(m.tool_name));
   map.emplace_back("ToolCallID", Value(m.tool_call_id));
   return map;
@@ -184,7 +184,7 @@ std::string render_request(const gotemplate::Template& tree, const ChatRequest& 
   const std::vector<ChatMessage> messages = collate(request.messages, system);
   if (!names(tree, "Messages")) return LegacyRun(tree, request, limits).run(messages);
   ValueList list;
-  for (const ChatMessage& m : messages) list.push_back(message_value(m));
+  for (const ChatMessage& m : messages) list.push_back(go_message(m));
   ValueMap map;
   map.emplace_back("System", Value(system));
   map.emplace_back("Messages", Value(std::move(list)));

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "engine/answer/call_constraint.h"
+#include "gguf/ascii.h"
 #include "server/api/history.h"
 
 namespace olx::server {
@@ -118,8 +119,7 @@ void constrain_answer(ChatTurn& turn, const ToolChoice& choice, bool may_think) 
 engine::ChatMessage read_message(const json::object& object) {
   const Fields fields(object, "Message");
   engine::ChatMessage message;
-  message.role = fields.text("role").value_or("");
-  std::transform(message.role.begin(), message.role.end(), message.role.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  message.role = ascii::lower(fields.text("role").value_or(""));
   message.content = fields.text("content").value_or("");
   message.thinking = fields.text("thinking").value_or("");
   message.tool_name = fields.text("tool_name").value_or("");

@@ -8,7 +8,7 @@ namespace {
 
 namespace json = boost::json;
 
-std::vector<EmbeddingInput> read_inputs(const Fields& fields) {
+std::vector<EmbeddingInput> read_texts(const Fields& fields) {
   const json::value* input = fields.find("input");
   if (input == nullptr) return {};
   if (input->is_string()) {
@@ -32,7 +32,7 @@ void handle_embed(App& app, Exchange& exchange) {
   EmbeddingTask task = read_embedding_task(fields);
   task.may_truncate = fields.boolean("truncate").value_or(true);
   task.dimensions = fields.integer("dimensions").value_or(0);
-  task.inputs = read_inputs(fields);
+  task.inputs = read_texts(fields);
   const EmbeddingResult result = run_embedding(app, exchange, task, 400);
   json::array embeddings;
   for (const std::vector<float>& vector : result.vectors) embeddings.push_back(vector_json(vector));

@@ -5,36 +5,27 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "gguf/ascii.h"
+
 namespace olx::server {
 namespace {
 
-std::string lowered(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
-bool is_digits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
 // "host:port", "[v6]:port" or "host" to host; false when malformed.
 bool split_host(std::string_view header, std::string& host) {
-  host = lowered(header);
+  host = ascii::lower(header);
   if (host.starts_with('[')) {
     const size_t close = host.find(']');
     if (close == std::string::npos) return false;
     const std::string rest = host.substr(close + 1);
     host = host.substr(1, close - 1);
-    return rest.empty() || (rest[0] == ':' && is_digits(rest.substr(1)));
+    return rest.empty() || (rest[0] == ':' && ascii::is_number(rest.substr(1)));
   }
   if (const size_t colon = host.find(':'); colon != std::string::npos) {
-    if (!is_digits(std::string_view(host).substr(colon + 1))) return false;
+    if (!ascii::is_number(std::string_view(host).substr(colon + 1))) return false;
     host.resize(colon);
   }
   return std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    return ascii::is_alphanumeric(c) || c == '.' || c == '-' || c == '_';
   });
 }
 
@@ -65,7 +56,7 @@ bool is_host_allowed(std::string_view header, std::string_view hostname) {
   bool is_address = false;
   const bool is_local = is_local_address(host, is_address);
   if (is_address) return is_local;
-  if (host.empty() || host == "localhost" || (!hostname.empty() && host == lowered(hostname))) return true;
+  if (host.empty() || host == "localhost" || (!hostname.empty() && host == ascii::lower(hostname))) return true;
   return host.ends_with(".localhost") || host.ends_with(".local") || host.ends_with(".internal");
 }
 
@@ -73,7 +64,7 @@ HostPolicy::HostPolicy(std::string_view configured) {
   is_configured_ = !configured.empty();
   while (!configured.empty()) {
     const size_t comma = std::min(configured.find(','), configured.size());
-    std::string entry = lowered(configured.substr(0, comma));
+    std::string entry = ascii::lower(configured.substr(0, comma));
     configured.remove_prefix(std::min(comma + 1, configured.size()));
     std::erase(entry, ' ');
     if (entry == "*") allows_any_ = true;
@@ -95,7 +86,7 @@ bool HostPolicy::allows(std::string_view header, std::string_view hostname, bool
 OriginPolicy::OriginPolicy(std::string_view configured) {
   while (!configured.empty()) {
     const size_t comma = std::min(configured.find(','), configured.size());
-    std::string entry = lowered(configured.substr(0, comma));
+    std::string entry = ascii::lower(configured.substr(0, comma));
     configured.remove_prefix(std::min(comma + 1, configured.size()));
     std::erase(entry, ' ');
     if (entry == "*") allows_any_ = true;
@@ -111,7 +102,7 @@ OriginPolicy::OriginPolicy(std::string_view configured) {
 }
 
 OriginPolicy::Verdict OriginPolicy::judge(std::string_view origin_header, std::string_view host_header) const {
-  const std::string origin = lowered(origin_header), host = lowered(host_header);
+  const std::string origin = ascii::lower(origin_header), host = ascii::lower(host_header);
   if (origin == "http://" + host || origin == "https://" + host) return Verdict::kSameOrigin;
   if (allows_any_) return Verdict::kAllowedAny;
   const bool is_listed = std::any_of(patterns_.begin(), patterns_.end(), [&](std::string_view pattern) {
@@ -122,7 +113,7 @@ OriginPolicy::Verdict OriginPolicy::judge(std::string_view origin_header, std::s
     const std::string_view middle =
         std::string_view(origin).substr(before.size(), origin.size() - before.size() - after.size());
     // A star for a port stands for digits only: "http://localhost:*" is not "http://localhost:1.evil.example".
-    return before.ends_with(':') ? is_digits(middle) : middle.find_first_of(" \r\n") == std::string_view::npos;
+    return before.ends_with(':') ? ascii::is_number(middle) : middle.find_first_of(" \r\n") == std::string_view::npos;
   });
   return is_listed ? Verdict::kAllowed : Verdict::kDenied;
 }
@@ -144,7 +135,7 @@ ApiKeys::ApiKeys(std::string_view configured) {
 bool ApiKeys::admit(std::string_view authorization, std::string_view x_api_key) const {
   constexpr std::string_view kBearer = "bearer ";
   std::string_view given = x_api_key;
-  if (authorization.size() > kBearer.size() && lowered(authorization.substr(0, kBearer.size())) == kBearer) {
+  if (authorization.size() > kBearer.size() && ascii::lower(authorization.substr(0, kBearer.size())) == kBearer) {
     given = authorization.substr(kBearer.size());
     given.remove_prefix(std::min(given.find_first_not_of(' '), given.size()));
   }

@@ -4,22 +4,17 @@
 
 #include <algorithm>
 
+#include "gguf/ascii.h"
+
 namespace olx::server {
 namespace {
 
-std::string_view trimmed(std::string_view text) {
-  const size_t first = std::min(text.find_first_not_of(" \t"), text.size());
-  return text.substr(first, text.find_last_not_of(" \t") + 1 - first);
-}
-
-bool is_same(std::string_view left, std::string_view right) {
-  return left.size() == right.size() && ::strncasecmp(left.data(), right.data(), left.size()) == 0;
-}
+constexpr std::string_view kBlanks = " \t";
 
 // Cuts the part up to `separator` off the front of `text`.
 std::string_view take(std::string_view& text, char separator) {
   const size_t end = std::min(text.find(separator), text.size());
-  const std::string_view part = trimmed(text.substr(0, end));
+  const std::string_view part = ascii::trimmed(text.substr(0, end), kBlanks);
   text.remove_prefix(std::min(end + 1, text.size()));
   return part;
 }
@@ -47,10 +42,10 @@ bool prefers_html(std::string_view accept) {
     int value = 1000;
     while (!entry.empty()) {
       std::string_view parameter = take(entry, ';');
-      if (is_same(take(parameter, '='), "q")) value = quality(trimmed(parameter));
+      if (ascii::equal_ignoring_case(take(parameter, '='), "q")) value = quality(ascii::trimmed(parameter, kBlanks));
     }
-    if (is_same(type, "text/html")) html = std::max(html, value);
-    if (is_same(type, "text/plain")) plain = std::max(plain, value);
+    if (ascii::equal_ignoring_case(type, "text/html")) html = std::max(html, value);
+    if (ascii::equal_ignoring_case(type, "text/plain")) plain = std::max(plain, value);
   }
   return html > 0 && html >= plain;
 }

@@ -7,15 +7,11 @@
 #include <charconv>
 #include <cmath>
 
+#include "gguf/ascii.h"
+
 namespace olx::server {
 namespace json = boost::json;
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool same(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
-}
 
 // Length of the valid UTF-8 character at the start of text; 0 when there is none.
 size_t utf8_length(std::string_view text) {
@@ -211,7 +207,7 @@ const json::value* Fields::find(std::string_view name) const {
   const json::value* found = object_.if_contains(name);
   if (found == nullptr)
     for (const auto& member : object_)
-      if (same(member.key(), name)) found = &member.value();
+      if (ascii::equal_ignoring_case(member.key(), name)) found = &member.value();
   return found != nullptr && found->is_null() ? nullptr : found;
 }
 

@@ -248,7 +248,7 @@ class Parser {
   int line_ = 1;
 };
 
-std::string quoted(const std::string& value) {
+std::string modelfile_value(const std::string& value) {
   const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
   const bool needs_quotes = value.empty() || value.find_first_of("\r\n") != std::string::npos || is_blank(value.front()) ||
                             is_blank(value.back()) || value.front() == '"';
@@ -267,7 +267,7 @@ std::string write_modelfile(const Modelfile& modelfile) {
     for (char& c : name) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 0x20 : c);
     out += name + " ";
     if (!command.argument.empty()) out += command.argument + " ";
-    out += quoted(command.value) + "\n";
+    out += modelfile_value(command.value) + "\n";
   }
   return out;
 }

@@ -30,7 +30,7 @@ std::string value_text(const engine::Value& value) {
 }
 
 // A Go string literal.
-std::string quoted(const std::string& text) {
+std::string go_string(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -85,7 +85,7 @@ std::string shown_modelfile(const InstalledModel& model, const ModelContents& co
 std::string shown_parameters(const Parameters& parameters) {
   std::string out;
   each_value(parameters, [&](const std::string& name, const engine::Value& value) {
-    const std::string text = value.as_string() != nullptr ? quoted(*value.as_string()) : value_text(value);
+    const std::string text = value.as_string() != nullptr ? go_string(*value.as_string()) : value_text(value);
     if (!out.empty()) out += '\n';
     out += fmt::format("{:<30} {}", name, text);
   });

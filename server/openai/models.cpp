@@ -1,6 +1,7 @@
 // GET /v1/models and /v1/models/{model}: what is installed, as OpenAI's (and Anthropic's) clients ask for it.
 #include <boost/json.hpp>
 
+#include "gguf/ascii.h"
 #include "server/api/app.h"
 
 namespace olx::server {
@@ -12,18 +13,12 @@ json::object model_json(const InstalledModel& model, std::string_view id) {
   return {{"id", id}, {"object", "model"}, {"created", model.modified_ns / 1'000'000'000}, {"owned_by", model.name.name_space()}};
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 // %XX as the byte it stands for; clients escape the ':' and '/' of a name. What is no escape stays.
 std::string unescape(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
-    const int high = text[i] == '%' && i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-    const int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+    const int high = text[i] == '%' && i + 2 < text.size() ? ascii::hex_digit(text[i + 1]) : -1;
+    const int low = high >= 0 ? ascii::hex_digit(text[i + 2]) : -1;
     if (low < 0) {
       out += text[i];
     } else {

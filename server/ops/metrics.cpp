@@ -12,7 +12,7 @@ void head(std::string& out, std::string_view name, std::string_view type, std::s
 }
 
 // A label's value; a name is a client's text.
-std::string quoted(std::string_view value) {
+std::string label_value(std::string_view value) {
   std::string out = "\"";
   for (const char c : value) {
     if (c == '\\' || c == '"') out += '\\';
@@ -71,7 +71,7 @@ void Metrics::add_token_gap(double seconds) {
 std::string Metrics::text(const MetricsSnapshot& now) const {
   std::string out;
   head(out, "ollamax_build_info", "gauge", "The version that answers.");
-  out += fmt::format("ollamax_build_info{{version={}}} 1\n", quoted(now.version));
+  out += fmt::format("ollamax_build_info{{version={}}} 1\n", label_value(now.version));
   const auto single = [&](std::string_view name, std::string_view type, std::string_view help, uint64_t value) {
     head(out, name, type, help);
     out += fmt::format("{} {}\n", name, value);
@@ -83,7 +83,7 @@ std::string Metrics::text(const MetricsSnapshot& now) const {
                             std::string_view type = "gauge") {
     head(out, name, type, help);
     for (const MetricsSnapshot::Model& model : now.models)
-      out += fmt::format("{}{{model={}}} {}\n", name, quoted(model.name), model.*value);
+      out += fmt::format("{}{{model={}}} {}\n", name, label_value(model.name), model.*value);
   };
   using Model = MetricsSnapshot::Model;
   by_model("ollamax_model_memory_bytes", "Memory a loaded model holds.", &Model::memory_bytes);
@@ -103,7 +103,7 @@ std::string Metrics::text(const MetricsSnapshot& now) const {
   head(out, "ollamax_http_requests_total", "counter", "Answered requests.");
   for (const auto& [key, count] : requests_) {
     const auto& [route, method, status] = key;
-    out += fmt::format("ollamax_http_requests_total{{route={},method={},status=\"{}\"}} {}\n", quoted(route), quoted(method),
+    out += fmt::format("ollamax_http_requests_total{{route={},method={},status=\"{}\"}} {}\n", label_value(route), label_value(method),
                        status, count);
   }
   single("ollamax_prompt_tokens_total", "counter", "Prompt tokens read.", n_prompt_);

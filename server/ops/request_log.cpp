@@ -8,7 +8,7 @@ namespace {
 constexpr size_t kMaxPathBytes = 256;
 
 // A client's text in quotes: nothing in it can end the line or the field, or move a terminal's cursor.
-std::string quoted(std::string_view text) {
+std::string one_line(std::string_view text) {
   std::string out = "\"";
   for (const char c : text.substr(0, kMaxPathBytes)) {
     if (c == '"' || c == '\\') out += fmt::format("\\{}", c);
@@ -22,7 +22,7 @@ std::string quoted(std::string_view text) {
 
 std::string log_line(const AnsweredRequest& answered, std::string_view time) {
   return fmt::format("time={} level={} msg=request method={} path={} status={} ms={:.1f} id={}", time,
-                     answered.status >= 500 ? "ERROR" : "INFO", quoted(answered.request.method), quoted(answered.request.path),
+                     answered.status >= 500 ? "ERROR" : "INFO", one_line(answered.request.method), one_line(answered.request.path),
                      answered.status, answered.seconds * 1000, answered.request.id);
 }
 

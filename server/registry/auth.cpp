@@ -7,6 +7,7 @@
 #include <array>
 #include <system_error>
 
+#include "gguf/ascii.h"
 #include "gguf/value.h"
 #include "server/registry/http_client.h"
 #include "server/registry/proxy.h"
@@ -21,13 +22,11 @@ using Kind = NetworkError::Kind;
 constexpr size_t kKeyBytes = 32, kSignatureBytes = 64;
 constexpr uint64_t kMaxKeyFileBytes = 16 << 10;
 constexpr std::string_view kBegin = "-----BEGIN OPENSSH PRIVATE KEY-----", kEnd = "-----END OPENSSH PRIVATE KEY-----";
-constexpr std::string_view kMagic("openssh-key-v1\0", 15);
+constexpr std::string_view kOpensshMagic("openssh-key-v1\0", 15);
 constexpr std::string_view kType = "ssh-ed25519";
 
 bool starts_ignoring_case(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), text.begin(), [](char a, char b) {
-           return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b);
-         });
+  return ascii::equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
 // The strings of OpenSSH's format: 32 bits of length, most significant first, then the bytes.
@@ -74,8 +73,8 @@ std::string seed_of(std::string_view text) {
   if (begin == std::string_view::npos || end == std::string_view::npos || end < begin + kBegin.size()) refuse_key("expected an OpenSSH private key");
   const std::string blob = unbase64(text.substr(begin + kBegin.size(), end - begin - kBegin.size()));
   std::string_view in = blob;
-  if (!in.starts_with(kMagic)) refuse_key("expected an OpenSSH private key");
-  in.remove_prefix(kMagic.size());
+  if (!in.starts_with(kOpensshMagic)) refuse_key("expected an OpenSSH private key");
+  in.remove_prefix(kOpensshMagic.size());
   if (take_string(in) != "none") refuse_key("it has a passphrase; expected a key without");
   take_string(in);  // key derivation
   take_string(in);  // its options
@@ -108,7 +107,7 @@ std::string openssh_text(std::string_view seed, std::string_view public_key) {
   put_string(secret, std::string(seed) + std::string(public_key));
   put_string(secret, "");  // comment
   for (char pad = 1; secret.size() % 8 != 0; ++pad) secret += pad;
-  std::string blob(kMagic);
+  std::string blob(kOpensshMagic);
   put_string(blob, "none");
   put_string(blob, "none");
   put_string(blob, "");

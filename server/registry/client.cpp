@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include "gguf/ascii.h"
 #include "server/json/json.h"
 #include "server/registry/auth.h"
 
@@ -19,10 +20,6 @@ constexpr size_t kMaxShownBytes = 500;
 constexpr int kMaxBackOffMs = 30'000;
 
 bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
-
-bool same_header(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y)); });
-}
 
 // The text of a registry's error document, or the body itself.
 std::string error_text(const std::string& body) {
@@ -86,7 +83,7 @@ HttpReply Registry::follow(HttpClient& client, HttpCall call) {
     const std::string* location = reply.header("Location");
     if (!may_follow || !is_redirect(reply.status) || location == nullptr) {
       // Nobody else's word counts for it.
-      std::erase_if(reply.headers, [](const auto& header) { return same_header(header.first, "X-Linked-ETag"); });
+      std::erase_if(reply.headers, [](const auto& header) { return ascii::equal_ignoring_case(header.first, "X-Linked-ETag"); });
       if (!linked_etag.empty()) reply.headers.emplace_back("X-Linked-ETag", linked_etag);
       return reply;
     }

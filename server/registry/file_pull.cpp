@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 
+#include "gguf/ascii.h"
 #include "gguf/split.h"
 #include "server/json/json.h"
 
@@ -13,17 +14,9 @@ namespace {
 
 namespace json = boost::json;
 using Kind = NetworkError::Kind;
-constexpr int kProgressMs = 60;
 constexpr int kTries = 3;
 constexpr size_t kMaxListingBytes = 8 << 20;
 constexpr std::string_view kDefaultQuantization = "q4_k_m";  // what the tag "latest" means on Hugging Face, where there is one
-
-std::string lowered(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 std::string_view path_of(const Url& url) { return std::string_view(url.target).substr(0, url.target.find('?')); }
 std::string_view last_part(std::string_view path) { return path.substr(path.rfind('/') + 1); }
@@ -176,7 +169,7 @@ std::vector<ListedFile> split_files_for_tag(std::string_view listing, std::strin
     names.emplace(key, *split);
     groups[key].emplace(split->number, ListedFile{path, *digest, static_cast<uint64_t>(size->get_int64())});
   }
-  const std::string wanted = lowered(tag == "latest" ? kDefaultQuantization : tag);
+  const std::string wanted = ascii::lower(tag == "latest" ? kDefaultQuantization : tag);
   // "model-Q4_K_M", "model.Q4_K_M", "Q4_K_M/model": the tag as a word of its own. "Q4_K" is not "Q4_K_M".
   const auto is_meant = [&](const std::string& stem) {
     const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
@@ -186,7 +179,7 @@ std::vector<ListedFile> split_files_for_tag(std::string_view listing, std::strin
     }
     return false;
   };
-  auto found = std::find_if(names.begin(), names.end(), [&](const auto& name) { return is_meant(lowered(name.second.stem)); });
+  auto found = std::find_if(names.begin(), names.end(), [&](const auto& name) { return is_meant(ascii::lower(name.second.stem)); });
   if (found == names.end() && tag == "latest") found = names.begin();
   if (found == names.end()) throw gguf::FormatError("the repository has no split model '" + std::string(tag) + "'");
   std::vector<ListedFile> files;
@@ -201,7 +194,7 @@ std::vector<ListedFile> split_files_for_tag(std::string_view listing, std::strin
 void pull_split_files(ModelStore& models, Downloads& downloads, const ModelName& name, bool is_insecure, const RegistryOptions& options,
                       const TransferClient& client) {
   // The short host gives models only; files are on the long one.
-  const std::string host = lowered(name.host()) == "hf.co" ? "huggingface.co" : name.host();
+  const std::string host = ascii::lower(name.host()) == "hf.co" ? "huggingface.co" : name.host();
   const auto at = ModelName::parse(host + "/" + name.name_space() + "/" + name.model());
   if (!at) throw NetworkError(Kind::kFatal, "'" + name.host() + "' is not the host of a registry");
   const auto registry = std::make_shared<Registry>(*at, is_insecure, options);

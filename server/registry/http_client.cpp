@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "gguf/ascii.h"
 #include "server/registry/connection.h"
 #include "server/registry/proxy.h"
 
@@ -20,15 +21,11 @@ constexpr size_t kReadBytes = 256 << 10;
 constexpr uint32_t kMaxHeadBytes = 64 << 10;
 constexpr int kMaxInterimReplies = 8;  // 1xx
 
-bool same_ignoring_case(std::string_view a, std::string_view b) {
-  return boost::beast::iequals(boost::beast::string_view(a.data(), a.size()), boost::beast::string_view(b.data(), b.size()));
-}
-
 }  // namespace
 
 const std::string* HttpReply::header(std::string_view name) const {
   for (const auto& [key, value] : headers)
-    if (same_ignoring_case(key, name)) return &value;
+    if (ascii::equal_ignoring_case(key, name)) return &value;
   return nullptr;
 }
 
@@ -194,7 +191,7 @@ HttpReply HttpClient::call(const HttpCall& call) {
         reply = impl.read_head();
       }
       const std::string* encoding = reply.header("Content-Encoding");
-      if (encoding != nullptr && !same_ignoring_case(*encoding, "identity")) {
+      if (encoding != nullptr && !ascii::equal_ignoring_case(*encoding, "identity")) {
         impl.drop();
         throw NetworkError(Kind::kFatal, "the server compressed its answer, which was not asked for");
       }

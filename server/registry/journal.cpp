@@ -8,7 +8,7 @@ namespace olx::server {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr uint32_t kMagic = 0x4a584c4f;  // "OLXJ"
+constexpr uint32_t kJournalMagic = 0x4a584c4f;  // "OLXJ"
 // A record for each 2 MiB of the largest blob there can be would be longer; such a journal starts anew.
 constexpr uint64_t kMaxJournalBytes = 64 << 20;
 
@@ -30,7 +30,7 @@ uint32_t checksum(std::string_view bytes) {
 
 std::string encode_record(const JournalRecord& record) {
   std::string out;
-  put(out, kMagic, 4);
+  put(out, kJournalMagic, 4);
   put(out, record.crc, 4);
   put(out, record.offset, 8);
   put(out, record.size_bytes, 8);
@@ -42,7 +42,7 @@ std::string encode_record(const JournalRecord& record) {
 std::vector<JournalRecord> replay_journal(std::string_view text, uint64_t total_bytes) {
   std::vector<JournalRecord> records;
   for (; text.size() >= kJournalRecordBytes; text.remove_prefix(kJournalRecordBytes)) {
-    if (take(text, 0, 4) != kMagic || take(text, 28, 4) != checksum(text.substr(0, 28))) break;
+    if (take(text, 0, 4) != kJournalMagic || take(text, 28, 4) != checksum(text.substr(0, 28))) break;
     const JournalRecord record{take(text, 8, 8), take(text, 16, 8), static_cast<uint32_t>(take(text, 4, 4))};
     if (record.size_bytes == 0 || record.offset > total_bytes || record.size_bytes > total_bytes - record.offset) break;
     records.push_back(record);

@@ -11,9 +11,7 @@ namespace olx::server {
 namespace {
 
 using Kind = NetworkError::Kind;
-constexpr int kProgressMs = 60;
 constexpr int kManifestTries = 3;  // somebody waits, and may have mistyped the host
-constexpr std::string_view kManifestType = "application/vnd.docker.distribution.manifest.v2+json";
 
 struct LayerLimit {
   std::string_view media_type;
@@ -49,7 +47,7 @@ std::string fetch_manifest(Registry& registry, const std::function<bool()>& is_c
   const std::string path = registry.path("manifests/" + registry.name().tag());
   for (int n_failed = 1;; ++n_failed) {
     try {
-      const HttpReply reply = registry.send(client, "GET", path, {{"Accept", std::string(kManifestType)}});
+      const HttpReply reply = registry.send(client, "GET", path, {{"Accept", std::string(media_type::kManifest)}});
       if (reply.status != 200) throw NetworkError(Kind::kFatal, "unexpected status code " + std::to_string(reply.status), reply.status);
       const std::string text = client.read_all(kMaxManifestBytes);
       if (const std::string* named = reply.header("Docker-Content-Digest"))

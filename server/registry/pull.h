@@ -11,6 +11,8 @@
 
 namespace olx::server {
 
+inline constexpr int kProgressMs = 60;  // between two reports of a transfer
+
 struct TransferProgress {
   std::string status;
   std::string digest;  // "": not about one blob
@@ -22,7 +24,7 @@ struct TransferClient {
   std::function<bool()> is_gone;
 };
 
-// on_progress is called about every 60 ms, in Ollama's words, with "success" last. Throws NetworkError, gguf::FormatError or
+// on_progress is called about every kProgressMs, in Ollama's words, with "success" last. Throws NetworkError, gguf::FormatError or
 // std::system_error.
 void pull_model(ModelStore& models, Downloads& downloads, const ModelName& name, bool is_insecure, const RegistryOptions& options,
                 const TransferClient& client);

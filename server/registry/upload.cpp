@@ -11,8 +11,6 @@ namespace {
 
 using Kind = NetworkError::Kind;
 constexpr uint64_t kChunkBytes = 64 << 20;  // of one PATCH
-constexpr int kProgressMs = 60;
-constexpr std::string_view kManifestType = "application/vnd.docker.distribution.manifest.v2+json";
 
 // Where the next request of an upload goes; Ollama's registry has a header of its own for it.
 std::string next_location(const HttpReply& reply) {
@@ -180,7 +178,7 @@ void push_model(ModelStore& models, const ModelName& name, bool is_insecure, con
                       }};
   for (int n_failed = 1;; ++n_failed) {
     try {
-      registry.send(client, "PUT", registry.path("manifests/" + name.tag()), {{"Content-Type", std::string(kManifestType)}}, &body);
+      registry.send(client, "PUT", registry.path("manifests/" + name.tag()), {{"Content-Type", std::string(media_type::kManifest)}}, &body);
       break;
     } catch (const NetworkError& error) {
       if (error.kind() != Kind::kRetry || n_failed >= options.max_tries) throw;

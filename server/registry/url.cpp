@@ -3,23 +3,16 @@
 #include <algorithm>
 #include <charconv>
 
+#include "gguf/ascii.h"
+
 namespace olx::server {
 namespace {
-
-bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 bool is_host(std::string_view text, bool is_v6) {
   if (text.empty() || text.size() > 253) return false;
   return std::all_of(text.begin(), text.end(), [&](char c) {
     return is_v6 ? std::string_view("0123456789abcdefABCDEF:.").find(c) != std::string_view::npos
-                 : is_alphanumeric(c) || c == '-' || c == '.' || c == '_';
+                 : ascii::is_alphanumeric(c) || c == '-' || c == '.' || c == '_';
   });
 }
 
@@ -41,7 +34,7 @@ std::optional<Url> parse_url(std::string_view text) {
   const size_t scheme_end = text.find("://");
   if (scheme_end == std::string_view::npos) return std::nullopt;
   Url url;
-  url.scheme = lower(text.substr(0, scheme_end));
+  url.scheme = ascii::lower(text.substr(0, scheme_end));
   if (url.scheme != "http" && url.scheme != "https") return std::nullopt;
   text.remove_prefix(scheme_end + 3);
   const size_t end = std::min(text.find_first_of("/?#"), text.size());
@@ -64,7 +57,7 @@ std::optional<Url> parse_url(std::string_view text) {
     port = authority.substr(colon);
   }
   if (!is_host(host, is_v6)) return std::nullopt;
-  url.host = lower(host);
+  url.host = ascii::lower(host);
   url.port = own_port(url.scheme);
   if (port.size() > 1) {
     port.remove_prefix(1);
@@ -90,7 +83,7 @@ std::string percent_encoded(std::string_view text) {
   constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
-    if (is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~') {
+    if (ascii::is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~') {
       out += c;
     } else {
       const auto byte = static_cast<unsigned char>(c);

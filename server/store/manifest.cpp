@@ -74,7 +74,7 @@ std::string manifest_json(const Manifest& manifest) {
   json::array layers;
   for (const Layer& layer : manifest.layers) layers.push_back(layer_json(layer));
   return go_json(json::object{{"schemaVersion", 2},
-                              {"mediaType", "application/vnd.docker.distribution.manifest.v2+json"},
+                              {"mediaType", media_type::kManifest},
                               {"config", layer_json(manifest.config)},
                               {"layers", layers}}) +
          "\n";

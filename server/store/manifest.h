@@ -12,6 +12,7 @@
 namespace olx::server {
 
 namespace media_type {
+inline constexpr std::string_view kManifest = "application/vnd.docker.distribution.manifest.v2+json";
 inline constexpr std::string_view kConfig = "application/vnd.docker.container.image.v1+json";
 inline constexpr std::string_view kModel = "application/vnd.ollama.image.model";
 inline constexpr std::string_view kProjector = "application/vnd.ollama.image.projector";

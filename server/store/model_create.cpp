@@ -23,7 +23,7 @@ bool is_relative_path(std::string_view path) {
   }
 }
 
-[[noreturn]] void refuse(const std::string& what) { throw StoreError(Kind::kInvalid, what); }
+[[noreturn]] void refuse_creation(const std::string& what) { throw StoreError(Kind::kInvalid, what); }
 
 // Puts one model together. Nothing it does is seen under the model's name before its last step, publish().
 class Creation {
@@ -46,20 +46,20 @@ class Creation {
     const auto is_named = [&](std::string_view ending) {
       return std::any_of(files.begin(), files.end(), [&](const auto& file) { return file.name.ends_with(ending); });
     };
-    if (is_named(".safetensors")) refuse("models in safetensors files are not supported: convert them to GGUF first");
+    if (is_named(".safetensors")) refuse_creation("models in safetensors files are not supported: convert them to GGUF first");
     const auto looks_like_gguf = [&](const auto& file) { return has_gguf_magic(store_.blob_path(file.digest)); };
-    if (!is_named(".gguf") && std::none_of(files.begin(), files.end(), looks_like_gguf)) refuse("unknown type");
+    if (!is_named(".gguf") && std::none_of(files.begin(), files.end(), looks_like_gguf)) refuse_creation("unknown type");
     for (const NamedBlob& file : with_merged_parts(files)) add_gguf(file);
     if (std::count_if(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.media_type == media_type::kModel; }) != 1)
-      refuse("the files must hold exactly one model");
+      refuse_creation("the files must hold exactly one model");
   }
 
   void add_adapters() {
     const auto adapters = checked(request_.adapters);
-    if (adapters.size() > 1) refuse("only one adapter is currently supported");
+    if (adapters.size() > 1) refuse_creation("only one adapter is currently supported");
     for (const NamedBlob& file : adapters) {
-      if (file.name.ends_with(".safetensors")) refuse("adapters in safetensors files are not supported: convert them to GGUF first");
-      if (add_gguf(file) != media_type::kAdapter) refuse(file.name + " is not an adapter");
+      if (file.name.ends_with(".safetensors")) refuse_creation("adapters in safetensors files are not supported: convert them to GGUF first");
+      if (add_gguf(file) != media_type::kAdapter) refuse_creation(file.name + " is not an adapter");
     }
   }
 
@@ -80,7 +80,7 @@ class Creation {
       drop(media_type::kMessages);
       add_text(media_type::kMessages, messages_json(request_.messages), kMaxMessagesBytes);
     }
-    if (layers_.size() > kMaxLayers) refuse("too many layers");
+    if (layers_.size() > kMaxLayers) refuse_creation("too many layers");
   }
 
   void publish() {
@@ -108,10 +108,10 @@ class Creation {
   std::vector<NamedBlob> checked(const NamedDigests& files) const {
     std::vector<NamedBlob> blobs;
     for (const auto& [name, digest_text] : files) {
-      if (!is_relative_path(name)) refuse("file path must be relative");
+      if (!is_relative_path(name)) refuse_creation("file path must be relative");
       const auto digest = Digest::parse(digest_text);
-      if (!digest) refuse("invalid digest format");
-      if (!store_.has_blob(*digest)) refuse("blob \"" + digest->text() + "\" not found");
+      if (!digest) refuse_creation("invalid digest format");
+      if (!store_.has_blob(*digest)) refuse_creation("blob \"" + digest->text() + "\" not found");
       blobs.push_back({name, *digest});
     }
     return blobs;
@@ -129,7 +129,7 @@ class Creation {
     for (const auto& [split, parts] : splits) {
       const gguf::SplitName name{split.first, 1, split.second};
       for (uint64_t number = 1; number <= name.n_parts; ++number)
-        if (!parts.contains(number)) refuse(name.file_name(number) + " is missing: a split model needs all of its parts");
+        if (!parts.contains(number)) refuse_creation(name.file_name(number) + " is missing: a split model needs all of its parts");
       std::vector<Digest> digests;
       for (const auto& [number, digest] : parts) digests.push_back(digest);
       const auto tell = [&] { on_status_("merging " + std::to_string(digests.size()) + " parts"); };
@@ -143,7 +143,7 @@ class Creation {
   std::string_view add_gguf(const NamedBlob& file) {
     on_status_("parsing GGUF");
     const std::string path = store_.blob_path(file.digest).string();
-    if (!has_gguf_magic(path)) refuse("supplied file was not in GGUF format");
+    if (!has_gguf_magic(path)) refuse_creation("supplied file was not in GGUF format");
     const GgufFacts facts = read_gguf_facts(path, file.name);
     if (facts.media_type != media_type::kAdapter) add_to_config(facts, config_);
     keep(Layer{std::string(facts.media_type), file.digest, store_.blob_size(file.digest), file.name});
@@ -166,7 +166,7 @@ class Creation {
 
   void add_text(std::string_view type, std::string_view text, uint64_t max_bytes) {
     if (text.size() > max_bytes)
-      refuse(std::string(type.substr(type.rfind('.') + 1)) + " is longer than " + std::to_string(max_bytes) + " bytes");
+      refuse_creation(std::string(type.substr(type.rfind('.') + 1)) + " is longer than " + std::to_string(max_bytes) + " bytes");
     const bool is_old = store_.has_blob(sha256_of(text));
     Layer layer = store_.add_layer(type, text);
     layer_lines_.push_back((is_old ? "using existing layer " : "creating new layer ") + layer.digest.text());
@@ -215,7 +215,7 @@ void ModelStore::create(const CreateRequest& request, const OnStatus& on_status)
     } else if (!request.files.empty()) {
       creation.add_files();
     } else {
-      refuse("neither 'from' or 'files' was specified");
+      refuse_creation("neither 'from' or 'files' was specified");
     }
     creation.add_adapters();
     try {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gguf/ascii.h"
 #include "gguf/split.h"
 
 namespace olx::server {
@@ -25,12 +26,6 @@ bool is_valid(Part part, std::string_view text) {
     if (c == ':') return part == Part::kHost;
     return is_word(c) || c == '-';
   });
-}
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool same(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 // Cuts the part after the last `separator` off; false when there is none.
@@ -73,19 +68,19 @@ std::string ModelName::full() const { return host_ + "/" + namespace_ + "/" + mo
 
 std::string ModelName::shortest() const {
   std::string text;
-  const bool is_default_host = same(host_, kDefaultHost);
+  const bool is_default_host = ascii::equal_ignoring_case(host_, kDefaultHost);
   if (!is_default_host) text += host_ + "/";
-  if (!is_default_host || !same(namespace_, kDefaultNamespace)) text += namespace_ + "/";
+  if (!is_default_host || !ascii::equal_ignoring_case(namespace_, kDefaultNamespace)) text += namespace_ + "/";
   return text + model_ + ":" + tag_;
 }
 
 std::string ModelName::path() const { return host_ + "/" + namespace_ + "/" + model_ + "/" + tag_; }
 
 int ModelName::n_shared_parts(const ModelName& other) const {
-  if (!same(host_, other.host_)) return 0;
-  if (!same(namespace_, other.namespace_)) return 1;
-  if (!same(model_, other.model_)) return 2;
-  return same(tag_, other.tag_) ? 4 : 3;
+  if (!ascii::equal_ignoring_case(host_, other.host_)) return 0;
+  if (!ascii::equal_ignoring_case(namespace_, other.namespace_)) return 1;
+  if (!ascii::equal_ignoring_case(model_, other.model_)) return 2;
+  return ascii::equal_ignoring_case(tag_, other.tag_) ? 4 : 3;
 }
 
 ModelName ModelName::spelled_like(const ModelName& other) const {

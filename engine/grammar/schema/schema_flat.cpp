@@ -5,6 +5,7 @@
 
 #include "engine/grammar/schema/decimal_range.h"
 #include "engine/grammar/schema/json_rules.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine {
 namespace {
@@ -188,7 +189,7 @@ const Value& SchemaFlattener::resolve(const std::string& reference) const {
     }
     pos = end;
     if (const ValueList* list = at->as_list()) {
-      const bool is_index = !key.empty() && key.size() < 7 && std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+      const bool is_index = key.size() < 7 && ascii::is_number(key);
       const size_t index = is_index ? std::stoul(key) : list->size();
       at = index < list->size() ? &(*list)[index] : nullptr;
     } else {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/text/pretokenize/unicode.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine {
 namespace {
@@ -68,9 +69,9 @@ uint64_t product(const Part& part) {
   return inner * std::max<uint64_t>(part.max == kUnbounded ? part.min : part.max, 1);
 }
 
-class Reader {
+class PatternReader {
  public:
-  Reader(std::string_view text, const GrammarLimits& limits) : text_(text), limits_(limits) {}
+  PatternReader(std::string_view text, const GrammarLimits& limits) : text_(text), limits_(limits) {}
 
   // The whole text, with "anything" in front and behind where an alternative is not anchored.
   Part read() {
@@ -236,8 +237,7 @@ class Reader {
         break;
       default: break;
     }
-    const bool is_word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (c == '\0' || is_word) fail(std::string("the escape '\\") + c + "' is not supported");
+    if (c == '\0' || ascii::is_alphanumeric(c)) fail(std::string("the escape '\\") + c + "' is not supported");
     if (static_cast<uint8_t>(c) >= 0x80) {
       --pos_;
       return read_plain();
@@ -248,8 +248,7 @@ class Reader {
   uint32_t read_hex(int n_digits) {
     uint32_t code = 0;
     for (int i = 0; i < n_digits; ++i, ++pos_) {
-      const char c = peek();
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      const int digit = ascii::hex_digit(peek());
       if (digit < 0) fail("expected hexadecimal digits");
       code = code << 4 | static_cast<uint32_t>(digit);
     }
@@ -338,7 +337,7 @@ Part* only_variable(Part& part) {
 }  // namespace
 
 NodeId pattern_text(std::string_view pattern, uint32_t min_length, uint32_t max_length, RuleSet& rules, JsonRules& json) {
-  Part part = Reader(pattern, rules.limits()).read();
+  Part part = PatternReader(pattern, rules.limits()).read();
   const PatternLengths l = lengths(part);
   if (l.min < min_length || l.max > max_length) {
     Part* variable = only_variable(part);

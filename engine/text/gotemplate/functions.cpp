@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "gguf/ascii.h"
+
 namespace olx::engine::gotemplate {
 namespace {
 
@@ -158,7 +160,7 @@ std::string js_escaped(const std::string& text) {
 std::string query_escaped(const std::string& text) {
   std::string out;
   for (char c : text) {
-    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
+    const bool is_plain = ascii::is_alphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '~';
     char buffer[8];
     std::snprintf(buffer, sizeof buffer, "%%%02X", static_cast<unsigned char>(c));
     if (is_plain) out += c;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/error.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine::gotemplate {
 
@@ -14,9 +15,8 @@ void syntax_error(int line, const std::string& what) {
 namespace {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || is_digit(c) || (c & 0x80);
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || ascii::is_digit(c) || (c & 0x80);
 }
 
 void append_utf8(std::string& out, uint32_t code) {
@@ -121,7 +121,7 @@ class Lexer {
     }
     if (c == ':' && at(pos_ + 1) == '=') return simple(TokenKind::kDeclare, 2);
     size_t end = pos_ + 1;
-    if (c == '.' && !is_digit(at(end))) {
+    if (c == '.' && !ascii::is_digit(at(end))) {
       while (is_word(at(end))) ++end;
       add(end == pos_ + 1 ? TokenKind::kDot : TokenKind::kField, std::string(src_.substr(pos_ + 1, end - pos_ - 1)));
       return advance_to(end);
@@ -131,7 +131,7 @@ class Lexer {
       add(TokenKind::kVariable, std::string(src_.substr(pos_, end - pos_)));
       return advance_to(end);
     }
-    if (is_digit(c) || c == '.' || ((c == '-' || c == '+') && (is_digit(at(end)) || at(end) == '.'))) {
+    if (ascii::is_digit(c) || c == '.' || ((c == '-' || c == '+') && (ascii::is_digit(at(end)) || at(end) == '.'))) {
       while (is_word(at(end)) || at(end) == '.' ||
              ((at(end) == '-' || at(end) == '+') && (at(end - 1) | 0x20) == 'e'))
         ++end;
@@ -196,7 +196,7 @@ class Lexer {
     uint32_t code = 0;
     for (size_t k = 0; k < n; ++k) {
       const char h = at(i + k), lower = static_cast<char>(h | 0x20);
-      const int digit = is_digit(h) ? h - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 99;
+      const int digit = ascii::is_digit(h) ? h - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 99;
       if (digit >= (is_octal ? 8 : 16)) syntax_error(line_, "bad escape in a string");
       code = code * (is_octal ? 8 : 16) + static_cast<uint32_t>(digit);
     }

@@ -6,6 +6,7 @@
 #include "engine/text/jinja/methods.h"
 #include "engine/text/jinja/tests.h"
 #include "engine/text/jinja/unicode_text.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine::jinja {
 namespace {
@@ -25,7 +26,7 @@ Val get_path(Runtime& rt, Val item, const Val& path, const Val& otherwise) {
   for (size_t start = 0; start <= text.size();) {
     const size_t end = std::min(text.find('.', start), text.size());
     const std::string part = text.substr(start, end - start);
-    const bool is_index = !part.empty() && part.size() < 10 && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool is_index = part.size() < 10 && ascii::is_number(part);
     item = get_item(rt, item, is_index ? Val(static_cast<int64_t>(std::stoll(part))) : Val(part));
     if (item.undefined() && !otherwise.is_none()) item = otherwise;
     start = end + 1;

@@ -8,6 +8,7 @@
 #include "engine/text/jinja/methods.h"
 #include "engine/text/jinja/tests.h"
 #include "engine/text/jinja/unicode_text.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine::jinja {
 namespace {
@@ -174,8 +175,7 @@ Val truncate(Runtime& rt, const Val& v, B& a) {
 std::string percent_encode(std::string_view text, bool keeps_slash) {
   std::string out;
   for (char c : text) {
-    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && keeps_slash);
+    const bool is_plain = ascii::is_alphanumeric(c) || c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && keeps_slash);
     if (is_plain) {
       out += c;
     } else {

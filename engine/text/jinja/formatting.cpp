@@ -6,13 +6,12 @@
 
 #include "engine/text/jinja/runtime.h"
 #include "engine/text/jinja/unicode_text.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine::jinja {
 namespace {
 
 constexpr int64_t kMaxWidth = 1 << 20;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // [[fill]align][sign][#][0][width][,][.precision][type]
 struct Spec {
@@ -28,7 +27,7 @@ struct Spec {
 
 int64_t read_number(Runtime& rt, std::string_view text, size_t& i) {
   int64_t n = 0;
-  while (i < text.size() && is_digit(text[i])) {
+  while (i < text.size() && ascii::is_digit(text[i])) {
     n = n * 10 + (text[i++] - '0');
     if (n > kMaxWidth) rt.fail("a width or precision beyond the limit of " + std::to_string(kMaxWidth));
   }
@@ -146,7 +145,7 @@ std::string format_real(Runtime& rt, double value, const Spec& spec) {
   }
   if (spec.grouping) {
     size_t whole = 0;
-    while (whole < body.size() && is_digit(body[whole])) ++whole;
+    while (whole < body.size() && ascii::is_digit(body[whole])) ++whole;
     body = group_digits(body.substr(0, whole), spec.grouping, 3) + body.substr(whole);
   }
   if (spec.type == '%') body += '%';
@@ -372,7 +371,7 @@ class BraceFormatter {
   static Val key(std::string_view text) {
     int64_t n = 0;
     for (char c : text) {
-      if (!is_digit(c) || n > (1 << 30)) return Val(text);
+      if (!ascii::is_digit(c) || n > (1 << 30)) return Val(text);
       n = n * 10 + (c - '0');
     }
     return text.empty() ? Val(text) : Val(n);

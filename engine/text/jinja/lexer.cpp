@@ -5,16 +5,16 @@
 
 #include "engine/text/jinja/error.h"
 #include "engine/text/jinja/unicode_text.h"
+#include "gguf/ascii.h"
 
 namespace olx::engine::jinja {
 namespace {
 
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_name_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80);
 }
-bool is_name_char(char c) { return is_name_start(c) || is_digit(c); }
+bool is_name_char(char c) { return is_name_start(c) || ascii::is_digit(c); }
 
 // Jinja2 reads every newline form as "\n" and drops one newline at the very end of the source.
 std::string normalised(std::string_view source) {
@@ -161,7 +161,7 @@ class Lexer {
 
   void lex_token() {
     const char c = src_[pos_];
-    if (is_digit(c)) return lex_number();
+    if (ascii::is_digit(c)) return lex_number();
     if (is_name_start(c)) {
       size_t end = pos_;
       while (end < src_.size() && is_name_char(src_[end])) ++end;
@@ -186,7 +186,7 @@ class Lexer {
 
   // Digits with single '_' between them, from i; returns the end.
   size_t digits(size_t i, std::string& out) const {
-    while (is_digit(at(i)) || (at(i) == '_' && !out.empty() && is_digit(at(i + 1)))) {
+    while (ascii::is_digit(at(i)) || (at(i) == '_' && !out.empty() && ascii::is_digit(at(i + 1)))) {
       if (src_[i] != '_') out += src_[i];
       ++i;
     }
@@ -209,7 +209,7 @@ class Lexer {
     // "a.0.1" is two subscripts, not a float.
     const bool after_dot = pos_ > 0 && src_[pos_ - 1] == '.';
     bool is_float = false;
-    if (!after_dot && at(end) == '.' && is_digit(at(end + 1))) {
+    if (!after_dot && at(end) == '.' && ascii::is_digit(at(end + 1))) {
       std::string fraction;
       end = digits(end + 1, fraction);
       text += "." + fraction;
@@ -269,9 +269,9 @@ class Lexer {
       for (size_t k = 1; k <= n; ++k) {
         const char h = at(i + k);
         const char lower = static_cast<char>(h | 0x20);
-        if (!is_digit(h) && !(lower >= 'a' && lower <= 'f'))
+        if (!ascii::is_digit(h) && !(lower >= 'a' && lower <= 'f'))
           syntax_error(line_, std::string("truncated \\") + c + " escape in a string");
-        code = code * 16 + static_cast<uint32_t>(is_digit(h) ? h - '0' : lower - 'a' + 10);
+        code = code * 16 + static_cast<uint32_t>(ascii::is_digit(h) ? h - '0' : lower - 'a' + 10);
       }
       if (code > 0x10FFFF) syntax_error(line_, "illegal Unicode character in a string");
       append_utf8(out, code);

@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 
+#include "gguf/ascii.h"
 #include "gguf/check.h"
 
 namespace olx::engine {
@@ -56,13 +57,7 @@ uint64_t random_seed() {
 
 std::optional<uint8_t> parse_byte_token(std::string_view text) {
   if (text.size() != 6 || text.substr(0, 3) != "<0x" || text[5] != '>') return std::nullopt;
-  const auto digit = [](char c) -> int {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-  };
-  const int high = digit(text[3]), low = digit(text[4]);
+  const int high = ascii::hex_digit(text[3]), low = ascii::hex_digit(text[4]);
   if (high < 0 || low < 0) return std::nullopt;
   return static_cast<uint8_t>(high << 4 | low);
 }
