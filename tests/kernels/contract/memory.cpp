@@ -65,6 +65,7 @@ void Memory::reset() {
 std::string Memory::damage() const {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
+    if (std::memcmp(block.bytes.data(), block.start.data(), block.bytes.size()) == 0) continue;
     for (size_t at = 0; at < block.bytes.size(); ++at) {
       if (block.bytes[at] == block.start[at]) continue;
       const bool is_user = at >= block.user_from && at < block.user_from + block.user_size;

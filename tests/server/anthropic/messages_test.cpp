@@ -17,7 +17,7 @@ json::object request_with(const std::string& members) {
   return body;
 }
 
-std::string refusal(const std::string& members) {
+std::string anthropic_refusal(const std::string& members) {
   try {
     const AnthropicRequest request(request_with(members), AnthropicRequest::Purpose::kAnswer);
   } catch (const ApiError& error) {
@@ -33,7 +33,7 @@ struct Event {
   json::object data;
 };
 
-std::vector<Event> events_in(const HttpAnswer& answer) {
+std::vector<Event> anthropic_events(const HttpAnswer& answer) {
   std::vector<Event> events;
   for (size_t from = 0; from < answer.body.size();) {
     const size_t end = answer.body.find("\n\n", from), line = answer.body.find("\ndata: ", from);
@@ -108,7 +108,7 @@ TEST_CASE("Anthropic_RefusesWhatItCannotRead") {
   };
   for (const std::string& members : kRefused) {
     INFO(members);
-    CHECK(refusal(members) != "");
+    CHECK(anthropic_refusal(members) != "");
   }
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("Anthropic_AnswersWholeAndStreamed") {
   CHECK(whole.at("id").as_string().starts_with("msg_"));
   CHECK(whole.at("content").at(0).at("type") == "text");
 
-  const auto events = events_in(fixture.post("/v1/messages", ask + R"(,"stream":true})"));
+  const auto events = anthropic_events(fixture.post("/v1/messages", ask + R"(,"stream":true})"));
   REQUIRE(events.size() >= 6);
   CHECK(events[0].name == "message_start");
   CHECK(events[0].data.at("message").at("content").as_array().empty());

@@ -26,7 +26,7 @@ std::string refusal(const std::string& members) {
   return "";
 }
 
-const json::array& tools() {
+const json::array& two_tools() {
   static const json::array list =
       json::parse(
           R"([{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}])")
@@ -67,12 +67,12 @@ TEST_CASE("ToolChoice_RefusesWhatItDoesNotKnow") {
 }
 
 TEST_CASE("ToolChoice_SaysWhichToolsAreOffered") {
-  CHECK(offered_tools(tools(), {}) == tools());
-  CHECK(offered_tools(tools(), {.kind = ToolChoice::Kind::kNone}).empty());
-  CHECK(offered_tools(tools(), {.kind = ToolChoice::Kind::kNamed, .name = "g"}) == tools());
-  CHECK(offered_tools(tools(), {.allowed = {"g"}}) == json::array{tools()[1]});
-  CHECK_THROWS_AS(offered_tools(tools(), {.kind = ToolChoice::Kind::kNamed, .name = "h"}),
+  CHECK(offered_tools(two_tools(), {}) == two_tools());
+  CHECK(offered_tools(two_tools(), {.kind = ToolChoice::Kind::kNone}).empty());
+  CHECK(offered_tools(two_tools(), {.kind = ToolChoice::Kind::kNamed, .name = "g"}) == two_tools());
+  CHECK(offered_tools(two_tools(), {.allowed = {"g"}}) == json::array{two_tools()[1]});
+  CHECK_THROWS_AS(offered_tools(two_tools(), {.kind = ToolChoice::Kind::kNamed, .name = "h"}),
                   ApiError);
-  CHECK_THROWS_AS(offered_tools(tools(), {.allowed = {"f", "h"}}), ApiError);
+  CHECK_THROWS_AS(offered_tools(two_tools(), {.allowed = {"f", "h"}}), ApiError);
   CHECK_THROWS_AS(offered_tools({}, {.kind = ToolChoice::Kind::kRequired}), ApiError);
 }

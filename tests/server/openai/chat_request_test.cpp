@@ -18,7 +18,7 @@ json::object request_with(const std::string& members) {
   return body;
 }
 
-std::string refusal(const std::string& members) {
+std::string chat_refusal(const std::string& members) {
   try {
     const OpenAiChatRequest request(request_with(members));
   } catch (const ApiError& error) {
@@ -79,7 +79,7 @@ TEST_CASE("OpenAiChat_ReadsWhatIsAsked") {
   CHECK(OpenAiChatRequest(request_with(R"("reasoning":{"effort":"none"})")).task().request.think == false);
   CHECK(OpenAiChatRequest(request_with(R"("tool_choice":"none")")).task().tool_choice.kind == ToolChoice::Kind::kNone);
   CHECK(OpenAiChatRequest(request_with(R"("tool_choice":"required")")).task().tool_choice.kind == ToolChoice::Kind::kRequired);
-  CHECK(refusal(R"("response_format":{"type":"text"})") == "");
+  CHECK(chat_refusal(R"("response_format":{"type":"text"})") == "");
 }
 
 TEST_CASE("OpenAiChat_ReadsMessages") {
@@ -143,6 +143,6 @@ TEST_CASE("OpenAiChat_RefusesWhatItCannotRead") {
   };
   for (const std::string& members : kRefused) {
     INFO(members);
-    CHECK(refusal(members) != "");
+    CHECK(chat_refusal(members) != "");
   }
 }

@@ -7,10 +7,10 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr const char* kTemplate = R"(,"template":"{{ range .Messages }}{{ .Role }}:{{ .Content }} {{ end }}A:")";
+constexpr const char* kChatTemplate = R"(,"template":"{{ range .Messages }}{{ .Role }}:{{ .Content }} {{ end }}A:")";
 
 // The events of a stream; the last must be [DONE].
-std::vector<json::object> events_in(const HttpAnswer& answer) {
+std::vector<json::object> chat_events(const HttpAnswer& answer) {
   std::vector<json::object> events;
   bool is_done = false;
   for (size_t from = 0; from < answer.body.size();) {
@@ -33,7 +33,7 @@ const json::object& choice_of(const json::object& event) { return event.at("choi
 
 TEST_CASE("OpenAiChat_AnswersWholeAndStreamed") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", kTemplate).status == 200);
+  REQUIRE(fixture.create_tiny("m", kChatTemplate).status == 200);
   const std::string ask = R"({"model":"m","messages":[{"role":"user","content":"Hello"}],"max_tokens":5,"temperature":0)";
   const HttpAnswer whole = fixture.post("/v1/chat/completions", ask + "}");
   REQUIRE(whole.status == 200);
@@ -51,7 +51,7 @@ TEST_CASE("OpenAiChat_AnswersWholeAndStreamed") {
 
   const HttpAnswer streamed = fixture.post("/v1/chat/completions", ask + R"(,"stream":true,"stream_options":{"include_usage":true}})");
   CHECK(streamed.has_header("Content-Type: text/event-stream"));
-  const auto events = events_in(streamed);
+  const auto events = chat_events(streamed);
   REQUIRE(events.size() >= 3);
   CHECK(choice_of(events[0]).at("delta").at("role") == "assistant");
   std::string text;
@@ -72,7 +72,7 @@ TEST_CASE("OpenAiChat_AnswersWholeAndStreamed") {
 
 TEST_CASE("OpenAiChat_GivesSeveralChoicesAndLogprobs") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", kTemplate).status == 200);
+  REQUIRE(fixture.create_tiny("m", kChatTemplate).status == 200);
   const std::string ask = R"({"model":"m","messages":[{"role":"user","content":"Hi"}],"max_tokens":6,"seed":1,"n":2,"logprobs":true,"top_logprobs":2)";
   const json::object whole = object_in(fixture.post("/v1/chat/completions", ask + "}"));
   const json::array& choices = whole.at("choices").as_array();
@@ -86,7 +86,7 @@ TEST_CASE("OpenAiChat_GivesSeveralChoicesAndLogprobs") {
     CHECK(content[0].at("logprob").to_number<double>() <= 0);
   }
   std::string texts[2];
-  for (const auto& event : events_in(fixture.post("/v1/chat/completions", ask + R"(,"stream":true})")))
+  for (const auto& event : chat_events(fixture.post("/v1/chat/completions", ask + R"(,"stream":true})")))
     if (const json::value* text = choice_of(event).at("delta").as_object().if_contains("content"))
       texts[choice_of(event).at("index").as_int64()] += text->as_string();
   for (size_t i = 0; i < 2; ++i) CHECK(json::value(texts[i]) == choices[i].at("message").at("content"));
@@ -145,7 +145,7 @@ TEST_CASE("OpenAiCompletions_AnswerPromptsWholeAndStreamed") {
   CHECK(logprobs.at("text_offset").at(0) == 0);
   CHECK(logprobs.at("top_logprobs").at(0).as_object().size() == 1);
 
-  const auto events = events_in(fixture.post("/v1/completions", ask + R"(,"stream":true,"stream_options":{"include_usage":true}})"));
+  const auto events = chat_events(fixture.post("/v1/completions", ask + R"(,"stream":true,"stream_options":{"include_usage":true}})"));
   std::string texts[2];
   for (size_t i = 0; i + 1 < events.size(); ++i) texts[choice_of(events[i]).at("index").as_int64()] += choice_of(events[i]).at("text").as_string();
   for (size_t i = 0; i < 2; ++i) CHECK(json::value(texts[i]) == choices[i].at("text"));

@@ -16,7 +16,7 @@ json::object body_with(const std::string& members) {
   return body;
 }
 
-std::string refusal(const std::string& members) {
+std::string responses_refusal(const std::string& members) {
   try {
     const ResponsesRequest request(body_with(members));
   } catch (const ApiError& error) {
@@ -100,24 +100,24 @@ TEST_CASE("ResponsesRequest_ReadsToolsAndSettings") {
 }
 
 TEST_CASE("ResponsesRequest_SaysWhatIsWrong") {
-  CHECK(refusal(R"("model":"","input":"x")") == "model is required");
-  CHECK(refusal("") == "input is required");
-  CHECK(refusal(R"("input":[],"instructions":"x")") == "input is required");
-  CHECK(refusal(R"("input":7)") == "input must be a string or an array");
-  CHECK(refusal(R"("input":[{"role":"user","content":"a"},{"type":"computer_call"}])") ==
+  CHECK(responses_refusal(R"("model":"","input":"x")") == "model is required");
+  CHECK(responses_refusal("") == "input is required");
+  CHECK(responses_refusal(R"("input":[],"instructions":"x")") == "input is required");
+  CHECK(responses_refusal(R"("input":7)") == "input must be a string or an array");
+  CHECK(responses_refusal(R"("input":[{"role":"user","content":"a"},{"type":"computer_call"}])") ==
         "input[1]: unknown input item type: \"computer_call\"");
-  CHECK(refusal(R"("input":[{"content":"a"}])") ==
+  CHECK(responses_refusal(R"("input":[{"content":"a"}])") ==
         "input[0]: input item missing required 'type' field");
-  CHECK(refusal(R"("input":[7])") == "input[0]: input item must be an object");
-  CHECK(refusal(R"("input":[{"role":"user","content":[{"type":"input_file"}]}])") ==
+  CHECK(responses_refusal(R"("input":[7])") == "input[0]: input item must be an object");
+  CHECK(responses_refusal(R"("input":[{"role":"user","content":[{"type":"input_file"}]}])") ==
         "input[0]: file inputs are not currently supported");
-  CHECK(refusal(R"("input":[{"role":"user","content":[{"type":"smell"}]}])") ==
+  CHECK(responses_refusal(R"("input":[{"role":"user","content":[{"type":"smell"}]}])") ==
         "input[0]: unknown content type: smell");
-  CHECK(refusal(R"("input":[{"type":"function_call","name":"f","arguments":"["}])") ==
+  CHECK(responses_refusal(R"("input":[{"type":"function_call","name":"f","arguments":"["}])") ==
         "input[0]: invalid tool call arguments");
-  CHECK(refusal(R"("input":[{"role":"wizard","content":"a"}])")
+  CHECK(responses_refusal(R"("input":[{"role":"wizard","content":"a"}])")
             .starts_with("input[0]: invalid role"));
-  CHECK(refusal(R"("input":"x","tools":[{"type":"web_search"}])") ==
+  CHECK(responses_refusal(R"("input":"x","tools":[{"type":"web_search"}])") ==
         "tools of type \"web_search\" are not supported");
-  CHECK(refusal(R"("input":"x","tools":[{"type":"function"}])") == "a tool needs a name");
+  CHECK(responses_refusal(R"("input":"x","tools":[{"type":"function"}])") == "a tool needs a name");
 }

@@ -8,7 +8,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr const char* kTemplate =
+constexpr const char* kResponsesTemplate =
     R"(,"template":"{{ range .Messages }}{{ .Role }}:{{ .Content }} {{ end }}A:")";
 constexpr const char* kThinking =
     "{% for m in messages %}{{ m.content }}{% endfor %}<think>{% if 0 %}</think>{% endif %}";
@@ -16,7 +16,7 @@ const std::string kAsk =
     R"({"model":"m","input":"Hello","max_output_tokens":6,"options":{"seed":3},"temperature":0)";
 
 // The events; each names its type twice and has the next number.
-std::vector<json::object> events_in(const HttpAnswer& answer) {
+std::vector<json::object> responses_events(const HttpAnswer& answer) {
   std::vector<json::object> events;
   for (size_t from = 0; from < answer.body.size();) {
     const size_t end = answer.body.find("\n\n", from), line = answer.body.find("\ndata: ", from);
@@ -48,7 +48,7 @@ std::string order_of(const std::vector<json::object>& events) {
 
 TEST_CASE("Responses_AnswerWhole") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", kTemplate).status == 200);
+  REQUIRE(fixture.create_tiny("m", kResponsesTemplate).status == 200);
   const json::object answer =
       object_in(fixture.post("/v1/responses", kAsk + R"(,"metadata":{"k":"v"}})"));
   CHECK(keys_of(answer) ==
@@ -74,11 +74,11 @@ TEST_CASE("Responses_AnswerWhole") {
 
 TEST_CASE("Responses_StreamTypedEvents") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", kTemplate).status == 200);
+  REQUIRE(fixture.create_tiny("m", kResponsesTemplate).status == 200);
   const json::object whole = object_in(fixture.post("/v1/responses", kAsk + "}"));
   const HttpAnswer streamed = fixture.post("/v1/responses", kAsk + R"(,"stream":true})");
   CHECK(streamed.has_header("Content-Type: text/event-stream"));
-  const auto events = events_in(streamed);
+  const auto events = responses_events(streamed);
   CHECK(order_of(events) ==
         "created in_progress output_item.added content_part.added output_text.delta "
         "output_text.done content_part.done output_item.done completed ");
@@ -103,7 +103,7 @@ TEST_CASE("Responses_ThinkInAnItemOfItsOwn") {
   CHECK(thought.at("type") == "reasoning");
   CHECK(thought.at("summary").at(0).at("text") == thought.at("encrypted_content"));
   CHECK(whole.at("output").at(1).at("content").at(0).at("text") == "");
-  const auto events = events_in(fixture.post("/v1/responses", kAsk + R"(,"stream":true})"));
+  const auto events = responses_events(fixture.post("/v1/responses", kAsk + R"(,"stream":true})"));
   CHECK(order_of(events) ==
         "created in_progress output_item.added reasoning_summary_text.delta "
         "reasoning_summary_text.done output_item.done "
@@ -119,7 +119,7 @@ TEST_CASE("Responses_ThinkInAnItemOfItsOwn") {
 
 TEST_CASE("Responses_GiveLogprobsWhereTheyAreAskedFor") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", kTemplate).status == 200);
+  REQUIRE(fixture.create_tiny("m", kResponsesTemplate).status == 200);
   const json::object whole = object_in(fixture.post(
       "/v1/responses", kAsk + R"(,"include":["message.output_text.logprobs"],"top_logprobs":1})"));
   const json::value& part = whole.at("output").at(0).at("content").at(0);
@@ -133,7 +133,7 @@ TEST_CASE("Responses_GiveLogprobsWhereTheyAreAskedFor") {
 
 TEST_CASE("Responses_ErrorsAreOpenAis") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", kTemplate).status == 200);
+  REQUIRE(fixture.create_tiny("m", kResponsesTemplate).status == 200);
   for (const char* stream : {"", R"(,"stream":true)"}) {
     const HttpAnswer missing =
         fixture.post("/v1/responses", std::string(R"({"model":"none","input":"x")") + stream + "}");
