@@ -19,12 +19,13 @@ std::string variable(const char* name) {
   return text;
 }
 
+// 0 means "you choose", but where it is a value as any other.
 int number(const char* name, int otherwise, int lowest, int highest) {
   const std::string text = variable(name);
   if (text.empty()) return otherwise;
   const bool is_number = text.size() <= 9 && text.find_first_not_of("0123456789") == std::string::npos;
   const int value = is_number ? std::stoi(text) : -1;
-  if (is_number && value == 0) return otherwise;  // 0 means "you choose"
+  if (is_number && value == 0 && lowest > 0) return otherwise;
   if (is_number && value >= lowest && value <= highest) return value;
   std::cerr << "warning: " << name << ": expected a number from " << lowest << " to " << highest << ", got '" << text << "'; using "
             << otherwise << "\n";
@@ -111,11 +112,11 @@ ServerOptions ServerOptions::from_environment() {
   options.api_keys = variable("OLLAMAX_API_KEYS");
   options.hosts = variable("OLLAMAX_HOSTS");
   options.registries = variable("OLLAMAX_REGISTRIES");
-  const auto mib = [](const char* name, uint64_t otherwise) {
-    return static_cast<uint64_t>(number(name, static_cast<int>(otherwise >> 20), 1, 999'999'999)) << 20;
+  const auto mib = [](const char* name, uint64_t otherwise, int lowest) {
+    return static_cast<uint64_t>(number(name, static_cast<int>(otherwise >> 20), lowest, 999'999'999)) << 20;
   };
-  options.spare_disk_bytes = mib("OLLAMAX_SPARE_DISK_MIB", options.spare_disk_bytes);
-  options.max_blob_bytes = mib("OLLAMAX_MAX_BLOB_MIB", options.max_blob_bytes);
+  options.spare_disk_bytes = mib("OLLAMAX_SPARE_DISK_MIB", options.spare_disk_bytes, 0);
+  options.max_blob_bytes = mib("OLLAMAX_MAX_BLOB_MIB", options.max_blob_bytes, 1);
   options.registry_stall_ms = number("OLLAMAX_REGISTRY_STALL_MS", options.registry_stall_ms, 100, 3'600'000);
   options.registry_retry_ms = number("OLLAMAX_REGISTRY_RETRY_MS", options.registry_retry_ms, 1, 60'000);
   options.isolates = variable("OLLAMAX_ISOLATE").empty() || flag("OLLAMAX_ISOLATE");

@@ -11,7 +11,7 @@
 namespace olx::server {
 
 // By reference where the file system shares blocks between files (Btrfs, XFS, bcachefs), else a copy. on_progress gets the bytes
-// copied so far. Throws StoreError when less than spare_bytes would stay free on the disk, std::system_error when it fails.
+// copied so far. Throws StoreError when the copy would leave less than spare_bytes free on the disk, std::system_error when it fails.
 Digest import_file(const std::string& models_dir, uint64_t spare_bytes, const std::string& path, const std::function<void(uint64_t)>& on_progress);
 
 }  // namespace olx::server

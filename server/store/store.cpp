@@ -43,11 +43,13 @@ void BlobWriter::write(std::string_view bytes) {
   if (size_bytes_ - n_hashed_ >= kPieceBytes) hash_from_file();
 }
 
-void BlobWriter::take(const File& source, const std::function<void(uint64_t)>& on_progress) {
-  if (file_.clone_from(source)) {
-    size_bytes_ = file_.size();
-    return;
-  }
+bool BlobWriter::share(const File& source) {
+  if (!file_.clone_from(source)) return false;
+  size_bytes_ = file_.size();
+  return true;
+}
+
+void BlobWriter::copy(const File& source, const std::function<void(uint64_t)>& on_progress) {
   std::vector<char> piece(kPieceBytes);
   while (const size_t n = source.read(piece)) {
     write({piece.data(), n});
@@ -110,9 +112,11 @@ BlobWriter Store::make_blob() {
 
 Digest Store::import_file(const fs::path& path, const std::function<void(uint64_t)>& on_progress) {
   const File source = File::open_following_links(path);
-  check_room(source.size());
   BlobWriter blob = new_blob();
-  blob.take(source, on_progress);
+  if (!blob.share(source)) {
+    check_room(source.size());
+    blob.copy(source, on_progress);
+  }
   return blob.commit();
 }
 

@@ -35,8 +35,10 @@ class BlobWriter {
   BlobWriter(BlobWriter&&) = default;
   ~BlobWriter();
   void write(std::string_view bytes);
-  // All of a file, as the first thing that is written: by reference where the file system shares blocks, else a copy.
-  void take(const File& source, const std::function<void(uint64_t)>& on_progress = {});
+  // All of a file, as the first thing that is written: without a copy. False, and nothing done, where the file system does
+  // not share blocks.
+  bool share(const File& source);
+  void copy(const File& source, const std::function<void(uint64_t)>& on_progress = {});
   uint64_t size_bytes() const { return size_bytes_; }
   // Makes it a blob of the store and returns its digest, that of the bytes as they are read back from the file. With `expected`,
   // other bytes are dropped and not published.

@@ -152,9 +152,9 @@ void check_row_keeps_order(const KernelRow& row, const Shape& shape, int64_t fir
 }  // namespace
 
 TEST_CASE("Attention_ATokenHasTheSameBitsHoweverItsStepIsMadeUp") {
-  const Shape shapes[] = {{8, 2, 64},          {3, 1, 32, 40},
-                          {5, 5, 96, 0, 3.0f}, {4, 1, 256, 300, 0, true},
-                          {7, 1, 160},         {9, 3, 64, 64, 2.0f, true}};
+  const Shape shapes[] = {{4, 1, 64},          {3, 1, 32, 40},
+                          {2, 2, 96, 0, 3.0f}, {2, 1, 256, 300, 0, true},
+                          {5, 1, 160},         {6, 3, 64, 64, 2.0f, true}};
   const Features features = find_backend("cpu")->open({.n_threads = 1})->info().features;
   size_t n_rows = 0;
   for (const KernelRow& row : KernelRegistry::instance().rows()) {
@@ -163,14 +163,15 @@ TEST_CASE("Attention_ATokenHasTheSameBitsHoweverItsStepIsMadeUp") {
         (backend == "cpu" && (row.features & ~features) != 0))
       continue;
     ++n_rows;
-    // The portable one has the body of all instruction sets, and is slow: the first shapes will do. Lanes on the CPU
-    // are slower still: the last positions, which see all three segments, and the window.
-    const bool is_cpu = backend == "cpu";
-    const bool is_slow = !is_cpu || std::string_view(row.variant) == "portable";
+    // The portable one has the body of all instruction sets, and is slow: the first shapes and the last two segments
+    // will do. Lanes on the CPU are slower still: the last positions, which see all three segments, and the window.
+    const bool is_portable = std::string_view(row.variant) == "portable";
+    const bool is_slow = backend != "cpu" || is_portable;
+    const int64_t first = backend != "cpu" ? 584 : is_portable ? 500 : 0;
     for (const Shape& shape : std::span(shapes).first(is_slow ? 2 : std::size(shapes))) {
       INFO(row.backend << " " << row.name << ": " << shape.n_heads << " heads of " << shape.n_kv_heads
                        << " kv heads, head_dim " << shape.head_dim << ", window " << shape.window);
-      check_row_keeps_order(row, shape, is_cpu ? 0 : 584);
+      check_row_keeps_order(row, shape, first);
     }
   }
   CHECK(n_rows >= 3);

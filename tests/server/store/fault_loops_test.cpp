@@ -195,6 +195,21 @@ TEST_CASE("Store_WithoutLocksNothingIsRemoved", "[T-84]") {
   fail_every(Call::kFlock, {ENOLCK});
 }
 
+TEST_CASE("Store_AFileThatTheDiskSharesNeedsNoRoom", "[T-75]") {
+  olx::tests::TempDir temp;
+  ModelStore models(temp.path() / "models");
+  Store& store = models.files();
+  store.set_spare_bytes(UINT64_MAX);
+  const std::string bytes = "a local file";
+  std::ofstream(temp.path() / "local.gguf", std::ios::binary) << bytes;
+  arm({.call = Call::kClone, .n = 1, .for_ever = true, .error = EOPNOTSUPP});
+  CHECK_THROWS_AS(store.import_file(temp.path() / "local.gguf"), StoreError);
+  CHECK(std::filesystem::is_empty(temp.path() / "models/.ollamax/tmp"));
+  disarm();
+  CHECK(store.import_file(temp.path() / "local.gguf") == sha256_of(bytes));
+  CHECK(store.read_blob(sha256_of(bytes), 100) == bytes);
+}
+
 TEST_CASE("Store_AWriteThatLiesIsFoundBeforeTheBlobIsPublished", "[T-75]") {
   // The number of bytes is right, the bytes are not: only reading them back can tell.
   olx::tests::TempDir temp;
