@@ -1,8 +1,11 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <chrono>
+#include <string>
+#include <system_error>
 
 #include "gguf/check.h"
+#include "kernels/api/backend.h"
 #include "kernels/cpu/spin.h"
 
 namespace olx::kernels::cpu {
@@ -49,10 +52,18 @@ void wait_while_equal(std::atomic<uint64_t>& word, uint64_t old) {
 
 ThreadPool::ThreadPool(int n_threads) : n_threads_(n_threads) {
   OLX_CHECK(n_threads >= 1);
-  for (int member = 1; member < n_threads_; ++member) threads_.emplace_back([this, member] { take_part(member); });
+  try {
+    for (int member = 1; member < n_threads_; ++member) threads_.emplace_back([this, member] { take_part(member); });
+  } catch (const std::system_error& error) {
+    stop();  // those that are there would be waited for without end
+    throw DeviceError("cpu: cannot start thread " + std::to_string(threads_.size() + 2) + " of " + std::to_string(n_threads_) + ": " +
+                      error.code().message() + "; use fewer (num_thread)");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   const Group group = unpack(group_.load(std::memory_order_relaxed));
   OLX_CHECK(group.n_chunks == 0);
   group_.store(pack({group.number + 1, 0, kStopping}));

@@ -23,7 +23,7 @@ class ThreadPool {
     void* context = nullptr;
   };
 
-  explicit ThreadPool(int n_threads);
+  explicit ThreadPool(int n_threads);  // DeviceError when the system gives fewer
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -34,6 +34,7 @@ class ThreadPool {
   void run(const Work& work);
 
  private:
+  void stop();
   void take_part(int member);
   void open_next_group();
 

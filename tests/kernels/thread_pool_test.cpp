@@ -3,16 +3,20 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "kernels/api/backend.h"
 #include "tests/support/catch.h"
 
 namespace {
@@ -138,3 +142,24 @@ TEST_CASE("ThreadPool_IdleMembersUseNoCpu") {
 }
 
 }  // namespace
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose shadow is larger than any limit
+TEST_CASE("ThreadPool_ThreadsThatCannotBeHadAreAnErrorAndNotAHang") {
+  const pid_t child = ::fork();  // the limit is for it alone
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(30);
+    const rlimit limit{256 << 20, 256 << 20};  // room for some stacks
+    ::setrlimit(RLIMIT_AS, &limit);
+    try {
+      ThreadPool pool(1000);
+    } catch (const olx::kernels::DeviceError& error) {
+      ::_exit(std::string_view(error.what()).find(" of 1000: ") != std::string_view::npos ? 0 : 2);
+    }
+    ::_exit(1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+}
+#endif
