@@ -93,6 +93,7 @@ class Lane {
   }
   static float from_f16(uint16_t bits) { return gguf::f16_to_f32(bits); }
   static uint16_t to_f16(float x) { return gguf::f32_to_f16(x); }
+  static float fma(float a, float b, float c) { return std::fma(a, b, c); }
   static float exp(float x) { return std::exp(x); }
   static float tanh(float x) { return std::tanh(x); }
   static float erfc(float x) { return std::erfc(x); }

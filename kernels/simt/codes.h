@@ -3,11 +3,14 @@
 // a scale and a minimum per 16 columns: x = scale q - minimum, in f32, bit for bit what
 // gguf/quantize.h decodes. A type is a struct with
 //   kBlockCols, kBlockBytes       of a block in the file
+//   kHasScaleOf32, kHasMinimum    both halves of the 32 have the same scale; a minimum other than 0
 //   load<S>(block, part)          columns [32 part, 32 part + 32) of it
-// Used by embed and by the matmuls. Blocks are read byte by byte: in the file they are aligned to
-// two bytes at best.
+// Used by embed and by the matmuls. A matrix begins at a multiple of kMatrixAlign, so the alignment
+// of a field follows from the size of its block (kBlockAlign): 16 bytes at a time where it allows,
+// else whole words and what is over at the end. Nothing outside the matrix is read.
 
 #include <bit>
+#include <cstddef>
 
 #include "gguf/blocks.h"
 #include "kernels/simt/simt.h"
@@ -22,9 +25,45 @@ struct Codes {
 
 constexpr uint32_t kEachByte = 0x01010101u;
 
-constexpr uint32_t load4(const uint8_t* bytes) {
-  return bytes[0] | static_cast<uint32_t>(bytes[1]) << 8 | static_cast<uint32_t>(bytes[2]) << 16 |
-         static_cast<uint32_t>(bytes[3]) << 24;
+constexpr uint64_t kMatrixAlign = 16;
+inline bool is_matrix_aligned(const WeightView& matrix) {
+  return std::bit_cast<uintptr_t>(matrix.data) % kMatrixAlign == 0;
+}
+
+template <typename T>
+constexpr T load_as(const uint8_t* bytes) {
+  return *static_cast<const T*>(static_cast<const void*>(bytes));
+}
+template <int kWords>
+struct alignas(4 * kWords) Words {
+  uint32_t word[kWords];
+};
+
+// 4 kN bytes from an address that is a multiple of kAlign. Where that is less than a word, the
+// words around them, down to the one that holds the first byte, and the last bytes by themselves.
+template <int kAlign, int kN>
+constexpr void load_words(const uint8_t* bytes, uint32_t (&words)[kN]) {
+  if constexpr (kAlign >= 4) {
+    constexpr int kWords = kAlign / 4 < kN ? kAlign / 4 : kN;
+    for (int i = 0; i < kN; i += kWords) {
+      const auto loaded = load_as<Words<kWords>>(bytes + 4 * i);
+      for (int j = 0; j < kWords; ++j) words[i + j] = loaded.word[j];
+    }
+  } else {
+    const auto n_before = static_cast<int>(std::bit_cast<uintptr_t>(bytes) % 4);
+    uint32_t loaded[kN + 1] = {};
+    for (int i = 0; i < kN; ++i) loaded[i] = load_as<uint32_t>(bytes - n_before + 4 * i);
+    const uint8_t* end = bytes + 4 * kN;
+    if constexpr (kAlign == 2)
+      loaded[kN] = load_as<uint16_t>(end - 2);
+    else
+      loaded[kN] =
+          (end[-3] | static_cast<uint32_t>(end[-2]) << 8 | static_cast<uint32_t>(end[-1]) << 16) >>
+          (8 * ((3 - n_before) & 3));
+    for (int i = 0; i < kN; ++i)
+      words[i] = static_cast<uint32_t>((static_cast<uint64_t>(loaded[i + 1]) << 32 | loaded[i]) >>
+                                       (8 * n_before));
+  }
 }
 // Each byte of v, all below 128, minus c (at most 128): no borrow crosses a byte.
 constexpr int32_t minus(uint32_t v, uint32_t c) {
@@ -34,11 +73,13 @@ constexpr int32_t minus(uint32_t v, uint32_t c) {
 // Bits 0..3 to bit 0 of the four bytes.
 constexpr uint32_t spread4(uint32_t bits) { return ((bits & 15) * 0x00204081u) & kEachByte; }
 // The codes of 16 bytes of nibbles: columns 0..15 are the low ones. offset is taken off each.
+template <int kAlign>
 constexpr void load_nibbles(const uint8_t* bytes, uint32_t offset, Codes& codes) {
+  uint32_t words[4];
+  load_words<kAlign>(bytes, words);
   for (int i = 0; i < 4; ++i) {
-    const uint32_t word = load4(bytes + 4 * i);
-    codes.q[i] = minus(word & (15 * kEachByte), offset);
-    codes.q[4 + i] = minus((word >> 4) & (15 * kEachByte), offset);
+    codes.q[i] = minus(words[i] & (15 * kEachByte), offset);
+    codes.q[4 + i] = minus((words[i] >> 4) & (15 * kEachByte), offset);
   }
 }
 // A table of 16 signed bytes as two words: a constant array would lie in memory that device code
@@ -56,11 +97,13 @@ constexpr int32_t look_up4(uint64_t low, uint64_t high, uint32_t nibbles) {
   for (int i = 0; i < 4; ++i) word |= look_up(low, high, (nibbles >> (8 * i)) & 15) << (8 * i);
   return static_cast<int32_t>(word);
 }
+template <int kAlign>
 constexpr void load_nibbles(const uint8_t* bytes, uint64_t low, uint64_t high, Codes& codes) {
+  uint32_t words[4];
+  load_words<kAlign>(bytes, words);
   for (int i = 0; i < 4; ++i) {
-    const uint32_t word = load4(bytes + 4 * i);
-    codes.q[i] = look_up4(low, high, word);
-    codes.q[4 + i] = look_up4(low, high, word >> 4);
+    codes.q[i] = look_up4(low, high, words[i]);
+    codes.q[4 + i] = look_up4(low, high, words[i] >> 4);
   }
 }
 constexpr void set_scale(Codes& codes, float scale, float minimum = 0.0f) {
@@ -73,10 +116,24 @@ constexpr uint64_t kIq4Low = half_of_table(gguf::kIQ4Values),
 constexpr uint64_t kFp4Low = half_of_table(gguf::kFp4Doubled),
                    kFp4High = half_of_table(gguf::kFp4Doubled + 8);
 
-template <typename Block, int kCols>
+enum class ScaleOf { k16, k32 };  // columns that have one scale (and one minimum)
+
+template <typename Block, int kCols, ScaleOf scale = ScaleOf::k32>
 struct BlockType {
+  static constexpr bool kHasScaleOf32 = scale == ScaleOf::k32;
+  static constexpr bool kHasMinimum = requires(Block block) { block.m; }
+  || requires(Block block) { block.dmin; };
   static constexpr int kBlockCols = kCols;
   static constexpr int kBlockBytes = sizeof(Block);
+  // The largest power of two that divides kMatrixAlign and the size of a block.
+  static constexpr int kBlockAlign = (kBlockBytes | static_cast<int>(kMatrixAlign)) &
+                                     -(kBlockBytes | static_cast<int>(kMatrixAlign));
+  // That of the field which begins at a byte of the block.
+  static constexpr int align_at(int offset) {
+    int align = kBlockAlign;
+    while (offset % align != 0) align /= 2;
+    return align;
+  }
   static constexpr const Block& at(const uint8_t* bytes) {
     return *static_cast<const Block*>(static_cast<const void*>(bytes));
   }
@@ -87,7 +144,7 @@ struct CodesQ4_0 : BlockType<gguf::BlockQ4_0, 32> {
   static constexpr Codes load(const uint8_t* bytes, int) {
     const gguf::BlockQ4_0& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs, 8u, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockQ4_0, qs))>(block.qs, 8u, codes);
     set_scale(codes, S::from_f16(block.d));
     return codes;
   }
@@ -98,7 +155,7 @@ struct CodesQ4_1 : BlockType<gguf::BlockQ4_1, 32> {
   static constexpr Codes load(const uint8_t* bytes, int) {
     const gguf::BlockQ4_1& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs, 0u, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockQ4_1, qs))>(block.qs, 0u, codes);
     set_scale(codes, S::from_f16(block.d), -S::from_f16(block.m));
     return codes;
   }
@@ -115,8 +172,10 @@ struct CodesQ5_0 : BlockType<gguf::BlockQ5_0, 32> {
   static constexpr Codes load(const uint8_t* bytes, int) {
     const gguf::BlockQ5_0& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs, 0u, codes);
-    add_fifth_bits(load4(block.qh), 16, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockQ5_0, qs))>(block.qs, 0u, codes);
+    uint32_t fifth[1];
+    load_words<align_at(offsetof(gguf::BlockQ5_0, qh))>(block.qh, fifth);
+    add_fifth_bits(fifth[0], 16, codes);
     set_scale(codes, S::from_f16(block.d));
     return codes;
   }
@@ -127,8 +186,10 @@ struct CodesQ5_1 : BlockType<gguf::BlockQ5_1, 32> {
   static constexpr Codes load(const uint8_t* bytes, int) {
     const gguf::BlockQ5_1& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs, 0u, codes);
-    add_fifth_bits(load4(block.qh), 0, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockQ5_1, qs))>(block.qs, 0u, codes);
+    uint32_t fifth[1];
+    load_words<align_at(offsetof(gguf::BlockQ5_1, qh))>(block.qh, fifth);
+    add_fifth_bits(fifth[0], 0, codes);
     set_scale(codes, S::from_f16(block.d), -S::from_f16(block.m));
     return codes;
   }
@@ -140,7 +201,9 @@ struct CodesQ8_0 : BlockType<gguf::BlockQ8_0, 32> {
     const gguf::BlockQ8_0& block = at(bytes);
     const auto* qs = static_cast<const uint8_t*>(static_cast<const void*>(block.qs));
     Codes codes;
-    for (int i = 0; i < 8; ++i) codes.q[i] = static_cast<int32_t>(load4(qs + 4 * i));
+    uint32_t words[8];
+    load_words<align_at(offsetof(gguf::BlockQ8_0, qs))>(qs, words);
+    for (int i = 0; i < 8; ++i) codes.q[i] = static_cast<int32_t>(words[i]);
     set_scale(codes, S::from_f16(block.d));
     return codes;
   }
@@ -151,7 +214,7 @@ struct CodesIQ4_NL : BlockType<gguf::BlockIQ4_NL, 32> {
   static constexpr Codes load(const uint8_t* bytes, int) {
     const gguf::BlockIQ4_NL& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs, kIq4Low, kIq4High, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockIQ4_NL, qs))>(block.qs, kIq4Low, kIq4High, codes);
     set_scale(codes, S::from_f16(block.d));
     return codes;
   }
@@ -162,7 +225,7 @@ struct CodesMXFP4 : BlockType<gguf::BlockMXFP4, 32> {
   static constexpr Codes load(const uint8_t* bytes, int) {
     const gguf::BlockMXFP4& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs, kFp4Low, kFp4High, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockMXFP4, qs))>(block.qs, kFp4Low, kFp4High, codes);
     // 2^(e - 128); e = 0 and 1 are subnormal.
     const uint32_t bits =
         block.e >= 2 ? static_cast<uint32_t>(block.e - 1) << 23 : 0x00200000u << block.e;
@@ -172,17 +235,21 @@ struct CodesMXFP4 : BlockType<gguf::BlockMXFP4, 32> {
 };
 
 // Two bits of 32 bytes, from bit `shift` of each.
+template <int kAlign>
 constexpr void load_pairs(const uint8_t* bytes, int shift, Codes& codes) {
+  uint32_t words[8];
+  load_words<kAlign>(bytes, words);
   for (int i = 0; i < 8; ++i)
-    codes.q[i] = static_cast<int32_t>((load4(bytes + 4 * i) >> shift) & (3 * kEachByte));
+    codes.q[i] = static_cast<int32_t>((words[i] >> shift) & (3 * kEachByte));
 }
 
-struct CodesQ2_K : BlockType<gguf::BlockQ2_K, 256> {
+struct CodesQ2_K : BlockType<gguf::BlockQ2_K, 256, ScaleOf::k16> {
   template <Simt S>
   static constexpr Codes load(const uint8_t* bytes, int part) {
     const gguf::BlockQ2_K& block = at(bytes);
     Codes codes;
-    load_pairs(block.qs + part / 4 * 32, part % 4 * 2, codes);
+    load_pairs<align_at(offsetof(gguf::BlockQ2_K, qs))>(block.qs + part / 4 * 32, part % 4 * 2,
+                                                        codes);
     const float d = S::from_f16(block.d), dmin = S::from_f16(block.dmin);
     for (int i = 0; i < 2; ++i) {
       const int packed = block.scales[2 * part + i];
@@ -193,14 +260,17 @@ struct CodesQ2_K : BlockType<gguf::BlockQ2_K, 256> {
   }
 };
 
-struct CodesQ3_K : BlockType<gguf::BlockQ3_K, 256> {
+struct CodesQ3_K : BlockType<gguf::BlockQ3_K, 256, ScaleOf::k16> {
   template <Simt S>
   static constexpr Codes load(const uint8_t* bytes, int part) {
     const gguf::BlockQ3_K& block = at(bytes);
     Codes codes;
-    load_pairs(block.qs + part / 4 * 32, part % 4 * 2, codes);
+    load_pairs<align_at(offsetof(gguf::BlockQ3_K, qs))>(block.qs + part / 4 * 32, part % 4 * 2,
+                                                        codes);
+    uint32_t masks[8];
+    load_words<align_at(offsetof(gguf::BlockQ3_K, hmask))>(block.hmask, masks);
     for (int i = 0; i < 8; ++i) {
-      const uint32_t high = (load4(block.hmask + 4 * i) >> part) & kEachByte;
+      const uint32_t high = (masks[i] >> part) & kEachByte;
       codes.q[i] = minus(static_cast<uint32_t>(codes.q[i]) | high << 2, 4);
     }
     const float d = S::from_f16(block.d);
@@ -214,10 +284,12 @@ struct CodesQ3_K : BlockType<gguf::BlockQ3_K, 256> {
   }
 };
 
-// The 6-bit scale and minimum j of Q4_K and Q5_K.
-constexpr void six_bit_pair(const uint8_t* s, int j, int& scale, int& minimum) {
-  scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
-  minimum = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4;
+// The 6-bit scale and minimum j of Q4_K and Q5_K, out of the three words that hold them.
+constexpr void six_bit_pair(uint32_t u0, uint32_t u1, uint32_t u2, int j, uint32_t& scale,
+                            uint32_t& minimum) {
+  const int shift = j % 4 * 8;
+  scale = j < 4 ? u0 >> shift & 63 : (u2 >> shift & 15) | (u0 >> shift & 0xc0) >> 2;
+  minimum = j < 4 ? u1 >> shift & 63 : (u2 >> shift & 0xf0) >> 4 | (u1 >> shift & 0xc0) >> 2;
 }
 
 template <typename Block>
@@ -225,34 +297,41 @@ struct CodesOfSixBitScales : BlockType<Block, 256> {
   template <Simt S>
   static constexpr Codes load(const uint8_t* bytes, int part) {
     const Block& block = CodesOfSixBitScales::at(bytes);
-    Codes codes;
-    for (int i = 0; i < 8; ++i) {
-      uint32_t code =
-          (load4(block.qs + part / 2 * 32 + 4 * i) >> (part % 2 * 4)) & (15 * kEachByte);
-      if constexpr (requires { block.qh; })
-        code |= ((load4(block.qh + 4 * i) >> part) & kEachByte) << 4;
-      codes.q[i] = static_cast<int32_t>(code);
+    using Self = CodesOfSixBitScales;
+    static_assert(Self::kBlockAlign == 16 && offsetof(Block, scales) == 4);
+    uint32_t head[4], words[8];  // head: d, dmin, scales
+    load_words<16>(bytes, head);
+    load_words<Self::align_at(offsetof(Block, qs))>(block.qs + part / 2 * 32, words);
+    for (int i = 0; i < 8; ++i) words[i] = (words[i] >> (part % 2 * 4)) & (15 * kEachByte);
+    if constexpr (requires { block.qh; }) {
+      uint32_t fifth[8];
+      load_words<Self::align_at(offsetof(Block, qh))>(block.qh, fifth);
+      for (int i = 0; i < 8; ++i) words[i] |= ((fifth[i] >> part) & kEachByte) << 4;
     }
-    int scale = 0, minimum = 0;
-    six_bit_pair(block.scales, part, scale, minimum);
-    set_scale(codes, S::from_f16(block.d) * static_cast<float>(scale),
-              S::from_f16(block.dmin) * static_cast<float>(minimum));
+    Codes codes;
+    for (int i = 0; i < 8; ++i) codes.q[i] = static_cast<int32_t>(words[i]);
+    uint32_t scale = 0, minimum = 0;
+    six_bit_pair(head[1], head[2], head[3], part, scale, minimum);
+    set_scale(codes, S::from_f16(static_cast<uint16_t>(head[0])) * static_cast<float>(scale),
+              S::from_f16(static_cast<uint16_t>(head[0] >> 16)) * static_cast<float>(minimum));
     return codes;
   }
 };
 using CodesQ4_K = CodesOfSixBitScales<gguf::BlockQ4_K>;
 using CodesQ5_K = CodesOfSixBitScales<gguf::BlockQ5_K>;
 
-struct CodesQ6_K : BlockType<gguf::BlockQ6_K, 256> {
+struct CodesQ6_K : BlockType<gguf::BlockQ6_K, 256, ScaleOf::k16> {
   template <Simt S>
   static constexpr Codes load(const uint8_t* bytes, int part) {
     const gguf::BlockQ6_K& block = at(bytes);
     const int half = part / 4, j = part % 4;
     Codes codes;
+    uint32_t lows[8], highs[8];
+    load_words<align_at(offsetof(gguf::BlockQ6_K, ql))>(block.ql + 64 * half + 32 * (j & 1), lows);
+    load_words<align_at(offsetof(gguf::BlockQ6_K, qh))>(block.qh + 32 * half, highs);
     for (int i = 0; i < 8; ++i) {
-      const uint32_t low =
-          (load4(block.ql + 64 * half + 32 * (j & 1) + 4 * i) >> (j / 2 * 4)) & (15 * kEachByte);
-      const uint32_t high = (load4(block.qh + 32 * half + 4 * i) >> (2 * j)) & (3 * kEachByte);
+      const uint32_t low = (lows[i] >> (j / 2 * 4)) & (15 * kEachByte);
+      const uint32_t high = (highs[i] >> (2 * j)) & (3 * kEachByte);
       codes.q[i] = minus(low | high << 4, 32);
     }
     const float d = S::from_f16(block.d);
@@ -266,7 +345,8 @@ struct CodesIQ4_XS : BlockType<gguf::BlockIQ4_XS, 256> {
   static constexpr Codes load(const uint8_t* bytes, int part) {
     const gguf::BlockIQ4_XS& block = at(bytes);
     Codes codes;
-    load_nibbles(block.qs + 16 * part, kIq4Low, kIq4High, codes);
+    load_nibbles<align_at(offsetof(gguf::BlockIQ4_XS, qs))>(block.qs + 16 * part, kIq4Low, kIq4High,
+                                                            codes);
     const int scale = ((block.scales_l[part / 2] >> (part % 2 * 4)) & 15) |
                       ((block.scales_h >> (2 * part)) & 3) << 4;
     set_scale(codes, S::from_f16(block.d) * static_cast<float>(scale - 32));

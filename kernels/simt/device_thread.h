@@ -51,6 +51,7 @@ struct DeviceThread {
 
   __device__ static float from_f16(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
   __device__ static uint16_t to_f16(float x) { return __half_as_ushort(__float2half_rn(x)); }
+  __device__ static float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
   __device__ static float exp(float x) { return ::expf(x); }
   __device__ static float tanh(float x) { return ::tanhf(x); }
   __device__ static float erfc(float x) { return ::erfcf(x); }

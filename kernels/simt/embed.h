@@ -7,7 +7,9 @@
 
 namespace olx::kernels::simt {
 
-inline bool accepts_native_table(const EmbedArgs& args) { return args.table.layout == nullptr; }
+inline bool accepts_native_table(const EmbedArgs& args) {
+  return args.table.layout == nullptr && is_matrix_aligned(args.table);
+}
 
 template <typename Type>
 struct EmbedCodes {

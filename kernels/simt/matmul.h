@@ -1,6 +1,8 @@
 #pragma once
-// y = x W^T (+ bias) (+ residual). A wave makes one row of w for eight tokens at a time: its lanes
-// take every kWave-th group of columns, and add up at the end. Weights in the order of the file.
+// y = x W^T (+ bias) (+ residual). A wave makes kWaveRows rows of w for eight tokens at a time: its
+// lanes take every kWave-th group of columns, decode it once, and add up at the end; what is read
+// of x serves all of the rows. One to eight tokens read the weights once. Weights in the order of
+// the file.
 
 #include "kernels/simt/activation_q8.h"
 #include "kernels/simt/codes.h"
@@ -9,34 +11,52 @@ namespace olx::kernels::simt {
 
 constexpr int kMatmulThreads = 128;
 constexpr int kTileTokens = 8;
+constexpr int kWaveRows = 2;  // more need more registers than let a device hide the loads
 static_assert(kTileTokens <= kMaxReduce);
 
+inline bool accepts_aligned_weights(const MatmulArgs& args) { return is_matrix_aligned(args.w); }
+
 // What all have in common. Product has
-//   static add<S>(args, weights of the row, first token, n tokens, group, sums)     n <=
-//   kTileTokens static n_groups(n_cols), row_bytes(n_cols)
+//   static n_groups(n_cols), row_bytes(n_cols)
+//   Weights, static load<S>(weights of the row, group)
+//   Inputs, static load_inputs(args, token, group)
+//   static add<S>(weights, inputs, sum)    the sum with the group's products added
 template <typename Product>
 struct Matmul {
   template <int kWave>
   static Grid grid(const MatmulArgs&, RowRange range) {
-    constexpr int kRows = kMatmulThreads / kWave;
+    constexpr int kRows = kMatmulThreads / kWave * kWaveRows;
     return {(range.size() + kRows - 1) / kRows, kMatmulThreads};
   }
 
   template <Simt S>
   static constexpr void run(S& s, const MatmulArgs& args, RowRange range) {
-    const int64_t row = range.from + s.block() * s.n_waves() + s.wave();
+    const int64_t row = range.from + (s.block() * s.n_waves() + s.wave()) * kWaveRows;
     if (row >= range.to) return;  // the whole wave
     const int64_t n_groups = Product::n_groups(args.w.n_cols), n_tokens = args.y.n_rows;
-    const auto* weights =
-        static_cast<const uint8_t*>(args.w.data) + row * Product::row_bytes(args.w.n_cols);
+    const uint8_t* weights[kWaveRows];
+    for (int r = 0; r < kWaveRows; ++r)  // behind the last row the last one again
+      weights[r] = static_cast<const uint8_t*>(args.w.data) +
+                   smaller(row + r, range.to - 1) * Product::row_bytes(args.w.n_cols);
     for (int64_t token = 0; token < n_tokens; token += kTileTokens) {
       const int n = static_cast<int>(smaller(n_tokens - token, kTileTokens));
-      float sums[kTileTokens] = {};
-      for (int64_t group = s.lane(); group < n_groups; group += S::kWave)
-        Product::template add<S>(args, weights, token, n, group, sums);
-      s.reduce_add(sums);
-      for (int i = 0; i < kTileTokens; ++i)
-        if (s.lane() == i && i < n) write(args, row, token + i, sums[i]);
+      float sums[kWaveRows][kTileTokens] = {};
+      for (int64_t group = s.lane(); group < n_groups; group += S::kWave) {
+        typename Product::Weights w[kWaveRows];
+        for (int r = 0; r < kWaveRows; ++r) w[r] = Product::template load<S>(weights[r], group);
+        for (int i = 0; i < kTileTokens; ++i) {
+          if (i >= n) continue;
+          const typename Product::Inputs x = Product::load_inputs(args, token + i, group);
+          for (int r = 0; r < kWaveRows; ++r)
+            sums[r][i] = Product::template add<S>(w[r], x, sums[r][i]);
+        }
+      }
+      for (int r = 0; r < kWaveRows; ++r) {
+        s.reduce_add(sums[r]);
+        for (int i = 0; i < kTileTokens; ++i)
+          if (s.lane() == i && i < n && row + r < range.to)
+            write(args, row + r, token + i, sums[r][i]);
+      }
     }
   }
 
@@ -51,62 +71,87 @@ struct Matmul {
 // int8 activations ("simt_q8"): exact integer sums over 16 columns, scaled in f32.
 template <typename Type>
 struct CodesTimesQ8 {
+  using Weights = Codes;
+  struct Inputs {
+    uint32_t codes[8];
+    float scale;
+    float sums[2];
+  };
   static constexpr int64_t n_groups(int64_t n_cols) { return n_cols / 32; }
   static constexpr int64_t row_bytes(int64_t n_cols) { return simt::row_bytes<Type>(n_cols); }
   template <Simt S>
-  static constexpr void add(const MatmulArgs& args, const uint8_t* weights, int64_t token, int n,
-                            int64_t group, float* sums) {
-    const Codes w = load_group<Type, S>(weights, group);
+  static constexpr Codes load(const uint8_t* row, int64_t group) {
+    return load_group<Type, S>(row, group);
+  }
+  static constexpr Inputs load_inputs(const MatmulArgs& args, int64_t token, int64_t group) {
     const Q8Matrix x = q8_matrix(args.x);
-    for (int i = 0; i < kTileTokens; ++i) {
-      if (i >= n) continue;
-      const auto* codes =
-          static_cast<const int32_t*>(static_cast<const void*>(x.codes_of(token + i, group)));
-      int32_t low = 0, high = 0;
-      for (int j = 0; j < 4; ++j) {
-        low = S::dot4(w.q[j], codes[j], low);
-        high = S::dot4(w.q[4 + j], codes[4 + j], high);
-      }
-      const float* x_sums = x.sums_of(token + i, group);
-      const float product =
-          w.scale[0] * static_cast<float>(low) + w.scale[1] * static_cast<float>(high);
-      sums[i] += *x.scale_of(token + i, group) * product -
-                 (w.minimum[0] * x_sums[0] + w.minimum[1] * x_sums[1]);
+    Inputs inputs;
+    load_words<16>(static_cast<const uint8_t*>(static_cast<const void*>(x.codes_of(token, group))),
+                   inputs.codes);
+    inputs.scale = *x.scale_of(token, group);
+    for (int i = 0; i < 2; ++i) inputs.sums[i] = x.sums_of(token, group)[i];
+    return inputs;
+  }
+  template <Simt S>
+  static constexpr float add(const Codes& w, const Inputs& x, float sum) {
+    int32_t low = 0, high = 0;
+    for (int j = 0; j < 4; ++j) {
+      low = S::dot4(w.q[j], static_cast<int32_t>(x.codes[j]), low);
+      high = S::dot4(w.q[4 + j], static_cast<int32_t>(x.codes[4 + j]), high);
     }
+    if constexpr (Type::kHasScaleOf32) {
+      sum = S::fma(x.scale * w.scale[0], static_cast<float>(low + high), sum);
+      if constexpr (Type::kHasMinimum) sum = S::fma(-w.minimum[0], x.sums[0] + x.sums[1], sum);
+    } else {
+      const float product =
+          S::fma(w.scale[0], static_cast<float>(low), w.scale[1] * static_cast<float>(high));
+      sum = S::fma(x.scale, product, sum);
+      if constexpr (Type::kHasMinimum)
+        sum -= S::fma(w.minimum[0], x.sums[0], w.minimum[1] * x.sums[1]);
+    }
+    return sum;
   }
 };
 
 // f32 activations, for the last matmul of a network.
 template <typename Type>
 struct CodesTimesF32 {
+  using Weights = Codes;
+  struct Inputs {
+    const float* x;
+  };
   static constexpr int64_t n_groups(int64_t n_cols) { return n_cols / 32; }
   static constexpr int64_t row_bytes(int64_t n_cols) { return simt::row_bytes<Type>(n_cols); }
   template <Simt S>
-  static constexpr void add(const MatmulArgs& args, const uint8_t* weights, int64_t token, int n,
-                            int64_t group, float* sums) {
-    const Codes codes = load_group<Type, S>(weights, group);
-    float w[32] = {};
-    for (int j = 0; j < 32; ++j) w[j] = decoded(codes, j);
-    for (int i = 0; i < kTileTokens; ++i) {
-      if (i >= n) continue;
-      const float* x = static_cast<const float*>(args.x.data) +
-                       (token + i) * args.x.row_stride_elems + group * 32;
-      for (int j = 0; j < 32; ++j) sums[i] += w[j] * x[j];
-    }
+  static constexpr Codes load(const uint8_t* row, int64_t group) {
+    return load_group<Type, S>(row, group);
+  }
+  static constexpr Inputs load_inputs(const MatmulArgs& args, int64_t token, int64_t group) {
+    return {static_cast<const float*>(args.x.data) + token * args.x.row_stride_elems + group * 32};
+  }
+  template <Simt S>
+  static constexpr float add(const Codes& w, const Inputs& inputs, float sum) {
+    for (int j = 0; j < 32; ++j) sum = S::fma(decoded(w, j), inputs.x[j], sum);
+    return sum;
   }
 };
 
 template <typename Type>
 struct ValuesTimesF32 {
+  using Weights = float;
+  using Inputs = float;
   static constexpr int64_t n_groups(int64_t n_cols) { return n_cols; }
   static constexpr int64_t row_bytes(int64_t n_cols) { return n_cols * Type::kBytes; }
   template <Simt S>
-  static constexpr void add(const MatmulArgs& args, const uint8_t* weights, int64_t token, int n,
-                            int64_t col, float* sums) {
-    const float w = Type::template load<S>(weights, col);
-    const float* x = static_cast<const float*>(args.x.data) + token * args.x.row_stride_elems + col;
-    for (int i = 0; i < kTileTokens; ++i)
-      if (i < n) sums[i] += w * x[i * args.x.row_stride_elems];
+  static constexpr float load(const uint8_t* row, int64_t col) {
+    return Type::template load<S>(row, col);
+  }
+  static constexpr float load_inputs(const MatmulArgs& args, int64_t token, int64_t col) {
+    return static_cast<const float*>(args.x.data)[token * args.x.row_stride_elems + col];
+  }
+  template <Simt S>
+  static constexpr float add(float w, float x, float sum) {
+    return S::fma(w, x, sum);
   }
 };
 

@@ -31,6 +31,8 @@
 //   atomic_add(&u32, x)
 //       in global memory; returns what was there. What this thread wrote before is seen by whoever
 //       sees the sum
+//   fma(a, b, c)
+//       a * b + c rounded once; nothing else is contracted
 //   dot4(a, b, c)
 //       c + the sum of the four products of signed bytes
 //   from_f16(bits) to_f16(x) exp(x) tanh(x) erfc(x) sqrt(x) round(x) (to even)
@@ -65,6 +67,7 @@ concept Simt = (S::kWave == 32 || S::kWave == 64) &&
   s.barrier();
   s.template shared<int, float, 1>().store(0, 1.0f);
   s.atomic_add(counter, uint32_t{1});
+  s.fma(0.0f, 0.0f, 0.0f);
   s.dot4(int32_t{}, int32_t{}, int32_t{});
 };
 
