@@ -24,6 +24,8 @@ const char* name_of(Together kind) {
       return "a maximum of the wave";
     case Together::kWaveSync:
       return "a sync of the wave";
+    case Together::kMultiply:
+      return "a product of tiles";
   }
   return "";
 }

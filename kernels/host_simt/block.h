@@ -24,7 +24,7 @@ class SimtFault : public DeviceError {
   using DeviceError::DeviceError;
 };
 
-enum class Together : uint8_t { kShuffle, kBallot, kReduceAdd, kReduceMax, kWaveSync };
+enum class Together : uint8_t { kShuffle, kBallot, kReduceAdd, kReduceMax, kWaveSync, kMultiply };
 
 class Block;
 

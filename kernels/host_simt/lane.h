@@ -9,6 +9,8 @@
 
 #include "gguf/quantize.h"
 #include "kernels/host_simt/block.h"
+#include "kernels/host_simt/tile_product.h"
+#include "kernels/simt/tile.h"
 
 namespace olx::kernels::host_simt {
 
@@ -85,6 +87,30 @@ class Lane {
   }
   uint32_t atomic_add(uint32_t* counter, uint32_t x) {
     return __atomic_fetch_add(counter, x, __ATOMIC_ACQ_REL);
+  }
+
+  using TileLayout = std::conditional_t<kWave == 32, simt::TileLayoutMma, simt::TileLayoutMfma>;
+  using Tile = simt::Tile<TileLayout>;
+  void multiply(const typename Tile::Rows& rows, const typename Tile::Cols& cols,
+                typename Tile::Sums& sums, const Site& site = Site::current()) {
+    constexpr int kRowWords = TileLayout::kRowWords, kColWords = TileLayout::kColWords;
+    static_assert(kRowWords + kColWords <= simt::kMaxReduce &&
+                  TileLayout::kSums <= simt::kMaxReduce);
+    uint32_t words[kRowWords + kColWords];
+    for (int i = 0; i < kRowWords; ++i) words[i] = static_cast<uint32_t>(rows.word[i]);
+    for (int i = 0; i < kColWords; ++i) words[kRowWords + i] = static_cast<uint32_t>(cols.word[i]);
+    // Done once, by the last lane to come.
+    const uint32_t* all =
+        state_.block->meet_wave(state_, Together::kMultiply, words, kRowWords + kColWords, site,
+                                kWave == 32 ? multiply_as_mma : multiply_as_mfma);
+    for (int i = 0; i < TileLayout::kSums; ++i)
+      sums.word[i] += static_cast<int32_t>(all[state_.lane * simt::kMaxReduce + i]);
+  }
+  void multiply_half(typename Tile::Rows rows, const typename Tile::Cols& cols, int half,
+                     typename Tile::Sums& sums, const Site& site = Site::current()) {
+    for (int i = 0; i < TileLayout::kRowWords; ++i)
+      if (TileLayout::row_word(state_.lane, i).word / 4 != half) rows.word[i] = 0;
+    multiply(rows, cols, sums, site);
   }
 
   static int32_t dot4(int32_t a, int32_t b, int32_t c) {

@@ -5,7 +5,7 @@
 #include "kernels/simt/elementwise.h"
 #include "kernels/simt/embed.h"
 #include "kernels/simt/kv_store.h"
-#include "kernels/simt/matmul.h"
+#include "kernels/simt/matmul_tiles.h"
 #include "kernels/simt/norm.h"
 #include "kernels/simt/quantize.h"
 #include "kernels/simt/rope.h"

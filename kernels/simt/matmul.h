@@ -16,6 +16,12 @@ static_assert(kTileTokens <= kMaxReduce);
 
 inline bool accepts_aligned_weights(const MatmulArgs& args) { return is_matrix_aligned(args.w); }
 
+constexpr void write_y(const MatmulArgs& args, int64_t row, int64_t token, float y) {
+  if (args.bias != nullptr) y += args.bias[row];
+  if (args.residual != nullptr) y += args.residual[token * args.y.row_stride_elems + row];
+  row_of(args.y, token)[row] = y;
+}
+
 // What all have in common. Product has
 //   static n_groups(n_cols), row_bytes(n_cols)
 //   Weights, static load<S>(weights of the row, group)
@@ -55,16 +61,9 @@ struct Matmul {
         s.reduce_add(sums[r]);
         for (int i = 0; i < kTileTokens; ++i)
           if (s.lane() == i && i < n && row + r < range.to)
-            write(args, row + r, token + i, sums[r][i]);
+            write_y(args, row + r, token + i, sums[r][i]);
       }
     }
-  }
-
- private:
-  static constexpr void write(const MatmulArgs& args, int64_t row, int64_t token, float y) {
-    if (args.bias != nullptr) y += args.bias[row];
-    if (args.residual != nullptr) y += args.residual[token * args.y.row_stride_elems + row];
-    row_of(args.y, token)[row] = y;
   }
 };
 

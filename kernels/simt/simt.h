@@ -35,6 +35,9 @@
 //       a * b + c rounded once; nothing else is contracted
 //   dot4(a, b, c)
 //       c + the sum of the four products of signed bytes
+//   TileLayout; multiply(rows, cols, sums) multiply_half(rows, cols, half, sums)
+//       what a lane holds of a product of tiles (tile.h), and the product over all 32 columns, or
+//       over the 16 of a half, added to the sums
 //   from_f16(bits) to_f16(x) exp(x) tanh(x) erfc(x) sqrt(x) round(x) (to even)
 //       and pow cos sin log floor ceil of double
 // All lanes of a wave reach each of the wave's operations together, all threads of a block each
