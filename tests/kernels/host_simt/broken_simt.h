@@ -1,6 +1,8 @@
 #pragma once
-// rms_norm over sums of a block that are made wrongly, each in one way: what broken_simt.inc lists.
+// rms_norm over sums of a block that are made wrongly, and a matmul by tiles that goes wrong, each
+// in one way: what broken_simt.inc lists.
 
+#include "kernels/simt/matmul_tiles.h"
 #include "kernels/simt/norm.h"
 
 namespace olx::kernels::simt {
@@ -115,6 +117,98 @@ struct ForgetsAWave : BlockSumParts {
   static constexpr int n_slots(S& s) {
     return s.n_waves() - 1;
   }
+};
+
+inline bool accepts_many_tokens(const MatmulArgs& args) { return args.y.n_rows > kFewTokens; }
+
+enum class TileFault { kNone, kLayout, kSums, kBarrier, kTail, kHalfAWave };
+
+// 16 rows of w for 16 tokens by one wave, two buffers of 32 columns.
+template <TileFault fault>
+struct BrokenTiles {
+  using Type = CodesQ4_1;
+  struct RowCodes;
+  struct TokenCodes;
+
+  // The layout of S with one mistake.
+  template <typename Right>
+  struct Wrong : Right {
+    static constexpr TilePlace row_word(int lane, int i) {
+      TilePlace place = Right::row_word(lane, i);
+      if (fault == TileFault::kLayout) place.word ^= 1;  // col_word is as it was
+      return place;
+    }
+    static constexpr TilePlace sum(int lane, int i) {
+      TilePlace place = Right::sum(lane, i);
+      if (fault == TileFault::kSums) place.word ^= 1;
+      return place;
+    }
+  };
+
+  template <int kWave>
+  static Grid grid(const MatmulArgs& args, RowRange range) {
+    return {n_tiles(range.size()) * n_tiles(args.y.n_rows), 64};
+  }
+  template <Simt S>
+  static constexpr void run(S& s, const MatmulArgs& args, RowRange range) {
+    using Layout = Wrong<typename S::TileLayout>;
+    const int64_t n_groups = args.w.n_cols / 32, n_tokens = args.y.n_rows;
+    const int64_t row = range.from + s.block() / n_tiles(n_tokens) * 16;
+    const int64_t token = s.block() % n_tiles(n_tokens) * 16;
+    auto rows = s.template shared<RowCodes, int32_t, 2 * 16 * 8>();
+    auto tokens = s.template shared<TokenCodes, int32_t, 2 * 16 * 8>();
+    const auto weights = [&](int64_t r, int64_t group) {
+      return load_group<Type, S>(
+          static_cast<const uint8_t*>(args.w.data) +
+              smaller(row + r, range.to - 1) * row_bytes<Type>(args.w.n_cols),
+          group);
+    };
+    const auto inputs = [&](int64_t t, int64_t group) {
+      return CodesTimesQ8<Type>::load_inputs(args, smaller(token + t, n_tokens - 1), group);
+    };
+    const auto put = [&](int64_t group) {
+      const int64_t at = group % 2 * 128 + s.thread() % 16 * 8;
+      if (s.thread() < 16) {
+        const Codes w = weights(s.thread(), group);
+        for (int j = 0; j < 8; ++j) rows.store(at + j, w.q[j]);
+      } else if (s.thread() < 32) {
+        const auto x = inputs(s.thread() % 16, group);
+        for (int j = 0; j < 8; ++j) tokens.store(at + j, static_cast<int32_t>(x.codes[j]));
+      }
+    };
+    float y[Layout::kSums] = {};
+    put(0);
+    s.barrier();
+    const int64_t end = fault == TileFault::kTail ? n_groups + n_groups % 2 : n_groups;
+    for (int64_t step = 0; step < end; ++step) {
+      const int64_t group = smaller(step, n_groups - 1);
+      if (group + 1 < n_groups) put(group + 1);
+      typename Tile<Layout>::Rows a{};
+      for (int i = 0; i < Layout::kRowWords; ++i) {
+        const TilePlace place = Layout::row_word(s.lane(), i);
+        a.word[i] = rows.load(group % 2 * 128 + place.row * 8 + place.word);
+      }
+      const auto b = load_cols(s, tokens, group % 2 * 128, 8);
+      typename Tile<Layout>::Sums sums{};
+      if (fault != TileFault::kHalfAWave || s.lane() < S::kWave / 2) s.multiply(a, b, sums);
+      for (int i = 0; i < Layout::kSums; ++i) {
+        const TilePlace place = Layout::sum(s.lane(), i);
+        const Codes w = weights(place.row, group);
+        const auto x = inputs(place.word, group);
+        y[i] += x.scale * w.scale[0] * static_cast<float>(sums.word[i]) -
+                w.minimum[0] * (x.sums[0] + x.sums[1]);
+      }
+      if (fault != TileFault::kBarrier) s.barrier();
+    }
+    for (int i = 0; i < Layout::kSums; ++i) {
+      const TilePlace place = Layout::sum(s.lane(), i);
+      if (s.wave() == 0 && row + place.row < range.to && token + place.word < n_tokens)
+        write_y(args, row + place.row, token + place.word, y[i]);
+    }
+  }
+
+ private:
+  static constexpr int64_t n_tiles(int64_t n) { return (n + 15) / 16; }
 };
 
 }  // namespace olx::kernels::simt

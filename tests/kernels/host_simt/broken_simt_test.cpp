@@ -30,8 +30,8 @@ void check_rows() {
   for (const KernelRow& row : rows) {
     const std::string_view variant = row.variant;
     const bool is_sound = variant == "sound" || variant == (kWave == 32 ? "wave32" : "wave64");
-    const std::vector<std::string> failures =
-        contract::check_row(row, {contract::test_seed(), false, {}, kFeatureNone, true});
+    const std::vector<std::string> failures = contract::check_row(
+        row, {contract::test_seed(), false, KernelRegistry::instance().rows(), kFeatureNone, true});
     if (!failures.empty())
       std::printf("refused in waves of %d: %s\n", kWave, failures.front().c_str());
     INFO(row.name << " in waves of " << kWave << (failures.empty() ? "" : ": " + failures.front()));

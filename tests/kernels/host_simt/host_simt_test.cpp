@@ -2,6 +2,7 @@
 // found, in a kernel that differs from a sound one by that fault alone.
 
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <thread>
@@ -218,6 +219,82 @@ TEST_CASE("HostSimt_OperationsMeanWhatThePolicySays") {
       [](int, int block, int thread) { return static_cast<float>(block * 1000 + thread); });
   CHECK(Lane<32>::dot4(0x01ff807f, static_cast<int32_t>(0x0280807f), 5) ==
         5 + 127 * 127 + 128 * 128 + 128 + 2);
+}
+
+namespace {
+
+// Each lane's words name each word of the rows and tokens, and each sum, as often as the machine
+// holds it.
+template <typename Layout>
+void holds_everything(int n_times_rows, int n_times_cols) {
+  int rows[16][8] = {}, cols[16][8] = {}, sums[16][16] = {};
+  for (int lane = 0; lane < Layout::kWave; ++lane) {
+    for (int i = 0; i < Layout::kRowWords; ++i) {
+      const simt::TilePlace place = Layout::row_word(lane, i);
+      ++rows[place.row][place.word];
+    }
+    for (int i = 0; i < Layout::kColWords; ++i) {
+      const simt::TilePlace place = Layout::col_word(lane, i);
+      ++cols[place.row][place.word];
+    }
+    for (int i = 0; i < Layout::kSums; ++i) {
+      const simt::TilePlace place = Layout::sum(lane, i);
+      ++sums[place.row][place.word];
+    }
+  }
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < 8; ++j) CHECK((rows[i][j] == n_times_rows && cols[i][j] == n_times_cols));
+    for (int j = 0; j < 16; ++j) CHECK(sums[i][j] == 1);
+  }
+}
+
+// A lane of TileLayoutDot4, alone.
+template <int kWaveSize>
+struct Dot4Lane : Lane<kWaveSize> {
+  using TileLayout = simt::TileLayoutDot4<kWaveSize>;
+};
+
+template <int kWave>
+void multiplies_by_dot4() {
+  using Layout = simt::TileLayoutDot4<kWave>;
+  int8_t a[16][32], b[16][32];
+  for (int i = 0; i < 512; ++i) {
+    a[i / 32][i % 32] = static_cast<int8_t>(i * 37 % 255 - 127);
+    b[i / 32][i % 32] = static_cast<int8_t>(i * 91 % 253 - 126);
+  }
+  const auto word_of = [](const int8_t(&of)[16][32], simt::TilePlace place) {
+    int32_t word = 0;
+    std::memcpy(&word, &of[place.row][4 * place.word], 4);
+    return word;
+  };
+  for (int lane = 0; lane < kWave; ++lane) {
+    typename simt::Tile<Layout>::Rows rows{};
+    typename simt::Tile<Layout>::Cols cols{};
+    typename simt::Tile<Layout>::Sums sums{};
+    for (int i = 0; i < Layout::kRowWords; ++i)
+      rows.word[i] = word_of(a, Layout::row_word(lane, i));
+    for (int i = 0; i < Layout::kColWords; ++i)
+      cols.word[i] = word_of(b, Layout::col_word(lane, i));
+    simt::multiply_by_dot4<Dot4Lane<kWave>>(rows, cols, 4, 4, sums);  // the second half alone
+    for (int i = 0; i < Layout::kSums; ++i) {
+      const simt::TilePlace place = Layout::sum(lane, i);
+      int expected = 0;
+      for (int k = 16; k < 32; ++k) expected += a[place.row][k] * b[place.word][k];
+      CHECK(sums.word[i] == expected);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("HostSimt_LayoutsOfTilesHoldEveryWord") {
+  holds_everything<simt::TileLayoutMma>(1, 1);
+  holds_everything<simt::TileLayoutMfma>(1, 1);
+  holds_everything<simt::TileLayoutWmma>(2, 2);  // both half waves
+  holds_everything<simt::TileLayoutDot4<32>>(8, 4);
+  holds_everything<simt::TileLayoutDot4<64>>(8, 8);
+  multiplies_by_dot4<32>();
+  multiplies_by_dot4<64>();
 }
 
 TEST_CASE("HostSimt_RunsOnManyThreadsAtOnce") {
