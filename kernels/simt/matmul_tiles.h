@@ -31,6 +31,7 @@ struct MatmulTiles {
                       s.block() % n_token_tiles * kTilesTokens};
     const int first_row = s.wave() / 2 * kRowTiles * 16, first_col = s.wave() % 2 * kColTiles * 16;
     const int64_t n_groups = args.w.n_cols / 32;
+    const auto n_tokens = static_cast<int>(smaller(args.y.n_rows - place.token, kTilesTokens));
     float y[kRowTiles][kColTiles][kSums] = {};
 
     Staged staged = fetch(s, args, place, 0);
@@ -42,9 +43,9 @@ struct MatmulTiles {
       for (int g = 0; g < kTilesGroups; ++g) {
         if (group + g >= n_groups) continue;
         for (int r = 0; r < kRowTiles; ++r)
-          for (int c = 0; c < kColTiles; ++c)
-            add_product(s, static_cast<int>(buffer), g, first_row + 16 * r, first_col + 16 * c,
-                        y[r][c]);
+          if (place.row + first_row + 16 * r < range.to)  // the same for the whole wave
+            add_products(s, static_cast<int>(buffer), g, first_row + 16 * r, first_col, n_tokens,
+                         y[r]);
       }
       if (has_next) put(s, staged, static_cast<int>(buffer ^ 1));
       s.barrier();  // the one is written, the other read
@@ -136,40 +137,49 @@ struct MatmulTiles {
     for (int j = 0; j < 4; ++j) scales.store(scale_at(buffer, j, g, i), staged.scales[j]);
   }
 
-  template <Simt S, int kSums>
-  static constexpr void add_product(S& s, int buffer, int group, int row, int col,
-                                    float (&y)[kSums]) {
+  // 16 rows of w for all tokens of the wave.
+  template <Simt S, int kCols, int kSums>
+  static constexpr void add_products(S& s, int buffer, int group, int row, int col, int n_tokens,
+                                     float (&y)[kCols][kSums]) {
     using Layout = typename S::TileLayout;
     const int at = buffer * kBufferWords + 8 * group;
+    const auto of_w = row_scales(s), of_x = token_scales(s);
     const auto rows = load_rows(s, row_codes(s), at + row * kTilesStride, kTilesStride);
-    const auto cols = load_cols(s, token_codes(s), at + col * kTilesStride, kTilesStride);
-    const auto w = row_scales(s);
-    const auto x = token_scales(s);
-    typename Tile<Layout>::Sums low{}, high{};
-    if constexpr (Type::kHasScaleOf32) {
-      s.multiply(rows, cols, low);
-    } else {
-      s.multiply_half(rows, cols, 0, low);
-      s.multiply_half(rows, cols, 1, high);
-    }
-    for (int i = 0; i < kSums; ++i) {
-      const TilePlace place = Layout::sum(s.lane(), i);
-      const auto of_w = [&](int kind) {
-        return w.load(scale_at(buffer, kind, group, row + place.row));
-      };
-      const auto of_x = [&](int kind) {
-        return x.load(scale_at(buffer, kind, group, col + place.word));
-      };
+    float w[kSums][4] = {};  // as Staged::scales, of the row of a sum
+    for (int i = 0; i < kSums; ++i)
+      for (int kind = 0; kind < 4; ++kind)
+        if (needs_scale(kind))
+          w[i][kind] = of_w.load(scale_at(buffer, kind, group, row + Layout::sum(s.lane(), i).row));
+    for (int c = 0; c < kCols; ++c) {
+      const int first = col + 16 * c;
+      if (first >= n_tokens) continue;
+      const auto cols = load_cols(s, token_codes(s), at + first * kTilesStride, kTilesStride);
+      typename Tile<Layout>::Sums low{}, high{};
       if constexpr (Type::kHasScaleOf32) {
-        y[i] = S::fma(of_x(0) * of_w(0), static_cast<float>(low.word[i]), y[i]);
-        if constexpr (Type::kHasMinimum) y[i] = S::fma(-of_w(1), of_x(1) + of_x(2), y[i]);
+        s.multiply(rows, cols, low);
       } else {
-        const float product = S::fma(of_w(0), static_cast<float>(low.word[i]),
-                                     of_w(2) * static_cast<float>(high.word[i]));
-        y[i] = S::fma(of_x(0), product, y[i]);
-        if constexpr (Type::kHasMinimum) y[i] -= S::fma(of_w(1), of_x(1), of_w(3) * of_x(2));
+        s.multiply_half(rows, cols, 0, low);
+        s.multiply_half(rows, cols, 1, high);
+      }
+      for (int i = 0; i < kSums; ++i) {
+        const int token = first + Layout::sum(s.lane(), i).word;
+        const auto x = [&](int kind) { return of_x.load(scale_at(buffer, kind, group, token)); };
+        float& sum = y[c][i];
+        if constexpr (Type::kHasScaleOf32) {
+          sum = S::fma(x(0) * w[i][0], static_cast<float>(low.word[i]), sum);
+          if constexpr (Type::kHasMinimum) sum = S::fma(-w[i][1], x(1) + x(2), sum);
+        } else {
+          const float product = S::fma(w[i][0], static_cast<float>(low.word[i]),
+                                       w[i][2] * static_cast<float>(high.word[i]));
+          sum = S::fma(x(0), product, sum);
+          if constexpr (Type::kHasMinimum) sum -= S::fma(w[i][1], x(1), w[i][3] * x(2));
+        }
       }
     }
+  }
+  // Of a row of w: scale, minimum of the first half, then of the second.
+  static constexpr bool needs_scale(int kind) {
+    return (kind < 2 || !Type::kHasScaleOf32) && (kind % 2 == 0 || Type::kHasMinimum);
   }
 };
 
