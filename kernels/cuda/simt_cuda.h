@@ -37,15 +37,25 @@ struct Thread : simt::DeviceThread<Thread, 32> {
     for (int half = 0; half < 2; ++half) multiply_half(rows, cols, half, sums);
 #endif
   }
-  // m8n8k16 has the registers of a quarter of m16n8k32, so that sm_75 has the same layout.
   __device__ static void multiply_half(const Tile::Rows& rows, const Tile::Cols& cols, int half,
                                        Tile::Sums& sums) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    for (int i = 0; i < 2; ++i) {
+      int32_t* c = sums.word + 4 * i;
+      asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 "
+          "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+          : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+          : "r"(rows.word[2 * half]), "r"(rows.word[2 * half + 1]), "r"(cols.word[2 * i + half]));
+    }
+#else
+    // m8n8k16 has the registers of a quarter of m16n8k32, so that sm_75 has the same layout.
     for (int i = 0; i < 4; ++i) {
       int32_t* c = sums.word + 2 * i;
       asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
           : "+r"(c[0]), "+r"(c[1])
           : "r"(rows.word[i % 2 + 2 * half]), "r"(cols.word[i / 2 * 2 + half]));
     }
+#endif
   }
 };
 
