@@ -8,13 +8,14 @@ namespace olx::kernels {
 namespace {
 
 const std::array kBackends{
-#define OLX_BACKEND(backend, reason) Backend{#backend, reason, &backend::open},
+#define OLX_BACKEND(backend, kind, reason) \
+  Backend{#backend, BackendKind::kind, reason, &backend::open, &backend::devices},
 #include "kernels/backends.inc"
 #undef OLX_BACKEND
 };
 
 const std::array kRows{
-#define OLX_BACKEND(backend, reason) &backend::rows,
+#define OLX_BACKEND(backend, kind, reason) &backend::rows,
 #include "kernels/backends.inc"
 #undef OLX_BACKEND
 };

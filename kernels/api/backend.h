@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -39,9 +40,10 @@ using Features = uint64_t;
 struct DeviceInfo {
   std::string backend;  // "cpu", "reference"
   std::string name;     // "AMD EPYC, 2 threads, avx512"
+  int index = 0;        // among the devices of its backend: DeviceOptions::index
   Features features = 0;
   int n_threads = 1;
-  uint64_t memory_bytes = 0;
+  uint64_t memory_bytes = 0;  // in all; 0: not known
 };
 
 // Device memory, freed with the object. host() is non-null where the CPU can address it. 64-byte aligned at least.
@@ -75,6 +77,8 @@ class Device {
   virtual const DeviceInfo& info() const = 0;
   // Zeroed memory. Throws DeviceError naming the size.
   virtual std::unique_ptr<Buffer> allocate(size_t size_bytes) = 0;
+  // What nobody has taken of its own memory; nothing where it works in the system's. Throws DeviceError.
+  virtual std::optional<uint64_t> free_bytes() { return std::nullopt; }
   // Runs the nodes in order, each to its end before the next begins, and returns when all are done (CPU) or enqueued.
   // No allocation, lock or log between nodes. `cancel`, when given, is looked at between nodes; true: returns false.
   virtual bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel = nullptr) = 0;
@@ -85,14 +89,25 @@ class Device {
 };
 
 struct DeviceOptions {
+  int index = 0;         // which of several devices
   int n_threads = 0;     // 0: physical cores
   std::string cpu_isa;   // "", "portable", "avx2", "avx512", "neon": forces one; DeviceError when it cannot be had
 };
 
+// Why a backend is there.
+enum class BackendKind : uint8_t {
+  kProcessor,    // what everything runs on that nothing faster takes
+  kAccelerator,  // takes as many layers as fit, unless told otherwise
+  kCheck,        // slow: shows that others are right, and is used by name alone
+};
+
 struct Backend {
-  const char* name;                                            // "cpu"
-  const char* unavailable_reason;                              // nullptr when compiled in
+  const char* name;  // "cpu"
+  BackendKind kind;
+  const char* unavailable_reason;                                 // nullptr when compiled in
   std::unique_ptr<Device> (*open)(const DeviceOptions& options);  // throws DeviceError
+  // What there is to open, at least one; none is opened. Throws DeviceError: none, and why.
+  std::vector<DeviceInfo> (*devices)();
 };
 std::span<const Backend> backends();               // compiled-in rows of backends.inc
 const Backend* find_backend(std::string_view name);

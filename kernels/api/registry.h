@@ -29,7 +29,7 @@ struct KernelRow {  // written as a line of a kernels.inc: see kernels/rows.h
   Features features = 0;
   int rank = 0;  // highest accepted rank wins; negative: available, never default
   AcceptsFn accepts = nullptr;
-  KernelFn run = nullptr;
+  KernelFn run = nullptr;  // nullptr: its device starts it by its name
 };
 
 class KernelRegistry {

@@ -232,4 +232,6 @@ std::unique_ptr<Device> open(const DeviceOptions& options) {
   return std::make_unique<CpuDevice>(features, options.n_threads > 0 ? options.n_threads : n_physical_cores());
 }
 
+std::vector<DeviceInfo> devices() { return {open({})->info()}; }
+
 }  // namespace olx::kernels::cpu

@@ -11,6 +11,8 @@ namespace {
 
 std::unique_ptr<Device> host_simt32::open(const DeviceOptions&) { refuse(); }
 std::unique_ptr<Device> host_simt64::open(const DeviceOptions&) { refuse(); }
+std::vector<DeviceInfo> host_simt32::devices() { refuse(); }
+std::vector<DeviceInfo> host_simt64::devices() { refuse(); }
 std::span<const KernelRow> host_simt32::rows() { return {}; }
 std::span<const KernelRow> host_simt64::rows() { return {}; }
 

@@ -16,5 +16,7 @@ std::unique_ptr<Device> open_waves_of(int wave_size) {
 
 std::unique_ptr<Device> host_simt32::open(const DeviceOptions&) { return open_waves_of(32); }
 std::unique_ptr<Device> host_simt64::open(const DeviceOptions&) { return open_waves_of(64); }
+std::vector<DeviceInfo> host_simt32::devices() { return {open_waves_of(32)->info()}; }
+std::vector<DeviceInfo> host_simt64::devices() { return {open_waves_of(64)->info()}; }
 
 }  // namespace olx::kernels

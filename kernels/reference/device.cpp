@@ -37,5 +37,6 @@ class ReferenceDevice final : public PlainDevice {
 }  // namespace
 
 std::unique_ptr<Device> open(const DeviceOptions&) { return std::make_unique<ReferenceDevice>(); }
+std::vector<DeviceInfo> devices() { return {ReferenceDevice().info()}; }
 
 }  // namespace olx::kernels::reference

@@ -15,7 +15,7 @@ namespace {
 
 const KernelRegistry& registry() { return KernelRegistry::instance(); }
 
-DeviceInfo device(const char* backend, Features features) { return {backend, "", features, 1, 0}; }
+DeviceInfo device(const char* backend, Features features) { return {.backend = backend, .features = features}; }
 
 // Restores the default choice when a test ends.
 struct NoOverrides {

@@ -124,7 +124,7 @@ void widen_by_activation_step(const MatmulArgs& args, const MatrixView& x, refer
 const KernelRow& quantize_row_for(const KernelRow& row, std::span<const KernelRow> rows, Features features) {
   const KernelRow* best = nullptr;
   for (const KernelRow& candidate : rows) {
-    if (candidate.op != Op::kQuantize || candidate.activation != row.activation) continue;
+    if (candidate.op != Op::kQuantize || candidate.activation != row.activation || candidate.run == nullptr) continue;
     if ((candidate.features & ~features) != 0) continue;
     const bool is_same_variant = std::strcmp(candidate.variant, row.variant) == 0;
     if (best == nullptr || is_same_variant) best = &candidate;

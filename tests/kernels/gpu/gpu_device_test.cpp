@@ -1,6 +1,6 @@
-// The host side of CUDA on a driver of the tests' own (fake_cuda.h): whole models, every call
-// failing once, a device that is lost. Kernels run as host_simt32 runs them, so results are the
-// same to the last bit.
+// The host side of GPUs on a driver of the tests' own (fake_driver.h), in its forms: whole models,
+// every call failing once, a device that is lost. Kernels run as host_simt runs them, so results
+// are the same to the last bit.
 
 #include <cstring>
 #include <memory>
@@ -11,23 +11,30 @@
 #include "engine/graph/graph_builder.h"
 #include "engine/graph/plan.h"
 #include "kernels/api/registry.h"
-#include "kernels/cuda/device.h"
-#include "tests/kernels/cuda/fake_cuda.h"
+#include "kernels/cuda/driver.h"
+#include "kernels/gpu/device.h"
+#include "kernels/hip/driver.h"
+#include "tests/kernels/gpu/fake_driver.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_paths.h"
 #include "tests/support/tiny_model.h"
 
-namespace olx::kernels::cuda {
+namespace olx::kernels::gpu {
 namespace {
 
 using namespace engine;  // NOLINT: the parts of a plan
 
-constexpr std::byte kBytes[1] = {};
-const CudaImage kImages[] = {{8, 0, false, false, kBytes}};
-
 std::unique_ptr<Device> open_fake() {
-  return open_cuda_device(fake_cuda_api(), kImages, "host_simt32");
+  return open_device(fake_driver_api(), fake_images(), fake_backend());
 }
+
+struct Form {
+  FakeForm form;
+  int wave_size;
+};
+const std::vector<Form> kForms = {
+    {FakeForm::kCuda, 32}, {FakeForm::kHip, 32}, {FakeForm::kHip, 64}};
+FakeDriver& begin(const Form& form) { return begin_fake_driver(form.form, form.wave_size); }
 
 std::string error_of(const std::function<void()>& action) {
   try {
@@ -75,7 +82,7 @@ std::vector<float> logits_of(const gguf::GgufFile& file, Device& device) {
 
 const KernelRow& row_named(const char* name) {
   for (const KernelRow& row : KernelRegistry::instance().rows())
-    if (std::strcmp(row.backend, "host_simt32") == 0 && std::strcmp(row.name, name) == 0)
+    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
       return row;
   throw std::logic_error(name);
 }
@@ -110,7 +117,8 @@ void use_device() {
 
 }  // namespace
 
-TEST_CASE("Cuda_RunsWholeModelsThroughTheDriver") {
+TEST_CASE("Gpu_RunsWholeModelsThroughTheDriver") {
+  const Form form = GENERATE(from_range(kForms));
   const tests::TempDir folder;
   for (const auto& row : architectures())
     for (const DType dtype : {DType::kF32, DType::kQ8_0}) {
@@ -120,7 +128,7 @@ TEST_CASE("Cuda_RunsWholeModelsThroughTheDriver") {
       const std::string path = folder.file("tiny.gguf");
       tests::write_tiny_model(row.name, {.seed = 4, .dtype = dtype}, path);
       const auto file = gguf::GgufFile::open(path);
-      FakeCuda& fake = begin_fake_cuda();
+      FakeDriver& fake = begin(form);
       std::vector<float> got;
       {
         const auto device = open_fake();
@@ -129,25 +137,26 @@ TEST_CASE("Cuda_RunsWholeModelsThroughTheDriver") {
       CHECK(fake.misuse == "");
       CHECK(fake.n_launches > 100);
       CHECK_FALSE(fake.has_leaks());
-      const std::vector<float> expected = logits_of(file, *find_backend("host_simt32")->open({}));
+      const std::vector<float> expected = logits_of(file, *find_backend(fake_backend())->open({}));
       REQUIRE(got.size() == expected.size());
       CHECK(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0);
     }
 }
 
-TEST_CASE("Cuda_EachCallThatFailsIsAnErrorAndLeavesNothingBehind") {
-  FakeCuda* fake = &begin_fake_cuda();
+TEST_CASE("Gpu_EachCallThatFailsIsAnErrorAndLeavesNothingBehind") {
+  const Form form = GENERATE(from_range(kForms));
+  FakeDriver* fake = &begin(form);
   use_device();
   CHECK(fake->misuse == "");
   CHECK_FALSE(fake->has_leaks());
-  for (const char* function : kFakeCudaFunctions) {
+  for (const char* function : kFakeFunctions) {
     const std::string name = function;
     // Giving back tells nobody of a failure.
     const bool is_silent = name == "release_context" || name == "free" || name == "unload_module" ||
                            name == "destroy_stream";
     int n_calls = 0, n_errors = 0;
     for (int nth = 1; nth < 100; ++nth) {
-      fake = &begin_fake_cuda();
+      fake = &begin(form);
       fake->fails_function = name;
       fake->fails_at = nth;
       fake->fails_with = kOutOfMemory;
@@ -163,57 +172,63 @@ TEST_CASE("Cuda_EachCallThatFailsIsAnErrorAndLeavesNothingBehind") {
       if (error == "") continue;
       ++n_errors;
       CHECK_THAT(error,
-                 Catch::StartsWith("cuda: ") && Catch::Contains("CUDA_ERROR_OUT_OF_MEMORY (2)"));
+                 Catch::StartsWith(form.form == FakeForm::kCuda ? "cuda: " : "hip: ") &&
+                     Catch::Contains("ERROR_OUT_OF_MEMORY (2)"));
       CHECK_FALSE(is_silent);
     }
     INFO(name);
-    CHECK((n_calls > 0) == (name != "error_name"));
+    const bool is_of_cuda =
+        name == "retain_context" || name == "release_context" || name == "set_context";
+    const bool is_of_hip = name == "set_device" || name == "properties";
+    const bool is_used = name != "error_name" && name != "memory_info" &&
+                         !(form.form == FakeForm::kCuda ? is_of_hip : is_of_cuda);
+    CHECK((n_calls > 0) == is_used);
     CHECK((n_errors > 0) == (!is_silent && n_calls > 0));
   }
 }
 
-TEST_CASE("Cuda_AnErrorSaysWhatCouldNotBeDone") {
+TEST_CASE("Gpu_AnErrorSaysWhatCouldNotBeDone") {
   const auto failing = [](const char* function, int nth, Result result) {
-    FakeCuda& fake = begin_fake_cuda();
+    FakeDriver& fake = begin_fake_driver();
     fake.fails_function = function;
     fake.fails_at = nth;
     fake.fails_with = result;
     return error_of(use_device);
   };
   CHECK(failing("allocate_managed", 1, kOutOfMemory) ==
-        "cuda: cannot allocate 48 bytes: CUDA_ERROR_OUT_OF_MEMORY (2)");
-  CHECK(failing("launch", 3, 1) == "cuda: cuLaunchKernel add_simt: unknown error (1)");
+        "cuda: cannot allocate 48 bytes: ERROR_OUT_OF_MEMORY (2)");
+  CHECK(failing("launch", 3, 1) == "cuda: launch add_simt: unknown error (1)");
   CHECK(failing("find_function", 1, 500) ==
-        "cuda: cuModuleGetFunction embed_f32_simt: unknown error (500)");
+        "cuda: find_function embed_f32_simt: unknown error (500)");
 
   const auto with = [](auto change) {
-    change(begin_fake_cuda());
+    change(begin_fake_driver());
     return error_of(use_device);
   };
-  CHECK(with([](FakeCuda& fake) { fake.n_devices = 0; }) ==
+  CHECK(with([](FakeDriver& fake) { fake.n_devices = 0; }) ==
         "cuda: expected a device, the driver has none");
-  CHECK_THAT(with([](FakeCuda& fake) { fake.is_concurrent = 0; }),
+  CHECK_THAT(with([](FakeDriver& fake) { fake.is_concurrent = 0; }),
              Catch::Contains("expected memory that the processor can read"));
-  CHECK(with([](FakeCuda& fake) { fake.major = 7; }) ==
-        "cuda: Fake 100, compute capability 7.6: this program has no kernels for it");
+  CHECK(with([](FakeDriver& fake) { fake.major = 7; }) ==
+        "cuda: Fake gfx, sm_76: this program has no kernels for it");
   CHECK_THAT(
-      error_of([] { load_cuda_api("libcuda-of-nobody.so.1"); }),
+      error_of([] { cuda::load_driver("libcuda-of-nobody.so.1"); }),
       Catch::Contains("there is no NVIDIA driver") && Catch::Contains("libcuda-of-nobody.so.1"));
-  CHECK(error_of([] { load_cuda_api("libm.so.6"); }) ==
+  CHECK(error_of([] { cuda::load_driver("libm.so.6"); }) ==
         "cuda: libm.so.6: expected it to export cuInit");
 }
 
-TEST_CASE("Cuda_ALostDeviceFailsAllThatFollows") {
-  FakeCuda& fake = begin_fake_cuda();
+TEST_CASE("Gpu_ALostDeviceFailsAllThatFollows") {
+  FakeDriver& fake = begin_fake_driver();
   {
     const std::unique_ptr<Device> device = open_fake();
     const auto y = device->allocate(16);
     auto* out = static_cast<float*>(y->host());
     ScaleArgs scale{{out, 1, 4, 4}, {out, 1, 4, 4}, 2.0f};
     BoundNode node{&row_named("scale_simt"), &scale};
-    fake.faults_at_next_launch = true;
+    fake.faults_at_launch = 1;
     REQUIRE(device->execute({&node, 1}));  // enqueued: nobody knows yet
-    const std::string lost = "cuda: cuStreamSynchronize: CUDA_ERROR_LAUNCH_FAILED (719)";
+    const std::string lost = "cuda: synchronize: ERROR_LAUNCH_FAILED (719)";
     CHECK(error_of([&] { device->sync(); }) == lost);
     CHECK(error_of([&] { device->sync(); }) != "");
     CHECK(error_of([&] { device->execute({&node, 1}); }) != "");
@@ -222,8 +237,8 @@ TEST_CASE("Cuda_ALostDeviceFailsAllThatFollows") {
   CHECK_FALSE(fake.has_leaks());
 }
 
-TEST_CASE("Cuda_ACancelledStepHasEndedWhenItReturns") {
-  FakeCuda& fake = begin_fake_cuda();
+TEST_CASE("Gpu_ACancelledStepHasEndedWhenItReturns") {
+  FakeDriver& fake = begin_fake_driver();
   const std::unique_ptr<Device> device = open_fake();
   const std::atomic<bool> cancel{true};
   const auto y = device->allocate(16);
@@ -237,23 +252,85 @@ TEST_CASE("Cuda_ACancelledStepHasEndedWhenItReturns") {
   CHECK(fake.n_launches == 1);
 }
 
-TEST_CASE("Cuda_TakesTheImageThatFitsTheDevice") {
-  const CudaImage images[] = {{8, 0, true, false, {}},  {8, 0, false, false, {}},
-                              {8, 6, false, false, {}}, {9, 0, false, true, {}},
-                              {7, 5, false, false, {}}, {12, 0, true, false, {}}};
-  const auto chosen = [&](int major, int minor) {
-    const CudaImage* image = choose_image(images, major, minor);
-    return image == nullptr ? -1 : static_cast<int>(image - images);
+TEST_CASE("Gpu_TakesTheImageThatFitsTheDevice") {
+  const Image images[] = {{"compute_80"}, {"sm_80"}, {"sm_86"}, {"sm_90a"}, {"sm_75"},
+                          {"compute_120"}};
+  const auto chosen = [&](const char* architecture) -> std::string {
+    const Image* image = cuda::choose_image(images, architecture);
+    return image == nullptr ? "none" : image->architecture;
   };
-  CHECK(chosen(8, 0) == 1);
-  CHECK(chosen(8, 6) == 2);
-  CHECK(chosen(8, 9) == 2);  // code of an earlier minor version
-  CHECK(chosen(9, 0) == 3);
-  CHECK(chosen(9, 1) == 0);  // sm_90a is for 9.0 alone
-  CHECK(chosen(10, 0) == 0);
-  CHECK(chosen(12, 1) == 5);
-  CHECK(chosen(7, 5) == 4);
-  CHECK(chosen(7, 0) == -1);
+  CHECK(chosen("sm_80") == "sm_80");
+  CHECK(chosen("sm_86") == "sm_86");
+  CHECK(chosen("sm_89") == "sm_86");  // code of an earlier minor version
+  CHECK(chosen("sm_90") == "sm_90a");
+  CHECK(chosen("sm_91") == "compute_80");  // sm_90a is for 9.0 alone
+  CHECK(chosen("sm_100") == "compute_80");
+  CHECK(chosen("sm_121") == "compute_120");
+  CHECK(chosen("sm_75") == "sm_75");
+  CHECK(chosen("sm_70") == "none");
+
+  const Image objects[] = {{"gfx90a", 64}, {"gfx1100", 32}};
+  CHECK(hip::choose_image(objects, "gfx1100") == &objects[1]);
+  CHECK(hip::choose_image(objects, "gfx90a") == &objects[0]);
+  CHECK(hip::choose_image(objects, "gfx90") == nullptr);
+  CHECK(hip::choose_image(objects, "gfx1101") == nullptr);
 }
 
-}  // namespace olx::kernels::cuda
+TEST_CASE("Gpu_AHipDeviceIsKnownByTheArchitectureOfItsProperties") {
+  FakeDriver& fake = begin_fake_driver(FakeForm::kHip, 64);
+  const DriverApi api = fake_driver_api();
+  CHECK(api.architecture(api, 0) == "gfx90a");  // without its features
+  fake.architecture = "";
+  CHECK_THAT(error_of([&] { api.architecture(api, 0); }),
+             Catch::StartsWith("hip: device 0: expected its properties"));
+  fake.architecture = "gfx1030";
+  CHECK(error_of([&] { open_device(api, fake_images(), fake_backend()); }) ==
+        "hip: Fake gfx, gfx1030: this program has no kernels for it");
+  // The code that fits was compiled for another size of wave.
+  const Image other[] = {{"gfx1030", 32, fake_images()[0].bytes}};
+  CHECK(error_of([&] { open_device(api, other, fake_backend()); }) ==
+        "hip: Fake gfx, gfx1030: expected waves of 32 lanes, got 64");
+  CHECK_THAT(error_of([] { hip::load_driver("libamdhip64-of-nobody.so"); }),
+             Catch::StartsWith("hip: there is no HIP runtime of AMD: libamdhip64-of-nobody.so"));
+  CHECK(error_of([] { hip::load_driver("libm.so.6"); }) ==
+        "hip: libm.so.6: expected it to export hipInit");
+}
+
+TEST_CASE("Gpu_ListsItsDevicesWithoutOpeningOne") {
+  for (const Form& form : kForms) {
+    FakeDriver& fake = begin(form);
+    fake.n_devices = 2;
+    const std::vector<DeviceInfo> devices = list_devices(fake_driver_api(), fake_images());
+    REQUIRE(devices.size() == 2);
+    CHECK(devices[1].index == 1);
+    CHECK(devices[1].memory_bytes == fake.memory_bytes);
+    CHECK_THAT(devices[0].name, Catch::StartsWith("Fake gfx, "));
+    CHECK_FALSE(fake.has_leaks());
+    CHECK_THAT(error_of([] { list_devices(fake_driver_api(), {}); }),
+               Catch::EndsWith(": this program has no kernels for it"));
+    CHECK_THAT(error_of([] { open_device(fake_driver_api(), fake_images(), fake_backend(), 2); }),
+               Catch::EndsWith("expected a device below 2, got 2"));
+  }
+}
+
+TEST_CASE("Gpu_SaysHowMuchMemoryIsFree") {
+  const Form form = GENERATE(from_range(kForms));
+  FakeDriver& fake = begin(form);
+  fake.memory_bytes = 1000;
+  const auto device = open_fake();
+  CHECK(device->free_bytes() == 1000);
+  {
+    const auto buffer = device->allocate(600);
+    CHECK(device->free_bytes() == 400);
+    CHECK_THAT(error_of([&] { device->allocate(401); }),
+               Catch::Contains("cannot allocate 401 bytes: ERROR_OUT_OF_MEMORY (2)"));
+  }
+  CHECK(device->free_bytes() == 1000);
+  fake.fails_function = "memory_info";
+  fake.fails_at = 1;
+  fake.fails_with = 1;
+  CHECK_THAT(error_of([&] { device->free_bytes(); }),
+             Catch::Contains("memory_info: unknown error (1)"));
+}
+
+}  // namespace olx::kernels::gpu

@@ -1,0 +1,373 @@
+#include "tests/kernels/gpu/fake_driver.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kernels/api/registry.h"
+#include "kernels/args_cast.h"
+#include "kernels/cuda/driver.h"
+#include "kernels/hip/driver.h"
+#include "kernels/simt/launch_table.h"
+
+namespace olx::kernels::gpu {
+namespace {
+
+constexpr Result kNoDevice = 101, kInvalidContext = 201, kNotFound = 500, kLaunchFailed = 719;
+
+struct State {
+  FakeDriver fake;
+  std::map<uintptr_t, size_t> allocations;
+  std::vector<std::function<void()>> queue;
+  bool is_lost = false;
+  int n_ran = 0;
+
+  ~State() {
+    for (const auto& [address, size] : allocations) std::free(reinterpret_cast<void*>(address));
+  }
+};
+
+std::unique_ptr<State>& holder() {
+  static std::unique_ptr<State> state = std::make_unique<State>();
+  return state;
+}
+State& state() { return *holder(); }
+
+// Any address that is not null.
+int the_context, the_module, the_stream;
+thread_local Handle current_context = nullptr;
+
+// What every call does first: the script, and a device that is lost.
+Result enter(const char* function, bool needs_context = true) {
+  State& s = state();
+  if (s.fake.fails_function == function && ++s.fake.n_calls_of_failing_function == s.fake.fails_at)
+    return s.fake.fails_with;
+  if (s.is_lost) return kLaunchFailed;
+  if (needs_context && current_context == nullptr) {
+    s.fake.misuse = std::string(function) + " without a context";
+    return kInvalidContext;
+  }
+  return kSuccess;
+}
+
+bool is_ours(const void* from, size_t size_bytes) {
+  const auto address = reinterpret_cast<uintptr_t>(from);
+  auto next = state().allocations.upper_bound(address);
+  if (next == state().allocations.begin()) return false;
+  const auto& [begin, size] = *--next;
+  return address >= begin && address + size_bytes <= begin + size;
+}
+
+// Every address in an op's arguments has to be the device's.
+struct PointerCheck {
+  const char* kernel;
+
+  void memory(const void* from, int64_t size_bytes) const {
+    if (from != nullptr && size_bytes > 0 && !is_ours(from, static_cast<size_t>(size_bytes)))
+      state().fake.misuse = std::string(kernel) + " is given an address that is not the device's";
+  }
+  void matrix(const MatrixView& m) const {
+    memory(m.data, ((m.n_rows - 1) * m.row_stride_elems + m.n_cols) * 4);
+  }
+  void activation(const ActivationView& x) const {
+    const bool is_f32 = x.format == &kActivationF32;
+    memory(x.data, is_f32 ? ((x.n_tokens - 1) * x.row_stride_elems + x.n_cols) * 4
+                          : x.format->size_bytes(x.n_tokens, x.n_cols));
+  }
+  void weight(const WeightView& w) const {
+    memory(w.data, w.n_rows * gguf::row_size_bytes(w.dtype, w.n_cols));
+  }
+  void cache(const KvView& kv, const TokenSlot* tokens, int64_t n_tokens) const {
+    memory(kv.k, 1), memory(kv.v, 1),
+        memory(tokens, n_tokens * static_cast<int64_t>(sizeof(TokenSlot)));
+    for (int64_t i = 0; i < n_tokens; ++i)
+      memory(kv.block_table + tokens[i].sequence * kv.max_blocks, kv.max_blocks * 4);
+  }
+
+  void operator()(const EmbedArgs& a) const {
+    matrix(a.y), weight(a.table), memory(a.ids, a.y.n_rows * 4);
+  }
+  void operator()(const QuantizeArgs& a) const { activation(a.y), matrix(a.x); }
+  void operator()(const MatmulArgs& a) const {
+    matrix(a.y), activation(a.x), weight(a.w), memory(a.bias, a.w.n_rows * 4),
+        memory(a.residual, 4);
+  }
+  void operator()(const RmsNormArgs& a) const {
+    matrix(a.y), matrix(a.x), memory(a.weight, a.group_cols * 4);
+  }
+  void operator()(const RopeTableArgs& a) const {
+    matrix(a.table), memory(a.tokens, a.table.n_rows * static_cast<int64_t>(sizeof(TokenSlot)));
+    memory(a.config.freq_factors, a.config.n_rot / 2 * 4);
+  }
+  void operator()(const RopeArgs& a) const { matrix(a.x), matrix(a.table); }
+  void operator()(const KvStoreArgs& a) const {
+    matrix(a.k), matrix(a.v), cache(a.kv, a.tokens, a.k.n_rows);
+  }
+  void operator()(const AttentionArgs& a) const {
+    matrix(a.y), matrix(a.q), cache(a.kv, a.tokens, a.q.n_rows), memory(a.sinks, a.n_heads * 4),
+        memory(a.scratch, 4);
+  }
+  void operator()(const GatedActivationArgs& a) const { matrix(a.y), matrix(a.gate), matrix(a.up); }
+  void operator()(const AddArgs& a) const { matrix(a.y), matrix(a.a), matrix(a.b); }
+  void operator()(const ScaleArgs& a) const { matrix(a.y), matrix(a.x); }
+  void operator()(const SoftcapArgs& a) const { matrix(a.y), matrix(a.x); }
+  void operator()(const SoftmaxArgs& a) const { matrix(a.y), matrix(a.x); }
+};
+
+const KernelRow& host_row(const char* name) {
+  for (const KernelRow& row : KernelRegistry::instance().rows())
+    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
+      return row;
+  std::abort();
+}
+
+Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+              unsigned block_y, unsigned block_z, unsigned, Handle stream, void** parameters,
+              void**) {
+  if (const Result result = enter("launch"); result != kSuccess) return result;
+  const auto& row = *static_cast<const simt::LaunchRow*>(function);
+  std::vector<std::byte> args(row.args_bytes);
+  std::memcpy(args.data(), parameters[0], args.size());
+  RowRange range;
+  std::memcpy(&range, parameters[1], sizeof range);
+  if (stream != &the_stream || grid_x == 0 || grid_y != 1 || grid_z != 1 || block_x == 0 ||
+      block_x > 1024 || block_y != 1 || block_z != 1)
+    state().fake.misuse = std::string(row.name) + " is launched with a shape that no device takes";
+  const simt::Grid grid = row.grid(args.data(), range, state().fake.wave_size);
+  if (grid.n_blocks != grid_x || grid.n_threads != static_cast<int>(block_x))
+    state().fake.misuse = std::string(row.name) + " is launched with the shape of another kernel";
+  state().queue.push_back([&row, args, range] {
+    State& s = state();
+    if (++s.n_ran == s.fake.faults_at_launch) s.is_lost = true;
+    if (s.is_lost) return;
+    visit_args(row.op, args.data(), PointerCheck{row.name});
+    if (!s.fake.misuse.empty()) {
+      s.is_lost = true;
+      return;
+    }
+    host_row(row.name).run(args.data(), range);
+    ++s.fake.n_launches;
+  });
+  return kSuccess;
+}
+
+}  // namespace
+
+const char* const kFakeFunctions[22] = {
+    "init",           "device_count",     "device_get",      "device_name",   "device_attribute",
+    "device_memory",  "retain_context",   "release_context", "set_context",   "set_device",
+    "memory_info",    "allocate_managed", "free",            "load_module",   "unload_module",
+    "find_function",  "create_stream",    "destroy_stream",  "synchronize",   "launch",
+    "error_name",     "properties"};
+
+FakeDriver& begin_fake_driver(FakeForm form, int wave_size) {
+  holder() = std::make_unique<State>();
+  current_context = nullptr;
+  state().fake.form = form;
+  state().fake.wave_size = wave_size;
+  if (wave_size == 64) state().fake.architecture = "gfx90a:sramecc+:xnack-";
+  return state().fake;
+}
+
+const char* fake_backend() { return state().fake.wave_size == 64 ? "host_simt64" : "host_simt32"; }
+
+bool is_fake_device_memory(const void* from, size_t size_bytes) {
+  return is_ours(from, size_bytes);
+}
+
+std::span<const Image> fake_images() {
+  static constexpr std::byte kBytes[1] = {};
+  static const Image kCuda[] = {{"sm_80", 32, kBytes}};
+  static const Image kHip32[] = {{"gfx1100", 32, kBytes}};
+  static const Image kHip64[] = {{"gfx90a", 64, kBytes}};
+  if (state().fake.form == FakeForm::kCuda) return kCuda;
+  return state().fake.wave_size == 64 ? std::span<const Image>(kHip64) : kHip32;
+}
+
+namespace {
+
+Result answer_attribute(int* value, int attribute, int) {
+  const FakeDriver& fake = state().fake;
+  const auto is = [&](int of_cuda, int of_hip) {
+    return attribute == (fake.form == FakeForm::kCuda ? of_cuda : of_hip);
+  };
+  *value = -1;
+  if (is(cuda::kAttributeMajor, -1)) *value = fake.major;
+  if (is(cuda::kAttributeMinor, -1)) *value = fake.minor;
+  if (is(cuda::kAttributeWaveSize, hip::kAttributeWaveSize)) *value = fake.wave_size;
+  if (is(cuda::kAttributeConcurrentManagedAccess, hip::kAttributeConcurrentManagedAccess))
+    *value = fake.is_concurrent;
+  return enter("device_attribute", false);
+}
+
+Result allocate_managed(uint64_t* address, size_t size_bytes, unsigned) {
+  if (const Result result = enter("allocate_managed"); result != kSuccess) return result;
+  State& s = state();
+  if (size_bytes > s.fake.memory_bytes - s.fake.allocated_bytes) return kOutOfMemory;
+  void* memory = std::aligned_alloc(256, (size_bytes + 255) / 256 * 256);
+  std::memset(memory, 0xCD, size_bytes);
+  *address = reinterpret_cast<uintptr_t>(memory);
+  s.allocations[*address] = size_bytes;
+  ++s.fake.n_allocations;
+  s.fake.allocated_bytes += size_bytes;
+  return kSuccess;
+}
+
+Result free_memory(uint64_t address) {
+  State& s = state();
+  const auto found = s.allocations.find(address);
+  if (found == s.allocations.end()) {
+    s.fake.misuse = "frees what was not allocated";
+    return kInvalidContext;
+  }
+  s.fake.allocated_bytes -= found->second;
+  s.allocations.erase(found);
+  std::free(reinterpret_cast<void*>(address));
+  --s.fake.n_allocations;
+  return enter("free");
+}
+
+Result synchronize(Handle) {
+  if (const Result result = enter("synchronize"); result != kSuccess) return result;
+  for (const auto& work : std::exchange(state().queue, {})) work();
+  return state().is_lost ? kLaunchFailed : kSuccess;
+}
+
+const char* error_text(Result result) {
+  return result == kOutOfMemory    ? "ERROR_OUT_OF_MEMORY"
+         : result == kLaunchFailed ? "ERROR_LAUNCH_FAILED"
+                                   : nullptr;
+}
+
+// A thread's context, as CUDA has it.
+void set_contexts(DriverApi& api) {
+  api.retain_context = {[](Handle* context, int) {
+                          const Result result = enter("retain_context", false);
+                          if (result != kSuccess) return result;
+                          *context = &the_context;
+                          ++state().fake.n_contexts;
+                          return kSuccess;
+                        },
+                        "retain_context"};
+  // Giving back works on a lost device too, and does so in spite of what it returns.
+  api.release_context = {[](int) {
+                           --state().fake.n_contexts;
+                           return enter("release_context", false);
+                         },
+                         "release_context"};
+  api.set_context = {[](Handle context) {
+                       current_context = context;
+                       return enter("set_context", false);
+                     },
+                     "set_context"};
+  api.error_name = {[](Result result, const char** name) {
+                      *name = error_text(result);
+                      return enter("error_name", false);
+                    },
+                    "error_name"};
+}
+
+// A thread's device, as HIP has it, and properties in the layout of no release: the architecture
+// stands somewhere behind the name.
+void set_devices(DriverApi& api) {
+  api.set_device = {[](int device) {
+                      if (device >= state().fake.n_devices) return kNoDevice;
+                      const Result result = enter("set_device", false);
+                      if (result == kSuccess) current_context = &the_context;
+                      return result;
+                    },
+                    "set_device"};
+  api.properties = {[](void* properties, int) {
+                      auto* bytes = static_cast<char*>(properties);
+                      std::strcpy(bytes, "Fake gfx");
+                      std::strcpy(bytes + 1160, state().fake.architecture.c_str());
+                      return enter("properties", false);
+                    },
+                    "properties"};
+  api.error_text = error_text;
+}
+
+}  // namespace
+
+DriverApi fake_driver_api() {
+  const bool is_cuda = state().fake.form == FakeForm::kCuda;
+  DriverApi api;
+  is_cuda ? cuda::set_constants(api) : hip::set_constants(api);
+  is_cuda ? set_contexts(api) : set_devices(api);
+  api.init = {[](unsigned) { return enter("init", false); }, "init"};
+  api.device_count = {[](int* count) {
+                        *count = state().fake.n_devices;
+                        return enter("device_count", false);
+                      },
+                      "device_count"};
+  api.device_get = {[](int* device, int index) {
+                      *device = index;
+                      return enter("device_get", false);
+                    },
+                    "device_get"};
+  api.device_name = {[](char* name, int size_bytes, int) {
+                       std::strncpy(name, "Fake gfx", static_cast<size_t>(size_bytes));
+                       return enter("device_name", false);
+                     },
+                     "device_name"};
+  api.device_attribute = {answer_attribute, "device_attribute"};
+  api.device_memory = {[](size_t* size_bytes, int) {
+                         *size_bytes = state().fake.memory_bytes;
+                         return enter("device_memory", false);
+                       },
+                       "device_memory"};
+  api.memory_info = {[](size_t* free_bytes, size_t* size_bytes) {
+                       const FakeDriver& fake = state().fake;
+                       *size_bytes = fake.memory_bytes;
+                       *free_bytes = fake.memory_bytes - fake.allocated_bytes;
+                       return enter("memory_info");
+                     },
+                     "memory_info"};
+  api.allocate_managed = {allocate_managed, "allocate_managed"};
+  api.free = {free_memory, "free"};
+  api.load_module = {[](Handle* module, const void* image) {
+                       const Result result = enter("load_module");
+                       if (result != kSuccess) return result;
+                       if (image == nullptr) state().fake.misuse = "loads no image";
+                       *module = &the_module;
+                       ++state().fake.n_modules;
+                       return kSuccess;
+                     },
+                     "load_module"};
+  api.unload_module = {[](Handle) {
+                         --state().fake.n_modules;
+                         return enter("unload_module");
+                       },
+                       "unload_module"};
+  api.find_function = {[](Handle* function, Handle, const char* name) {
+                         const Result result = enter("find_function");
+                         if (result != kSuccess) return result;
+                         const simt::LaunchRow* row = simt::find_launch(name);
+                         if (row == nullptr) return kNotFound;
+                         *function = const_cast<simt::LaunchRow*>(row);
+                         return kSuccess;
+                       },
+                       "find_function"};
+  api.create_stream = {[](Handle* stream, unsigned) {
+                         const Result result = enter("create_stream");
+                         if (result != kSuccess) return result;
+                         *stream = &the_stream;
+                         ++state().fake.n_streams;
+                         return kSuccess;
+                       },
+                       "create_stream"};
+  api.destroy_stream = {[](Handle) {
+                          --state().fake.n_streams;
+                          return enter("destroy_stream");
+                        },
+                        "destroy_stream"};
+  api.synchronize = {synchronize, "synchronize"};
+  api.launch = {launch, "launch"};
+  return api;
+}
+
+}  // namespace olx::kernels::gpu
