@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/format.h"
+#include "engine/devices.h"
 
 namespace olx::cli {
 namespace {
@@ -125,8 +126,25 @@ std::string show_info_text(const json::object& answer, bool is_verbose) {
   return out;
 }
 
+namespace {
+
+// What this machine can compute on; no server is asked.
+std::string devices_text() {
+  std::vector<std::vector<std::string>> rows;
+  for (const engine::ListedDevice& device : engine::list_devices()) {
+    const std::string memory =
+        device.memory_bytes > 0 ? human_bytes(static_cast<int64_t>(device.memory_bytes)) : "-";
+    rows.push_back(device.fault.empty()
+                       ? std::vector{device.backend, memory, device.name}
+                       : std::vector{device.backend, std::string("-"), "none: " + device.fault});
+  }
+  return table({"BACKEND", "MEMORY", "DEVICE"}, rows);
+}
+
+}  // namespace
+
 int command_show(const std::vector<std::string>& words) {
-  bool license = false, modelfile = false, parameters = false, show_template = false, system = false, verbose = false;
+  bool license = false, modelfile = false, parameters = false, show_template = false, system = false, verbose = false, devices = false;
   CommandLine line("show", "MODEL", "Show information for a model");
   line.flag("--license", license, "Show license of a model");
   line.flag("--modelfile", modelfile, "Show Modelfile of a model");
@@ -134,8 +152,16 @@ int command_show(const std::vector<std::string>& words) {
   line.flag("--template", show_template, "Show template of a model");
   line.flag("--system", system, "Show system message of a model");
   line.flag("-v,--verbose", verbose, "Show detailed model information");
-  line.arguments(1, 1);
+  line.flag("--devices", devices, "Show what models can run on, in place of a model");
+  line.arguments(0, -1);
   if (!line.parse(words)) return 0;
+  const size_t n_wanted = devices ? 0 : 1;
+  if (line.args().size() != n_wanted)
+    throw CommandError("accepts " + std::to_string(n_wanted) + " arg(s), received " + std::to_string(line.args().size()));
+  if (devices) {
+    std::fputs(devices_text().c_str(), stdout);
+    return 0;
+  }
   if (license + modelfile + parameters + show_template + system > 1)
     throw CommandError(
         "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified");

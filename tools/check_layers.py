@@ -14,7 +14,7 @@ DOORS = [
     r"gguf/(ascii|dtype|blocks|reader|writer|value|quantize|split|check|checked|bytes|scales)\.h",
     r"kernels/api/\w+\.h",
     r"engine/answer/(answer_format|answer_parser|call_constraint)\.h",
-    r"engine/(engine|request|error|value|insert_prompt|inspect|file_type|metadata|text_check|token_channel)\.h",
+    r"engine/(engine|devices|request|error|value|insert_prompt|inspect|file_type|metadata|text_check|token_channel)\.h",
     r"server/(server|wire)\.h",
     r"server/worker/worker_main\.h",
 ]

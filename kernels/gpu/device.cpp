@@ -177,7 +177,8 @@ class GpuDevice final : public Device {
 
   void sync() override {
     session_->use();
-    check(session_->api(), session_->api().synchronize(session_->stream), session_->api().synchronize.name);
+    check(session_->api(), session_->api().synchronize(session_->stream),
+          session_->api().synchronize.name);
   }
 
   // Enqueues; what the nodes of the step before have read is written over, so those are waited for.
@@ -198,7 +199,8 @@ class GpuDevice final : public Device {
   void launch(const BoundNode& node) {
     const simt::LaunchRow* row = simt::find_launch(node.kernel->name);
     if (row == nullptr)
-      throw DeviceError(std::string(session_->api().backend) + ": there is no kernel " + node.kernel->name);
+      throw DeviceError(std::string(session_->api().backend) + ": there is no kernel " +
+                        node.kernel->name);
     RowRange range{0, n_work_units(row->op, node.args)};
     if (range.size() == 0) return;
     const simt::Grid grid = row->grid(node.args, range, session_->wave_size);

@@ -64,8 +64,8 @@ struct DriverApi {
   DriverFunction<Result(Handle stream)> destroy_stream;
   DriverFunction<Result(Handle stream)> synchronize;
   DriverFunction<Result(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                        unsigned block_x, unsigned block_y, unsigned block_z,
-                        unsigned shared_bytes, Handle stream, void** parameters, void** extra)>
+                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                        Handle stream, void** parameters, void** extra)>
       launch;
   DriverFunction<Result(Result result, const char** name)> error_name;  // CUDA
   const char* (*error_text)(Result result) = nullptr;                   // HIP
@@ -74,8 +74,8 @@ struct DriverApi {
   // "sm_86", "gfx90a": as Image::architecture. Throws DeviceError.
   std::string (*architecture)(const DriverApi& api, int device) = nullptr;
   // The image that a device of this architecture runs best; nullptr: none.
-  const Image* (*choose_image)(std::span<const Image> images, std::string_view architecture) =
-      nullptr;
+  const Image* (*choose_image)(std::span<const Image> images,
+                               std::string_view architecture) = nullptr;
 };
 
 // Throws DeviceError "cuda: WHAT: CUDA_ERROR_… (2)" for everything but success.

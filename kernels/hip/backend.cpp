@@ -4,8 +4,8 @@
 #include <cstdlib>
 
 #include "kernels/backend_rows.h"
-#include "kernels/hip/driver.h"
 #include "kernels/gpu/device.h"
+#include "kernels/hip/driver.h"
 
 namespace olx::kernels::hip {
 

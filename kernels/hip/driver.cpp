@@ -66,7 +66,8 @@ DriverApi load_driver(const char* library) {
   driver.find(api.destroy_stream, "hipStreamDestroy");
   driver.find(api.synchronize, "hipStreamSynchronize");
   driver.find(api.launch, "hipModuleLaunchKernel");
-  api.error_text = reinterpret_cast<const char* (*)(gpu::Result)>(driver.require("hipGetErrorName"));
+  api.error_text =
+      reinterpret_cast<const char* (*)(gpu::Result)>(driver.require("hipGetErrorName"));
   // Since 6.0 the old name means the old layout, where it still exists at all.
   constexpr const char* kProperties = "hipGetDevicePropertiesR0600";
   if (driver.optional(kProperties) != nullptr)

@@ -157,12 +157,14 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
 
 }  // namespace
 
-const char* const kFakeFunctions[22] = {
-    "init",           "device_count",     "device_get",      "device_name",   "device_attribute",
-    "device_memory",  "retain_context",   "release_context", "set_context",   "set_device",
-    "memory_info",    "allocate_managed", "free",            "load_module",   "unload_module",
-    "find_function",  "create_stream",    "destroy_stream",  "synchronize",   "launch",
-    "error_name",     "properties"};
+const char* const kFakeFunctions[22] = {"init",           "device_count",     "device_get",
+                                        "device_name",    "device_attribute", "device_memory",
+                                        "retain_context", "release_context",  "set_context",
+                                        "set_device",     "memory_info",      "allocate_managed",
+                                        "free",           "load_module",      "unload_module",
+                                        "find_function",  "create_stream",    "destroy_stream",
+                                        "synchronize",    "launch",           "error_name",
+                                        "properties"};
 
 FakeDriver& begin_fake_driver(FakeForm form, int wave_size) {
   holder() = std::make_unique<State>();
