@@ -1,5 +1,6 @@
 #include "engine/cache/kv_cache.h"
 
+#include <array>
 #include <cstring>
 
 #include "engine/error.h"
@@ -49,16 +50,38 @@ uint64_t KvCache::needed_bytes(const Shape& shape) {
 }
 
 KvCache::KvCache(kernels::Device& device, const Shape& shape)
+    : KvCache(std::array{Part{&device, shape.n_layers}}, shape) {}
+
+KvCache::KvCache(std::span<const Part> parts, const Shape& shape)
     : shape_(shape),
       page_bytes_(page_size_bytes(shape)),
       plane_bytes_(plane_size_bytes(shape)),
       tables_(n_pages_of(shape), kPageTokens, shape.n_sequences, blocks_of(shape)),
-      prefixes_(tables_),
-      buffer_(device.allocate(needed_bytes(shape))) {}
+      prefixes_(tables_) {
+  int64_t first_layer = 0;
+  for (const Part& part : parts) {
+    if (part.n_layers > 0) {
+      Shape own = shape;
+      own.n_layers = part.n_layers;
+      planes_.push_back({first_layer, part.device->allocate(needed_bytes(own))});
+    }
+    first_layer += part.n_layers;
+  }
+  OLX_CHECK(first_layer == shape.n_layers);
+}
+
+uint64_t KvCache::size_bytes() const {
+  uint64_t n_bytes = 0;
+  for (const Planes& part : planes_) n_bytes += part.buffer->size_bytes();
+  return n_bytes;
+}
 
 kernels::KvView KvCache::layer(int64_t layer) const {
   OLX_CHECK(layer >= 0 && layer < shape_.n_layers);
-  auto* base = static_cast<std::byte*>(buffer_->data()) + layer * 2 * plane_bytes_;
+  size_t part = planes_.size() - 1;
+  while (planes_[part].first_layer > layer) --part;
+  auto* base = static_cast<std::byte*>(planes_[part].buffer->data()) +
+               (layer - planes_[part].first_layer) * 2 * plane_bytes_;
   return {.k = base,
           .v = base + plane_bytes_,
           .dtype = shape_.dtype,
@@ -72,12 +95,15 @@ kernels::KvView KvCache::layer(int64_t layer) const {
 void KvCache::copy_page(int32_t from, int32_t to) {
   // A device whose memory the CPU cannot address needs a copy through its own queue; there is none
   // yet, and the loader refuses such devices.
-  auto* base = static_cast<std::byte*>(buffer_->host());
-  OLX_CHECK(base != nullptr);
-  for (int64_t plane = 0; plane < 2 * shape_.n_layers; ++plane) {
-    std::byte* pages = base + plane * plane_bytes_;
-    std::memcpy(pages + to * page_bytes_, pages + from * page_bytes_,
-                static_cast<size_t>(page_bytes_));
+  for (const Planes& part : planes_) {
+    auto* base = static_cast<std::byte*>(part.buffer->host());
+    OLX_CHECK(base != nullptr);
+    const auto n_planes = static_cast<int64_t>(part.buffer->size_bytes()) / plane_bytes_;
+    for (int64_t plane = 0; plane < n_planes; ++plane) {
+      std::byte* pages = base + plane * plane_bytes_;
+      std::memcpy(pages + to * page_bytes_, pages + from * page_bytes_,
+                  static_cast<size_t>(page_bytes_));
+    }
   }
 }
 

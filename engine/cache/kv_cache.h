@@ -1,9 +1,10 @@
 #pragma once
-// KvCache: the keys and values of all layers and sequences, in pages on one device, with the tables
-// that find them. Used by ModelRunner; kernels see it as one KvView per layer.
+// KvCache: the keys and values of all layers and sequences, in pages, each layer on its device, with
+// the tables that find them. Used by ModelRunner; kernels see it as one KvView per layer.
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/cache/block_tables.h"
@@ -28,12 +29,18 @@ class KvCache {
     gguf::DType dtype = gguf::DType::kF16;
   };
 
+  // Layers from the one before's on, as many as the shape has in all.
+  struct Part {
+    kernels::Device* device = nullptr;
+    int64_t n_layers = 0;
+  };
   // Throws EngineError(kUnsupported) when head_dim does not fit the type, kernels::DeviceError when
   // memory is short.
+  KvCache(std::span<const Part> parts, const Shape& shape);
   KvCache(kernels::Device& device, const Shape& shape);
 
   const Shape& shape() const { return shape_; }
-  uint64_t size_bytes() const { return buffer_->size_bytes(); }
+  uint64_t size_bytes() const;
   kernels::KvView layer(int64_t layer) const;
 
   // As BlockTables, but what prefixes() remembers makes room, and the page copies are done. A
@@ -56,8 +63,12 @@ class KvCache {
   int64_t plane_bytes_ = 0;  // all pages of one of k or v of one layer, a multiple of 64
   BlockTables tables_;
   PrefixCache prefixes_;  // in the pages of tables_ that no sequence holds
-  std::unique_ptr<kernels::Buffer>
-      buffer_;  // [n_layers][k, v][n_pages][n_kv_heads, page_tokens, head_dim]
+  struct Planes {
+    int64_t first_layer = 0;
+    std::unique_ptr<kernels::Buffer>
+        buffer;  // [n_layers][k, v][n_pages][n_kv_heads, page_tokens, head_dim]
+  };
+  std::vector<Planes> planes_;  // of each part
   std::vector<BlockTables::PageCopy> copies_;
 };
 

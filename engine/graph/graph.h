@@ -49,7 +49,7 @@ struct GraphNode {
   int b = kNoValue;
   int weight = kNoWeight;
   int bias = kNoWeight;
-  int64_t layer = -1;
+  int64_t layer = -1;  // -1: before the first; as many as there are layers: what makes the logits
   bool is_last_matmul = false;  // its errors are errors of the logits: activations are kept finer
 
   kernels::Op op() const { return static_cast<kernels::Op>(args.index()); }
@@ -59,6 +59,10 @@ struct Graph {
   std::vector<GraphValue> values;
   std::vector<GraphNode> nodes;
   int output = kNoValue;  // the value a step is computed for: logits, or hidden states; rows kOutputs
+  // Of a part of a network (split_graph.h): values that are there before its first node, and values that later parts read.
+  std::vector<int> inputs;
+  std::vector<int> kept;
+  bool has_later_cache = false;  // a later part writes the cache: all of this one is needed when no token wants logits
 };
 
 }  // namespace olx::engine

@@ -64,6 +64,10 @@ Tensor GraphBuilder::matmul(Tensor x, std::string_view weight, const MatmulExtra
 }
 
 Tensor GraphBuilder::logits_matmul(Tensor x, std::string_view weight) {
+  // The norm before it and all that follows belong to no layer.
+  layer_ = config_.n_layers;
+  GraphNode& norm = graph_.nodes.back();
+  if (norm.op() == Op::kRmsNorm && norm.y == x.value) norm.layer = layer_;
   const Tensor y = matmul(x, weight);
   graph_.nodes.back().is_last_matmul = true;
   return y;

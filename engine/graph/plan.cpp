@@ -22,7 +22,12 @@ EngineError missing_kernel(Op op, DType dtype, const DeviceInfo& device, const s
 
 Plan::Plan(Device& device, const Graph& graph, const WeightStore& weights, const KvCache& cache,
            const Limits& limits)
-    : device_(device), limits_(limits), values_(graph.values), output_value_(graph.output) {
+    : device_(device),
+      limits_(limits),
+      values_(graph.values),
+      output_value_(graph.output),
+      inputs_(graph.inputs),
+      kept_(graph.kept) {
   OLX_CHECK(limits.n_tokens > 0 && limits.n_outputs > 0);
   ids_.resize(static_cast<size_t>(limits.n_tokens));
   slots_.resize(ids_.size());
@@ -63,6 +68,7 @@ void Plan::lower(const Graph& graph, const WeightStore& weights) {
     if (node.op() == Op::kKvStore) n_without_outputs_ = nodes_.size() + 1;
     nodes_.push_back({.graph = node, .rows = rows});
   }
+  if (graph.has_later_cache) n_without_outputs_ = nodes_.size();
   for (size_t i = 0; i < n_without_outputs_; ++i) OLX_CHECK(nodes_[i].rows == RowCount::kTokens);
 }
 
@@ -76,6 +82,7 @@ std::vector<int> Plan::share_storage() const {
       if (value != kNoValue) last_use[static_cast<size_t>(value)] = static_cast<int>(i);
     }
   }
+  for (const int value : kept_) last_use[static_cast<size_t>(value)] = static_cast<int>(nodes_.size());
   std::vector<int> owner(values_.size());
   for (size_t i = 0; i < owner.size(); ++i) owner[i] = static_cast<int>(i);
   for (size_t i = 0; i < nodes_.size(); ++i) {
@@ -168,32 +175,42 @@ void Plan::place_values(const std::vector<int>& owner) {
     const bool is_end = i + 1 == nodes_.size() || nodes_[i + 1].order == NodeOrder::kAfterAll;
     group_last[i] = is_end ? static_cast<int>(i) : group_last[i + 1];
   }
+  for (const int value : inputs_) {  // from before the first node
+    const auto own = static_cast<size_t>(owner[static_cast<size_t>(value)]);
+    lives[own].size_bytes = value_bytes(values_[own]);
+    is_made[own] = true;
+  }
   for (size_t i = 0; i < nodes_.size(); ++i) {
     const GraphNode& node = nodes_[i].graph;
     for (int value : {node.a, node.b, node.y}) {
       if (value == kNoValue) continue;
       const auto own = static_cast<size_t>(owner[static_cast<size_t>(value)]);
       if (!is_made[own]) {
-        const GraphValue& made = values_[own];
         lives[own].first = group_first[i];
-        const int64_t n_rows = max_rows(made.rows);
-        lives[own].size_bytes = made.format == &kActivationF32
-                                    ? n_rows * made.n_cols * static_cast<int64_t>(sizeof(float))
-                                    : made.format->size_bytes(n_rows, made.n_cols);
+        lives[own].size_bytes = value_bytes(values_[own]);
         is_made[own] = true;
       }
       lives[own].last = group_last[i];
     }
   }
-  // The caller reads the output after the last node.
-  lives[static_cast<size_t>(owner[static_cast<size_t>(output_value_)])].last =
-      static_cast<int>(nodes_.size());
+  // Others read these after the last node.
+  std::vector<int> read_later = kept_;
+  if (output_value_ != kNoValue) read_later.push_back(output_value_);
+  for (const int value : read_later)
+    lives[static_cast<size_t>(owner[static_cast<size_t>(value)])].last =
+        static_cast<int>(nodes_.size());
   const MemoryPlan plan = plan_memory(lives);
   offsets_.resize(values_.size());
   for (size_t i = 0; i < values_.size(); ++i) {
     offsets_[i] = plan.offsets[static_cast<size_t>(owner[i])];
   }
   arena_ = device_.allocate(static_cast<size_t>(plan.size_bytes));
+}
+
+int64_t Plan::value_bytes(const GraphValue& value) const {
+  const int64_t n_rows = max_rows(value.rows);
+  return value.format == &kActivationF32 ? n_rows * value.n_cols * static_cast<int64_t>(sizeof(float))
+                                         : value.format->size_bytes(n_rows, value.n_cols);
 }
 
 MatrixView Plan::view(int value) const {
@@ -260,7 +277,7 @@ void Plan::choose_kernels(const WeightStore& weights, const KvCache& cache) {
   }
 }
 
-bool Plan::execute(const Step& step, const std::atomic<bool>* cancel) {
+bool Plan::begin(const Step& step) {
   const size_t n_tokens = step.ids.size();
   const size_t n_outputs = step.outputs.size();
   OLX_CHECK(n_tokens > 0 && n_tokens <= ids_.size() && step.slots.size() == n_tokens);
@@ -272,13 +289,25 @@ bool Plan::execute(const Step& step, const std::atomic<bool>* cancel) {
     outputs_[i] = step.outputs[i];
     output_slots_[i] = step.slots[static_cast<size_t>(step.outputs[i])];
   }
-  const RowCounts counts{.n_tokens = static_cast<int64_t>(n_tokens),
-                         .n_outputs = static_cast<int64_t>(n_outputs),
-                         .n_prompt = step.n_prompt,
-                         .attention_scratch_elems = attention_scratch_elems_};
-  for (Node& node : nodes_) set_rows(node.graph, node.rows, counts);
-  const size_t n_nodes = n_outputs == 0 ? n_without_outputs_ : bound_.size();
-  if (!device_.execute(std::span(bound_).first(n_nodes), cancel)) return false;
+  counts_ = {.n_tokens = static_cast<int64_t>(n_tokens),
+             .n_outputs = static_cast<int64_t>(n_outputs),
+             .n_prompt = step.n_prompt,
+             .attention_scratch_elems = attention_scratch_elems_};
+  for (Node& node : nodes_) set_rows(node.graph, node.rows, counts_);
+  n_nodes_ = n_outputs == 0 ? n_without_outputs_ : bound_.size();
+  return n_nodes_ > 0;
+}
+
+void Plan::take(const Plan& from, int value) {
+  const MatrixView to = view(value), source = from.view(value);
+  const int64_t n_rows = values_[static_cast<size_t>(value)].rows == RowCount::kTokens
+                             ? counts_.n_tokens
+                             : counts_.n_outputs;
+  std::copy_n(source.data, n_rows * source.n_cols, to.data);
+}
+
+bool Plan::run(const std::atomic<bool>* cancel) {
+  if (!device_.execute(std::span(bound_).first(n_nodes_), cancel)) return false;
   device_.sync();
   return true;
 }

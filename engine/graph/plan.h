@@ -11,6 +11,7 @@
 
 #include "engine/cache/kv_cache.h"
 #include "engine/error.h"
+#include "engine/graph/bind.h"
 #include "engine/graph/graph.h"
 #include "engine/model/weight_store.h"
 #include "kernels/api/backend.h"
@@ -40,10 +41,18 @@ class Plan {
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
   };
   // False when cancelled in between.
-  bool execute(const Step& step, const std::atomic<bool>* cancel);
+  bool execute(const Step& step, const std::atomic<bool>* cancel) {
+    return !begin(step) || run(cancel);
+  }
+  // The same in two, for a part of a network. begin() sets the row counts; false: no node is needed for this step. Then
+  // take() brings in each of the graph's inputs, and run() does the work.
+  bool begin(const Step& step);
+  void take(const Plan& from, int value);  // which keeps it, and has run this step
+  bool run(const std::atomic<bool>* cancel);
   // The i-th row of the graph's output, of the last step.
   float* output(int64_t i) const;
 
+  const std::string& device_name() const { return device_.info().name; }
   uint64_t scratch_bytes() const { return arena_->size_bytes() + attention_scratch_->size_bytes(); }
   // One line per (op, kernel) with the number of nodes.
   std::string describe() const;
@@ -66,6 +75,7 @@ class Plan {
   int64_t max_rows(RowCount rows) const {
     return rows == RowCount::kTokens ? limits_.n_tokens : limits_.n_outputs;
   }
+  int64_t value_bytes(const GraphValue& value) const;
   kernels::MatrixView view(int value) const;
 
   kernels::Device& device_;
@@ -80,6 +90,9 @@ class Plan {
   std::vector<kernels::BoundNode> bound_;
   size_t n_without_outputs_ = 0;  // nodes to run when no token wants logits: up to the last cache write
   int output_value_ = kNoValue;
+  std::vector<int> inputs_, kept_;  // Graph::inputs, kept
+  RowCounts counts_;                // of the step
+  size_t n_nodes_ = 0;              // to run in it
 
   // The step, where kernels read it: addresses never change.
   std::vector<int32_t> ids_;

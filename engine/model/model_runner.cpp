@@ -1,6 +1,7 @@
 #include "engine/model/model_runner.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <vector>
 
 #include "engine/arch/architecture.h"
@@ -8,7 +9,9 @@
 #include "engine/error.h"
 #include "engine/graph/embedding_graph.h"
 #include "engine/graph/graph_builder.h"
-#include "engine/graph/plan.h"
+#include "engine/graph/split_graph.h"
+#include "engine/graph/staged_plan.h"
+#include "engine/model/placement.h"
 #include "engine/model/weight_store.h"
 #include "engine/model/weight_table.h"
 #include "gguf/check.h"
@@ -17,18 +20,18 @@
 namespace olx::engine {
 namespace {
 
-std::unique_ptr<kernels::Device> open_device(const RunnerOptions& options) {
-  const kernels::Backend* backend = kernels::find_backend(options.device);
+std::unique_ptr<kernels::Device> open_backend(const std::string& name, const RunnerOptions& options) {
+  const kernels::Backend* backend = kernels::find_backend(name);
   if (backend == nullptr) {
     std::string names;
     for (const kernels::Backend& row : kernels::backends()) {
       names += (names.empty() ? "" : ", ") + std::string(row.name);
     }
     throw EngineError(ErrorCode::kUnsupported,
-                      "unknown device " + options.device + " (known: " + names + ")");
+                      "unknown device " + name + " (known: " + names + ")");
   }
   if (backend->unavailable_reason != nullptr) {
-    throw EngineError(ErrorCode::kUnsupported, "device " + options.device + ": " + backend->unavailable_reason);
+    throw EngineError(ErrorCode::kUnsupported, "device " + name + ": " + backend->unavailable_reason);
   }
   try {
     return backend->open({.n_threads = options.n_threads, .cpu_isa = options.cpu_isa});
@@ -51,16 +54,9 @@ Graph build_graph(const Architecture& architecture, const ModelConfig& config, c
   return builder.take();
 }
 
-// More than the plan will ask for, which shares the space of values that are not needed at the same time: at most four
-// rows as wide as the widest live at once (the residual, what a block reads, and the two it joins), encoded forms included.
-uint64_t scratch_bound(const Graph& graph, int64_t n_tokens, int64_t n_outputs) {
-  constexpr int64_t kLiveRows = 4;
-  int64_t widest = 0, widest_output = 0;
-  for (const GraphValue& value : graph.values)
-    (value.rows == RowCount::kTokens ? widest : widest_output) =
-        std::max(value.rows == RowCount::kTokens ? widest : widest_output, value.n_cols);
-  const int64_t n_values = n_tokens * widest + n_outputs * widest_output;
-  return static_cast<uint64_t>(n_values * kLiveRows) * sizeof(float);
+// One line for whoever runs the program: nothing has failed that the caller has to know of.
+void warn(const gguf::GgufFile& file, const std::string& text) {
+  std::fprintf(stderr, "warning: %s: %s\n", file.path().c_str(), text.c_str());
 }
 
 }  // namespace
@@ -69,13 +65,30 @@ struct ModelRunner::Impl {
   ModelConfig config;
   RunnerOptions options;
   int64_t n_parameters = 0;
-  // Declared in the order of need: a plan points into the cache and the weights, all of them into the device.
-  std::unique_ptr<kernels::Device> device;
-  std::unique_ptr<WeightStore> weights;
+  // Declared in the order of need: a plan points into the cache and the weights, all of them into the devices.
+  std::unique_ptr<kernels::Device> host;    // the processor; nullptr: the device does all
+  std::unique_ptr<kernels::Device> device;  // beside it; nullptr: there is none
+  int64_t n_places = 0;
+  int64_t n_device_layers = 0;
+  std::vector<Stage> stages;
   std::unique_ptr<KvCache> cache;
-  std::unique_ptr<Plan> plan;
-  Graph hidden_graph;                 // kept until hidden_plan is asked for
-  std::unique_ptr<Plan> hidden_plan;
+  std::unique_ptr<StagedPlan> plan;
+  std::vector<Graph> hidden_parts;    // kept until hidden_plan is asked for
+  std::unique_ptr<StagedPlan> hidden_plan;
+
+  void open_devices(const gguf::GgufFile& file);
+  void choose_layers(const gguf::GgufFile& file, const Network& network);
+  void report_need() const;
+  void take_memory(const gguf::GgufFile& file, const Network& network);
+  void load(const gguf::GgufFile& file, const WeightTable& table);
+  std::unique_ptr<StagedPlan> make_plan(std::span<const Graph> parts, int64_t n_outputs) const;
+  // Gives back what a try to take it took.
+  void forget_memory() {
+    plan.reset();
+    cache.reset();
+    stages.clear();
+  }
+
   int64_t n_logits = 0;
   int64_t n_hidden = 0;
 
@@ -89,6 +102,96 @@ struct ModelRunner::Impl {
 ModelRunner::ModelRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ModelRunner::~ModelRunner() = default;
 
+void ModelRunner::Impl::open_devices(const gguf::GgufFile& file) {
+  if (options.device != "cpu" || options.open_device) {
+    try {
+      device = options.open_device ? options.open_device() : open_backend(options.device, options);
+    } catch (const std::exception& error) {
+      if (options.is_device_required) throw;
+      warn(file, std::string(error.what()) + "; it runs on the processor");
+    }
+  }
+  // A device that does all leaves the processor alone, which keeps threads and memory for its kernels.
+  if (device == nullptr || device->free_bytes() || options.n_gpu_layers >= 0)
+    host = open_backend("cpu", options);
+}
+
+// n_device_layers, as asked for or as there is memory.
+void ModelRunner::Impl::choose_layers(const gguf::GgufFile& file, const Network& network) {
+  n_places = network.n_places();
+  if (device == nullptr) return;
+  try {
+    n_device_layers = options.n_gpu_layers >= 0
+                          ? std::min<int64_t>(options.n_gpu_layers, n_places)
+                          : layers_that_fit(network, host.get(), *device, options.gpu_spare_bytes);
+    place(network, host.get(), device.get(), n_device_layers);  // throws what has no kernel
+  } catch (const EngineError& error) {
+    if (options.is_device_required || host == nullptr) throw;
+    warn(file, std::string(error.what()) + "; it runs on the processor");
+    n_device_layers = 0;
+  }
+}
+
+void ModelRunner::Impl::report_need() const {
+  if (!options.on_need) return;
+  MemoryNeed need;
+  for (const Stage& stage : stages) {
+    if (stage.device->free_bytes()) continue;
+    need.weight_bytes += stage.weights->size_bytes();
+    need.kv_bytes += stage.kv_bytes;
+    need.scratch_bytes += stage.scratch_bytes;
+  }
+  options.on_need(need);
+}
+
+std::unique_ptr<StagedPlan> ModelRunner::Impl::make_plan(std::span<const Graph> parts, int64_t n_outputs) const {
+  std::vector<StagedPlan::Stage> places;
+  for (const Stage& stage : stages) places.push_back({.device = stage.device, .weights = stage.weights.get()});
+  return std::make_unique<StagedPlan>(parts, places, *cache, Plan::Limits{.n_tokens = options.n_batch, .n_outputs = n_outputs});
+}
+
+// Memory first, bytes last: what does not fit is said before a long read.
+void ModelRunner::Impl::take_memory(const gguf::GgufFile& file, const Network& network) {
+  for (;;) {
+    try {
+      stages = place(network, host.get(), device.get(), n_device_layers);
+      report_need();
+      std::vector<KvCache::Part> cache_parts;
+      std::vector<Graph> parts;
+      for (Stage& stage : stages) {
+        stage.weights->allocate(network.table);
+        cache_parts.push_back({.device = stage.device, .n_layers = stage.n_cache_layers});
+        parts.push_back(std::move(stage.graph));
+      }
+      cache = std::make_unique<KvCache>(cache_parts, network.cache);
+      plan = make_plan(parts, options.n_logits_max);
+      load(file, network.table);
+      if (n_device_layers == 0) device.reset();  // with all that its driver holds
+      return;
+    } catch (const kernels::DeviceError& error) {
+      forget_memory();
+      if (n_device_layers == 0 || host == nullptr) throw;
+      n_device_layers = fewer_layers(n_device_layers);
+      warn(file, std::string(error.what()) + "; trying with " + std::to_string(n_device_layers) + " of " +
+                     std::to_string(n_places) + " layers on the device");
+    }
+  }
+}
+
+void ModelRunner::Impl::load(const gguf::GgufFile& file, const WeightTable& table) {
+  uint64_t total_bytes = 0, done_bytes = 0;
+  for (const Stage& stage : stages) total_bytes += stage.weights->size_bytes();
+  for (const Stage& stage : stages) {
+    const uint64_t own_bytes = stage.weights->size_bytes();
+    stage.weights->load(file, table, [&](float fraction) {
+      if (!options.on_progress) return true;
+      const double bytes = static_cast<double>(done_bytes) + static_cast<double>(fraction) * static_cast<double>(own_bytes);
+      return options.on_progress(static_cast<float>(bytes / static_cast<double>(total_bytes)));
+    });
+    done_bytes += own_bytes;
+  }
+}
+
 std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const RunnerOptions& options) {
   auto impl = std::make_unique<Impl>();
   impl->config = read_model_config(file);
@@ -96,42 +199,60 @@ std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const
   const Architecture& architecture = *find_architecture(config.architecture);
   const WeightTable table(file, architecture, config);
   const Graph graph = build_graph(architecture, config, table);
-  impl->hidden_graph = embedding_graph(graph);
   for (const gguf::TensorInfo& tensor : file.tensors()) impl->n_parameters += tensor.n_elems();
 
-  impl->device = open_device(options);
-  impl->options = resolved(options, *impl->device);
+  impl->options = options;
+  impl->open_devices(file);
+  impl->options = resolved(options, impl->host ? *impl->host : *impl->device);
+  const Network network{.graph = graph,
+                        .table = table,
+                        .cache = {.n_layers = config.n_layers,
+                                  .n_kv_heads = config.n_kv_heads,
+                                  .head_dim = config.head_dim,
+                                  .n_sequences = options.n_sequences,
+                                  .n_ctx = options.n_ctx,
+                                  .dtype = options.kv_dtype},
+                        .n_batch = options.n_batch,
+                        .n_logits = impl->options.n_logits_max};
   try {
-    // Memory first, bytes last: what does not fit is said before a long read.
-    impl->weights = std::make_unique<WeightStore>(graph, table, *impl->device, options.n_batch);
-    const KvCache::Shape cache_shape{.n_layers = config.n_layers,
-                                     .n_kv_heads = config.n_kv_heads,
-                                     .head_dim = config.head_dim,
-                                     .n_sequences = options.n_sequences,
-                                     .n_ctx = options.n_ctx,
-                                     .dtype = options.kv_dtype};
-    if (options.on_need)
-      options.on_need({.weight_bytes = impl->weights->size_bytes(),
-                       .kv_bytes = KvCache::needed_bytes(cache_shape),
-                       .scratch_bytes = scratch_bound(graph, options.n_batch, impl->options.n_logits_max)});
-    impl->cache = std::make_unique<KvCache>(*impl->device, cache_shape);
-    impl->weights->load(file, table, options.on_progress);
-    impl->plan = std::make_unique<Plan>(
-        *impl->device, graph, *impl->weights, *impl->cache,
-        Plan::Limits{.n_tokens = options.n_batch, .n_outputs = impl->options.n_logits_max});
+    impl->choose_layers(file, network);
+    impl->take_memory(file, network);
   } catch (const kernels::DeviceError& error) {
     throw EngineError(ErrorCode::kOutOfMemory, file.path() + ": " + error.what());
   }
+  std::vector<int64_t> first_layers;
+  for (const Stage& stage : impl->stages) first_layers.push_back(stage.first_layer);
+  impl->hidden_parts = split_graph(embedding_graph(graph), first_layers);
   impl->next_position.resize(static_cast<size_t>(options.n_sequences));
   return std::unique_ptr<ModelRunner>(new ModelRunner(std::move(impl)));
 }
 
 const ModelConfig& ModelRunner::config() const { return impl_->config; }
 const RunnerOptions& ModelRunner::options() const { return impl_->options; }
-std::string ModelRunner::device_name() const { return impl_->device->info().name; }
-uint64_t ModelRunner::weight_bytes() const { return impl_->weights->size_bytes(); }
+std::string ModelRunner::device_name() const {
+  std::string names;
+  for (const Stage& stage : impl_->stages) names += (names.empty() ? "" : " + ") + stage.device->info().name;
+  return names;
+}
+uint64_t ModelRunner::weight_bytes() const {
+  uint64_t n_bytes = 0;
+  for (const Stage& stage : impl_->stages) n_bytes += stage.weights->size_bytes();
+  return n_bytes;
+}
 uint64_t ModelRunner::kv_bytes() const { return impl_->cache->size_bytes(); }
-uint64_t ModelRunner::scratch_bytes() const { return impl_->plan->scratch_bytes(); }
+uint64_t ModelRunner::scratch_bytes() const {
+  uint64_t n_bytes = 0;
+  for (size_t i = 0; i < impl_->stages.size(); ++i) n_bytes += impl_->plan->scratch_bytes(i);
+  return n_bytes;
+}
+int64_t ModelRunner::n_device_layers() const { return impl_->n_device_layers; }
+int64_t ModelRunner::n_places() const { return impl_->n_places; }
+uint64_t ModelRunner::device_bytes() const {
+  uint64_t n_bytes = 0;
+  for (const Stage& stage : impl_->stages)
+    if (stage.device == impl_->device.get()) n_bytes += stage.weights->size_bytes() + stage.kv_bytes;
+  return n_bytes;
+}
 int64_t ModelRunner::n_kv_pages() const { return impl_->cache->tables().n_pages(); }
 int64_t ModelRunner::n_kv_pages_used() const { return impl_->cache->tables().n_held_pages(); }
 int64_t ModelRunner::n_kv_pages_cached() const {
@@ -152,9 +273,7 @@ bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const std::
   Impl& impl = *impl_;
   if (!impl.hidden_plan) {
     try {
-      impl.hidden_plan = std::make_unique<Plan>(
-          *impl.device, impl.hidden_graph, *impl.weights, *impl.cache,
-          Plan::Limits{.n_tokens = impl.options.n_batch, .n_outputs = impl.options.n_batch});
+      impl.hidden_plan = impl.make_plan(impl.hidden_parts, impl.options.n_batch);
     } catch (const kernels::DeviceError& error) {
       throw EngineError(ErrorCode::kOutOfMemory, std::string("embedding: ") + error.what());
     }
@@ -165,7 +284,7 @@ bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const std::
   return true;
 }
 
-bool ModelRunner::run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
+bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
   Impl& impl = *impl_;
   OLX_CHECK(!tokens.empty() && static_cast<int64_t>(tokens.size()) <= impl.options.n_batch);
   BlockTables& tables = impl.cache->tables();

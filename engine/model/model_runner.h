@@ -12,10 +12,12 @@
 #include "engine/cache/prefix_cache.h"
 #include "engine/model/model_config.h"
 #include "gguf/reader.h"
+#include "kernels/api/backend.h"
 
 namespace olx::engine {
 
-// What a model will take, said before any of it is taken.
+// What a model will take of the system's memory, said before any of it is taken; that of devices with memory of their
+// own is not in it.
 struct MemoryNeed {
   uint64_t weight_bytes = 0;
   uint64_t kv_bytes = 0;
@@ -25,6 +27,12 @@ struct MemoryNeed {
 
 struct RunnerOptions {
   std::string device = "cpu";  // a row of backends.inc
+  // Of the layers, and the logits as one more, the last so many on the device and the others on the processor; -1: as many
+  // as there is memory for. What does not fit after all is tried with fewer, and a line on standard error says so.
+  int n_gpu_layers = -1;
+  uint64_t gpu_spare_bytes = 0;     // of the device's memory, to be left to others; heeded where n_gpu_layers is -1
+  bool is_device_required = true;   // false: where the device or a kernel of it is missing, the processor does all
+  std::function<std::unique_ptr<kernels::Device>()> open_device;  // in the place of the backend's: for tests
   std::string cpu_isa;         // DeviceOptions::cpu_isa
   int n_threads = 0;           // 0: physical cores
   int n_ctx = 4096;            // most positions of one sequence
@@ -34,11 +42,11 @@ struct RunnerOptions {
   gguf::DType kv_dtype = gguf::DType::kF16;  // kF32, kF16 or kQ8_0
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
-  // Called once, before memory is allocated; what it throws abandons the load.
+  // Called before memory is allocated, again when that fails and fewer layers are tried; what it throws abandons the load.
   std::function<void(const MemoryNeed&)> on_need;
 };
 
-class Plan;
+class StagedPlan;
 
 // One token of a step. Tokens of one sequence come in order of position, each position following the cached ones; tokens of
 // prompts come behind all others.
@@ -65,6 +73,9 @@ class ModelRunner {
   uint64_t weight_bytes() const;         // resident, packed
   uint64_t kv_bytes() const;
   uint64_t scratch_bytes() const;
+  int64_t n_device_layers() const;   // as RunnerOptions::n_gpu_layers counts
+  int64_t n_places() const;          // n_device_layers() of a model that runs on the device alone
+  uint64_t device_bytes() const;     // of weights and cache, what is not the processor's
   int64_t n_kv_pages() const;
   int64_t n_kv_pages_used() const;    // by sequences
   int64_t n_kv_pages_cached() const;  // by nothing but remembered prefixes: room for whoever needs it
@@ -107,7 +118,7 @@ class ModelRunner {
 
  private:
   struct Impl;
-  bool run(Plan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel);
+  bool run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel);
   explicit ModelRunner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -129,13 +129,26 @@ void WeightStore::load_slice(const gguf::GgufFile& file, const Weight& weight, c
   }
 }
 
-void WeightStore::load(const gguf::GgufFile& file, const WeightTable& table,
-                       const std::function<bool(float)>& on_progress) {
+void WeightStore::allocate(const WeightTable& table) {
   arena_ = device_.allocate(size_bytes_);
   if (arena_->host() == nullptr) {
     throw EngineError(ErrorCode::kUnsupported, "device " + device_.info().name +
                                                    ": memory the CPU cannot address is not supported yet");
   }
+  for (size_t i = 0; i < stored_.size(); ++i) {
+    if (offsets_[i] < 0) continue;
+    std::byte* data = static_cast<std::byte*>(arena_->data()) + offsets_[i];
+    if (table.weights()[i].is_vector) {
+      stored_[i].values = reinterpret_cast<const float*>(data);
+    } else {
+      stored_[i].view.data = data;
+    }
+  }
+}
+
+void WeightStore::load(const gguf::GgufFile& file, const WeightTable& table,
+                       const std::function<bool(float)>& on_progress) {
+  OLX_CHECK(arena_ != nullptr);
   const std::vector<Slice> slices = make_slices(table);
   int64_t total_bytes = 0;
   for (const Slice& slice : slices) total_bytes += slice.native_bytes;
@@ -187,15 +200,6 @@ void WeightStore::load(const gguf::GgufFile& file, const WeightTable& table,
     if (job.error) std::rethrow_exception(job.error);
     begin = end;
     done_bytes += chunk_bytes;
-  }
-  for (size_t i = 0; i < stored_.size(); ++i) {
-    if (offsets_[i] < 0) continue;
-    std::byte* data = static_cast<std::byte*>(arena_->data()) + offsets_[i];
-    if (table.weights()[i].is_vector) {
-      stored_[i].values = reinterpret_cast<const float*>(data);
-    } else {
-      stored_[i].view.data = data;
-    }
   }
   if (on_progress) on_progress(1.0f);
 }

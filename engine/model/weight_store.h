@@ -28,8 +28,12 @@ class WeightStore {
   // n_tokens is the largest batch. EngineError(kUnsupported) names op, type and device of what no kernel can do.
   WeightStore(const Graph& graph, const WeightTable& table, kernels::Device& device, int64_t n_tokens);
 
-  // Allocates one arena and fills it, on all threads of the device. Throws EngineError (kCancelled when on_progress
-  // returns false, kUnsupported for a device whose memory the CPU cannot address), DeviceError, FormatError.
+  // The memory, one arena: views have their addresses from here on. Throws DeviceError, EngineError(kUnsupported) for a
+  // device whose memory the CPU cannot address.
+  void allocate(const WeightTable& table);
+
+  // Fills it, on all threads of the device; after allocate(). Throws EngineError (kCancelled when on_progress returns
+  // false), DeviceError, FormatError.
   void load(const gguf::GgufFile& file, const WeightTable& table,
             const std::function<bool(float)>& on_progress);
 

@@ -58,6 +58,7 @@ std::vector<float> run(const olx::gguf::GgufFile& file, EagerDevice& device, int
   architecture.build(config, builder);
   const Graph graph = builder.take();
   WeightStore weights(graph, table, device, 16);
+  weights.allocate(table);
   weights.load(file, table, {});
   KvCache cache(device, {.n_layers = config.n_layers,
                          .n_kv_heads = config.n_kv_heads,

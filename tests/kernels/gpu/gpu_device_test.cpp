@@ -54,6 +54,7 @@ std::vector<float> logits_of(const gguf::GgufFile& file, Device& device) {
   architecture.build(config, builder);
   const Graph graph = builder.take();
   WeightStore weights(graph, table, device, 16);
+  weights.allocate(table);
   weights.load(file, table, {});
   KvCache cache(device, {.n_layers = config.n_layers,
                          .n_kv_heads = config.n_kv_heads,
@@ -171,9 +172,8 @@ TEST_CASE("Gpu_EachCallThatFailsIsAnErrorAndLeavesNothingBehind") {
       n_calls = nth;
       if (error == "") continue;
       ++n_errors;
-      CHECK_THAT(error,
-                 Catch::StartsWith(form.form == FakeForm::kCuda ? "cuda: " : "hip: ") &&
-                     Catch::Contains("ERROR_OUT_OF_MEMORY (2)"));
+      CHECK_THAT(error, Catch::StartsWith(form.form == FakeForm::kCuda ? "cuda: " : "hip: ") &&
+                            Catch::Contains("ERROR_OUT_OF_MEMORY (2)"));
       CHECK_FALSE(is_silent);
     }
     INFO(name);
@@ -253,8 +253,8 @@ TEST_CASE("Gpu_ACancelledStepHasEndedWhenItReturns") {
 }
 
 TEST_CASE("Gpu_TakesTheImageThatFitsTheDevice") {
-  const Image images[] = {{"compute_80"}, {"sm_80"}, {"sm_86"}, {"sm_90a"}, {"sm_75"},
-                          {"compute_120"}};
+  const Image images[] = {{"compute_80"}, {"sm_80"}, {"sm_86"},
+                          {"sm_90a"},     {"sm_75"}, {"compute_120"}};
   const auto chosen = [&](const char* architecture) -> std::string {
     const Image* image = cuda::choose_image(images, architecture);
     return image == nullptr ? "none" : image->architecture;
