@@ -91,6 +91,13 @@ class Session {
     else
       check(api_, api_.set_context(context_), api_.set_context.name);
   }
+  // The same where an error is of no use to anyone: while things are given back.
+  void use_anyway() const {
+    if (api_.set_device.function != nullptr)
+      api_.set_device(device_);
+    else
+      api_.set_context(context_);
+  }
   Handle find(const char* kernel) const {
     Handle function = nullptr;
     check(api_, api_.find_function(&function, module_, kernel),
@@ -104,13 +111,9 @@ class Session {
   Handle stream = nullptr;
 
  private:
-  // Errors are of no use to anyone here.
   void close() {
     if (!is_open_) return;
-    if (api_.set_device.function != nullptr)
-      api_.set_device(device_);
-    else
-      api_.set_context(context_);
+    use_anyway();
     if (stream != nullptr) api_.destroy_stream(stream);
     if (module_ != nullptr) api_.unload_module(module_);
     if (api_.release_context.function != nullptr) api_.release_context(device_);
@@ -135,6 +138,7 @@ class ManagedBuffer final : public Buffer {
     std::memset(data(), 0, at_least_one);
   }
   ~ManagedBuffer() override {
+    session_->use_anyway();                         // any thread may let go of it
     session_->api().synchronize(session_->stream);  // a kernel may still write
     session_->api().free(address_);
   }

@@ -276,7 +276,6 @@ TEST_CASE("Placement_AFaultLosesAStepAndNoMemory") {
     CHECK(write_text(*runner) == expected);  // and the next request is answered
 
     // A device that is lost answers nothing more, and lets go of what it had.
-    fake.faults_at_launch = 1000000;
     const int n_so_far = fake.n_launches;
     fake.faults_at_launch = n_so_far + 3;
     runner->truncate(0, 0);

@@ -24,7 +24,6 @@ struct State {
   std::map<uintptr_t, size_t> allocations;
   std::vector<std::function<void()>> queue;
   bool is_lost = false;
-  int n_ran = 0;
 
   ~State() {
     for (const auto& [address, size] : allocations) std::free(reinterpret_cast<void*>(address));
@@ -125,6 +124,26 @@ const KernelRow& host_row(const char* name) {
   std::abort();
 }
 
+// The program's formats as those of this library, where it is one of its own: they are known by
+// their addresses.
+const ActivationFormat* own_format(const ActivationFormat* format) {
+  for (const KernelRow& row : KernelRegistry::instance().rows())
+    if (std::strcmp(row.activation->name, format->name) == 0 &&
+        std::strcmp(row.backend, fake_backend()) == 0)
+      return row.activation;
+  return format;
+}
+
+void adopt_formats(Op op, void* args) {
+  if (op == Op::kQuantize) {
+    auto& quantize = *static_cast<QuantizeArgs*>(args);
+    quantize.y.format = own_format(quantize.y.format);
+  } else if (op == Op::kMatmul) {
+    auto& matmul = *static_cast<MatmulArgs*>(args);
+    matmul.x.format = own_format(matmul.x.format);
+  }
+}
+
 Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
               unsigned block_y, unsigned block_z, unsigned, Handle stream, void** parameters,
               void**) {
@@ -132,6 +151,7 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
   const auto& row = *static_cast<const simt::LaunchRow*>(function);
   std::vector<std::byte> args(row.args_bytes);
   std::memcpy(args.data(), parameters[0], args.size());
+  adopt_formats(row.op, args.data());
   RowRange range;
   std::memcpy(&range, parameters[1], sizeof range);
   if (stream != &the_stream || grid_x == 0 || grid_y != 1 || grid_z != 1 || block_x == 0 ||
@@ -142,7 +162,10 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
     state().fake.misuse = std::string(row.name) + " is launched with the shape of another kernel";
   state().queue.push_back([&row, args, range] {
     State& s = state();
-    if (++s.n_ran == s.fake.faults_at_launch) s.is_lost = true;
+    if (s.fake.n_launches + 1 == s.fake.faults_at_launch) {
+      s.is_lost = true;
+      s.fake.faults_at_launch = 0;
+    }
     if (s.is_lost) return;
     visit_args(row.op, args.data(), PointerCheck{row.name});
     if (!s.fake.misuse.empty()) {
@@ -174,6 +197,8 @@ FakeDriver& begin_fake_driver(FakeForm form, int wave_size) {
   if (wave_size == 64) state().fake.architecture = "gfx90a:sramecc+:xnack-";
   return state().fake;
 }
+
+FakeDriver& fake_driver() { return state().fake; }
 
 const char* fake_backend() { return state().fake.wave_size == 64 ? "host_simt64" : "host_simt32"; }
 
@@ -255,9 +280,10 @@ void set_contexts(DriverApi& api) {
                           return kSuccess;
                         },
                         "retain_context"};
-  // Giving back works on a lost device too, and does so in spite of what it returns.
+  // Giving back works on a lost device too, and does so in spite of what it returns. The fault is
+  // the context's and goes with it.
   api.release_context = {[](int) {
-                           --state().fake.n_contexts;
+                           if (--state().fake.n_contexts == 0) state().is_lost = false;
                            return enter("release_context", false);
                          },
                          "release_context"};

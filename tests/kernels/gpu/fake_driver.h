@@ -25,7 +25,7 @@ struct FakeDriver {
   std::string fails_function;
   int fails_at = 0;
   Result fails_with = 0;
-  int faults_at_launch = 0;  // the nth launch that runs (from 1): seen when it is waited for
+  int faults_at_launch = 0;  // the nth launch (from 1), once: seen when it is waited for
 
   // What was seen.
   int n_calls_of_failing_function = 0;
@@ -43,6 +43,7 @@ struct FakeDriver {
 
 // A new driver; the one before is gone.
 FakeDriver& begin_fake_driver(FakeForm form = FakeForm::kCuda, int wave_size = 32);
+FakeDriver& fake_driver();  // the present one
 DriverApi fake_driver_api();
 // What it would load: one image that fits whatever it is.
 std::span<const Image> fake_images();

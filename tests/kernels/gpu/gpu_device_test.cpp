@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/arch/architecture.h"
@@ -310,6 +311,20 @@ TEST_CASE("Gpu_ListsItsDevicesWithoutOpeningOne") {
                Catch::EndsWith(": this program has no kernels for it"));
     CHECK_THAT(error_of([] { open_device(fake_driver_api(), fake_images(), fake_backend(), 2); }),
                Catch::EndsWith("expected a device below 2, got 2"));
+  }
+}
+
+TEST_CASE("Gpu_MemoryIsGivenBackFromAnyThread") {
+  for (const Form& form : kForms) {
+    FakeDriver& fake = begin(form);
+    std::unique_ptr<Device> device = open_fake();
+    std::unique_ptr<Buffer> buffer = device->allocate(64);
+    std::thread([&] {
+      buffer.reset();
+      device.reset();
+    }).join();
+    CHECK(fake.misuse == "");
+    CHECK_FALSE(fake.has_leaks());
   }
 }
 
