@@ -123,8 +123,10 @@ std::string MatmulWorkload::set_tokens(int64_t n_tokens) {
     // Few tokens are what serving makes one at a time; many are a prompt.
     const int64_t n_prompt = n_tokens > kMostSingleTokens ? n_tokens : 0;
     view = {input.encoded->data(), row_.activation, n_tokens, n_cols, 0, n_prompt};
-    const QuantizeArgs args{view, input.x};
-    quantize_->run(&args, {0, n_tokens});
+    QuantizeArgs args{view, input.x};
+    const BoundNode node{quantize_, &args};
+    device_.execute({&node, 1});
+    device_.sync();
   }
   for (std::vector<MatmulArgs>& layer : args_)
     for (MatmulArgs& args : layer) {
@@ -154,6 +156,7 @@ double MatmulWorkload::operations() const {
 
 double MatmulWorkload::check(Device& device) {
   device.execute(executions_[0]);
+  device.sync();
   double worst = 0;
   for (const MatmulArgs& args : args_[0]) {
     const int64_t n_checked = std::min(kCheckedRows, args.w.n_rows);

@@ -71,6 +71,7 @@ void OpWorkload::use(const Args& args, double n_elems, Read read) {
     const Args& now = std::get<Args>(args_);
     const reference::Expected expected = reference::evaluate(now);
     device.execute(executions_[0]);
+    device.sync();
     return contract::share_of_bound(expected, read(now));
   };
 }
@@ -109,6 +110,7 @@ void OpWorkload::make_attention(int64_t n_tokens) {
   bytes_ = static_cast<double>(2 * length * shape_.n_kv_heads * reference::kv_row_bytes(args.kv) + 8 * n_tokens * width);
   check_ = [this](Device& device) {
     device.execute(executions_[0]);
+    device.sync();
     AttentionArgs last = std::get<AttentionArgs>(args_);
     const int64_t n_first = std::max<int64_t>(0, last.q.n_rows - kCheckedTokens);
     for (MatrixView* view : {&last.q, &last.y}) *view = {view->row(n_first), view->n_rows - n_first, view->n_cols, view->row_stride_elems};

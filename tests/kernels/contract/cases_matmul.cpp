@@ -124,7 +124,9 @@ void widen_by_activation_step(const MatmulArgs& args, const MatrixView& x, refer
 const KernelRow& quantize_row_for(const KernelRow& row, std::span<const KernelRow> rows, Features features) {
   const KernelRow* best = nullptr;
   for (const KernelRow& candidate : rows) {
-    if (candidate.op != Op::kQuantize || candidate.activation != row.activation || candidate.run == nullptr) continue;
+    if (candidate.op != Op::kQuantize || candidate.activation != row.activation) continue;
+    // A row that runs on its device alone goes with those of the same device.
+    if ((candidate.run == nullptr || row.run == nullptr) && std::strcmp(candidate.backend, row.backend) != 0) continue;
     if ((candidate.features & ~features) != 0) continue;
     const bool is_same_variant = std::strcmp(candidate.variant, row.variant) == 0;
     if (best == nullptr || is_same_variant) best = &candidate;
