@@ -57,7 +57,7 @@ const CommandRow* find_command(const std::string& name) {
 int run(const std::vector<std::string>& words) {
   if (words.empty() || words[0] == "--help" || words[0] == "-h") return print_help(), 0;
   if (words[0] == "--version" || words[0] == "-v") return print_version();
-  if (words[0] == "worker") return olx::server::run_worker();  // not for people: not in the table
+  if (words[0] == "worker") return olx::server::run_worker(words);  // not for people: not in the table
   std::vector<std::string> rest(words.begin() + 1, words.end());
   const bool is_help = words[0] == "help";
   if (is_help && rest.empty()) return print_help(), 0;

@@ -79,6 +79,7 @@ struct OpenDraft {
     check_vocabulary(model_tokenizer, *make_tokenizer(file), path);
     if (config.n_ctx_train > 0) options.n_ctx = static_cast<int>(std::min<int64_t>(options.n_ctx, config.n_ctx_train));
     options.n_logits_max = options.n_sequences;
+    options.n_gpu_layers = options.n_gpu_layers == 0 ? 0 : -1;  // the number was of the other model's layers
     return ModelRunner::open(file, options);
   }
 
@@ -262,6 +263,9 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   });
   RunnerOptions runner_options;
   runner_options.device = options.device;
+  runner_options.n_gpu_layers = options.n_gpu_layers;
+  runner_options.gpu_spare_bytes = options.gpu_spare_bytes;
+  runner_options.is_device_required = options.is_device_required;
   runner_options.cpu_isa = options.cpu_isa;
   runner_options.n_threads = options.n_threads;
   const ModelConfig config = read_model_config(file);
@@ -308,8 +312,12 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
     info.weight_bytes += impl->draft->runner->weight_bytes();
     info.kv_bytes += impl->draft->runner->kv_bytes();
     info.scratch_bytes += impl->draft->runner->scratch_bytes();
+    info.device_bytes += impl->draft->runner->device_bytes();
   }
-  info.device = options.device;
+  info.device_bytes += impl->runner->device_bytes();
+  info.n_device_layers = impl->runner->n_device_layers();
+  info.n_places = impl->runner->n_places();
+  info.device = info.device_bytes > 0 ? options.device : "cpu";
   info.chat_template = text_or(file, "tokenizer.chat_template", "");
   info.has_chat_template =
       !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
@@ -322,6 +330,8 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
+
+bool Engine::is_lost() const { return impl_->runner->is_lost() || (impl_->draft && impl_->draft->runner->is_lost()); }
 
 AnswerFormat Engine::answer_format(std::string_view go_template) const {
   return go_template.empty() ? impl_->answer_format : recognise_go_format(go_template);

@@ -21,6 +21,10 @@ struct EngineOptions {
   std::string template_text;           // Go template of a TEMPLATE layer; "": the GGUF's own chat template
   std::vector<std::string> adapter_paths;
   std::string device = "cpu";          // a row of backends.inc
+  // Of the layers, and the logits as one more, so many on the device, the last ones; -1: as many as there is memory for.
+  int n_gpu_layers = -1;
+  uint64_t gpu_spare_bytes = 0;        // of the device's memory, to be left to others
+  bool is_device_required = true;      // false: where the device or a kernel of it is missing, the processor does all
   std::string cpu_isa;                 // OLLAMAX_CPU
   int n_threads = 0;                   // 0: physical cores
   int n_ctx = 4096;                    // context of one sequence, tokens; cut to the model's training context
@@ -53,7 +57,10 @@ struct ModelInfo {
   uint64_t weight_bytes = 0;       // resident
   uint64_t kv_bytes = 0;
   uint64_t scratch_bytes = 0;      // activations
-  std::string device;              // the backend it runs on: "cpu"
+  std::string device;              // the backend it runs on: "cpu"; where both do, the one beside it
+  int64_t n_device_layers = 0;     // on that, when it is not the processor; as EngineOptions::n_gpu_layers counts
+  int64_t n_places = 0;            // of so many
+  uint64_t device_bytes = 0;       // of weight_bytes and kv_bytes, what lies there
   bool has_chat_template = false;
   std::string chat_template;       // the file's own, in Jinja; "": none
   bool is_embedding = false;       // pooling declared: no generation
@@ -113,6 +120,8 @@ class Engine {
   std::vector<std::vector<float>> embed(EmbedRequest request, const std::function<bool()>& is_abandoned = {});
 
   EngineStats stats() const;
+  // Its device has failed and answers nothing more: every further request ends with an error. Open it again.
+  bool is_lost() const;
 
  private:
   struct Impl;

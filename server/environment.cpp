@@ -1,4 +1,5 @@
 // ServerOptions from OLLAMA_* variables, read as Ollama reads them: spaces and quotes trimmed, a bad value means the default.
+#include <charconv>
 #include <cstdlib>
 #include <iostream>
 #include <optional>
@@ -30,6 +31,15 @@ int number(const char* name, int otherwise, int lowest, int highest) {
   std::cerr << "warning: " << name << ": expected a number from " << lowest << " to " << highest << ", got '" << text << "'; using "
             << otherwise << "\n";
   return otherwise;
+}
+
+uint64_t bytes(const char* name) {
+  const std::string text = variable(name);
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return value;
+  if (!text.empty()) std::cerr << "warning: " << name << ": expected a number of bytes, got '" << text << "'; using 0\n";
+  return 0;
 }
 
 // Go's ParseBool; other text that is not empty counts as true.
@@ -106,6 +116,9 @@ ServerOptions ServerOptions::from_environment() {
   options.max_loaded_models = number("OLLAMA_MAX_LOADED_MODELS", options.max_loaded_models, 1, 1000);
   options.max_queue = number("OLLAMA_MAX_QUEUE", options.max_queue, 1, 1'000'000);
   if (const std::string type = variable("OLLAMA_KV_CACHE_TYPE"); !type.empty()) options.kv_cache_type = type;
+  const std::string device = variable("OLLAMAX_DEVICE");
+  options.device = device.empty() ? "auto" : device;
+  options.gpu_overhead_bytes = bytes("OLLAMA_GPU_OVERHEAD");
   if (const std::string speculate = variable("OLLAMAX_SPECULATE"); speculate == "always") options.speculate = ServerOptions::Speculate::kAlways;
   else if (!speculate.empty() && !flag("OLLAMAX_SPECULATE")) options.speculate = ServerOptions::Speculate::kOff;
   options.draft = variable("OLLAMAX_DRAFT");

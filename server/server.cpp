@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "engine/devices.h"
 #include "server/api/app.h"
 #include "server/ops/metrics.h"
 #include "server/ops/request_log.h"
@@ -43,6 +44,10 @@ Server::~Server() { stop(); }
 
 void Server::start() {
   const ServerOptions& options = impl_->options;
+  if (options.device == "auto") {
+    impl_->options.device = engine::default_device(engine::list_devices());
+    impl_->options.is_device_required = false;
+  }
   impl_->store.emplace(options.models_dir, options.prunes);
   impl_->store->files().set_spare_bytes(options.spare_disk_bytes);
   impl_->store->files().begin();

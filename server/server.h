@@ -40,6 +40,11 @@ struct ServerOptions {
   int max_loaded_models = 3;
   int max_queue = 512;
   std::string kv_cache_type = "f16";
+  // OLLAMAX_DEVICE: the backend that models run on, or "auto": the first accelerator that has a device when the server
+  // starts, else "cpu". One that is found so and cannot do a model leaves it to the processor.
+  std::string device = "cpu";
+  bool is_device_required = true;      // false once "auto" has chosen
+  uint64_t gpu_overhead_bytes = 0;     // OLLAMA_GPU_OVERHEAD: of a device's memory, left to others
   bool prunes = true;
   std::string api_keys;            // comma separated; "": everyone may come in
   std::string registries;          // OLLAMAX_REGISTRIES: hosts that callers may pull from and push to; "*": any
@@ -55,8 +60,8 @@ struct ServerOptions {
   int stop_grace_ms = 30'000;      // how long running requests may take after the first signal
 
   // From OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_ORIGINS, OLLAMA_KEEP_ALIVE, OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL,
-  // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE and OLLAMA_NOPRUNE, with Ollama's defaults; and from
-  // OLLAMAX_API_KEYS, OLLAMAX_HOSTS, OLLAMAX_SPARE_DISK_MIB, OLLAMAX_MAX_BLOB_MIB, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS,
+  // OLLAMA_MAX_LOADED_MODELS, OLLAMA_MAX_QUEUE, OLLAMA_KV_CACHE_TYPE, OLLAMA_GPU_OVERHEAD and OLLAMA_NOPRUNE, with Ollama's defaults; and from
+  // OLLAMAX_DEVICE, OLLAMAX_API_KEYS, OLLAMAX_HOSTS, OLLAMAX_SPARE_DISK_MIB, OLLAMAX_MAX_BLOB_MIB, OLLAMAX_REGISTRIES, OLLAMAX_REGISTRY_STALL_MS,
   // OLLAMAX_REGISTRY_RETRY_MS, OLLAMAX_ISOLATE (isolates, unless it is 0) and OLLAMAX_WORKER_STALL_MS.
   static ServerOptions from_environment();
 };

@@ -76,6 +76,7 @@ struct ModelRunner::Impl {
   std::vector<Graph> hidden_parts;    // kept until hidden_plan is asked for
   std::unique_ptr<StagedPlan> hidden_plan;
 
+  bool can_wait_for_all() const;
   void open_devices(const gguf::GgufFile& file);
   void choose_layers(const gguf::GgufFile& file, const Network& network);
   void report_need() const;
@@ -89,6 +90,7 @@ struct ModelRunner::Impl {
     stages.clear();
   }
 
+  std::atomic<bool> is_lost{false};
   int64_t n_logits = 0;
   int64_t n_hidden = 0;
 
@@ -262,6 +264,17 @@ const PrefixCacheStats& ModelRunner::prefix_stats() const { return impl_->cache-
 int64_t ModelRunner::n_parameters() const { return impl_->n_parameters; }
 std::string ModelRunner::describe_plan() const { return impl_->plan->describe(); }
 
+bool ModelRunner::is_lost() const { return impl_->is_lost; }
+
+bool ModelRunner::Impl::can_wait_for_all() const {
+  try {
+    for (const Stage& stage : stages) stage.device->sync();
+    return true;
+  } catch (const kernels::DeviceError&) {
+    return false;
+  }
+}
+
 bool ModelRunner::forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
   impl_->n_logits = 0;
   if (!run(*impl_->plan, impl_->options.n_logits_max, tokens, cancel)) return false;
@@ -311,8 +324,11 @@ bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const B
     // Costs a comparison where the caller has reserved already; makes shared pages safe where it has not.
     if (end > tables.n_used(s)) OLX_CHECK(impl.cache->reserve(s, end));
   }
-  if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs}, cancel)) {
-    return false;
+  try {
+    if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs}, cancel)) return false;
+  } catch (const kernels::DeviceError&) {
+    impl.is_lost = !impl.can_wait_for_all();  // what was enqueued has ended, so that nothing writes behind a later step's back
+    throw;
   }
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {
     const int64_t end = impl.next_position[static_cast<size_t>(s)];

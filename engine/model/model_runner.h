@@ -76,6 +76,8 @@ class ModelRunner {
   int64_t n_device_layers() const;   // as RunnerOptions::n_gpu_layers counts
   int64_t n_places() const;          // n_device_layers() of a model that runs on the device alone
   uint64_t device_bytes() const;     // of weights and cache, what is not the processor's
+  // A step has failed, and since then a device refuses even to be waited for. Any thread may ask.
+  bool is_lost() const;
   int64_t n_kv_pages() const;
   int64_t n_kv_pages_used() const;    // by sequences
   int64_t n_kv_pages_cached() const;  // by nothing but remembered prefixes: room for whoever needs it
@@ -87,7 +89,7 @@ class ModelRunner {
   // Runs one step of 1 .. n_batch tokens of any mix of sequences (prefill chunks and decode rows), writing their
   // keys and values. Each token's position must equal n_positions() of its sequence at its turn, and there must be
   // room (reserve()). False when `cancel` became true in between: the step's positions are then not in the cache.
-  // Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
+  // DeviceError: the step is lost; truncate() its sequences. Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
   bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr);
 
   // Logits of the i-th token of the last forward() that wanted them: vocab_size values, writable (a sampler may

@@ -202,6 +202,10 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   load.options.n_ctx = options.num_ctx;
   load.options.n_batch = options.num_batch;
   load.options.n_threads = options.num_thread;
+  load.options.device = options.num_gpu == 0 ? "cpu" : app.options.device;
+  load.options.n_gpu_layers = options.num_gpu;
+  load.options.gpu_spare_bytes = app.options.gpu_overhead_bytes;
+  load.options.is_device_required = app.options.is_device_required;
   load.options.n_parallel = app.options.n_parallel;
   load.options.kv_cache_type = app.options.kv_cache_type;
   load.options.speculate = speculate_mode(app.options);

@@ -56,7 +56,7 @@ void handle_ps(App& app, Exchange& exchange) {
                                   {"digest", model.digest},
                                   {"details", details},
                                   {"expires_at", local_time(expires)},
-                                  {"size_vram", model.info.device == "cpu" ? 0 : size},
+                                  {"size_vram", model.info.device_bytes},
                                   {"context_length", model.info.n_ctx}});
   }
   reply(exchange, json::object{{"models", models}});

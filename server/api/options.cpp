@@ -32,6 +32,7 @@ const OptionRow kOptions[] = {
     {"num_ctx", &RequestOptions::num_ctx},
     {"num_batch", &RequestOptions::num_batch},
     {"num_thread", &RequestOptions::num_thread},
+    {"num_gpu", &RequestOptions::num_gpu},
     {"num_predict", &RequestOptions::num_predict},
     {"num_keep", &RequestOptions::num_keep},
     {"draft_num_predict", &RequestOptions::draft_num_predict},
@@ -50,7 +51,6 @@ const OptionRow kOptions[] = {
     {"frequency_penalty", &Sampling::frequency_penalty},
     {"mirostat_tau", &Sampling::mirostat_tau},
     {"mirostat_eta", &Sampling::mirostat_eta},
-    {"num_gpu", Ignored::kInteger},
     {"main_gpu", Ignored::kInteger},
     {"use_mmap", Ignored::kBoolean},
 };
@@ -111,6 +111,7 @@ RequestOptions merge_options(const ServerOptions& server, const Parameters& mode
   if (options.num_ctx <= 0) options.num_ctx = server.n_ctx;
   options.num_ctx = std::max(options.num_ctx, 4);
   options.num_batch = std::clamp(options.num_batch, 1, 4096);
+  options.num_gpu = std::max(options.num_gpu, -1);
   options.num_thread = std::clamp(options.num_thread, 0, 1024);
   return options;
 }

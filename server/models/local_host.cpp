@@ -30,7 +30,7 @@ class LocalHost final : public ModelHost {
     return engine_->embed(std::move(request), is_abandoned);
   }
   engine::EngineStats stats() override { return engine_->stats(); }
-  bool is_alive() const override { return true; }
+  bool is_alive() const override { return !engine_->is_lost(); }
 
  private:
   std::unique_ptr<engine::Engine> engine_;

@@ -41,6 +41,7 @@ enum class FrameType : uint32_t {
   kEvent,       // TokenEvent
   kVector,      // floats
   kStatistics,  // EngineStats
+  kLost,        // the device has failed: an error follows, then the end
 };
 
 struct Frame {

@@ -23,6 +23,13 @@ namespace {
 constexpr std::string_view kEnvironment[] = {
     "OLLAMAX_CPU=",
     "OLLAMAX_KERNEL",
+    "OLLAMAX_CUDA_DRIVER=",
+    "OLLAMAX_HIP_DRIVER=",
+    "CUDA_",
+    "NVIDIA_",
+    "HIP_",
+    "ROCR_",
+    "HSA_",
     "SOURCE_DATE_EPOCH=",
     "TZ=",
     "LANG=",

@@ -16,6 +16,9 @@ namespace olx::server {
 // Descriptors as the worker finds them.
 inline constexpr int kWorkerSocket = 3, kWorkerModel = 4, kWorkerDraft = 5;
 
+// The argument of a worker whose model runs on a GPU.
+inline constexpr const char* kWorkerHasDriver = "--driver";
+
 class WorkerProcess {
  public:
   // Starts `program` with these arguments. The worker gets the socket, the files (-1: none) and

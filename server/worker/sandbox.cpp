@@ -52,7 +52,7 @@ bool forbid_paths() {
   return is_in_force;
 }
 
-uint32_t enter_sandbox() {
+uint32_t enter_sandbox(bool has_driver) {
   uint32_t lacks = 0;
   const auto give_up = [&](bool is_done, SandboxLack lack) {
     if (!is_done) lacks |= lack;
@@ -62,6 +62,7 @@ uint32_t enter_sandbox() {
           kLacksCoreLimit);
   give_up(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, kLacksNoNewPrivileges);
   give_up(drop_capabilities(), kLacksCapabilityDrop);
+  if (has_driver) return lacks;
   give_up(forbid_paths(), kLacksLandlock);
   give_up(forbid_system_calls(), kLacksSeccomp);
   return lacks;

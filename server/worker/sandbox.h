@@ -22,7 +22,9 @@ enum SandboxLack : uint32_t {
 //   programs  none can be run, no process be made; no privilege gained (no_new_privs, no
 //   capabilities) others    no signal, trace or look into another process; none of the same user
 //   may look into this one remains   no core file
-uint32_t enter_sandbox();
+// has_driver: with a GPU's driver, which opens device files and makes system calls of its own at any
+// time, only the limit of core files, the capabilities and further privileges can be given up.
+uint32_t enter_sandbox(bool has_driver = false);
 // "Landlock, seccomp": for one line on standard error.
 std::string lack_text(uint32_t lacks);
 

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "engine/token_channel.h"
+#include "kernels/api/backend.h"
 #include "server/worker/call_pool.h"
 #include "server/worker/channel.h"
 #include "server/worker/messages.h"
@@ -190,6 +191,16 @@ class WorkerHost final : public ModelHost {
   std::thread thread_;
 };
 
+namespace {
+
+// Whether the model's process talks to a GPU.
+bool has_driver(const engine::EngineOptions& options) {
+  const kernels::Backend* backend = kernels::find_backend(options.device);
+  return backend != nullptr && backend->kind == kernels::BackendKind::kAccelerator;
+}
+
+}  // namespace
+
 WorkerHost::WorkerHost(const engine::EngineOptions& given, WorkerOptions worker)
     : worker_(std::move(worker)), name_(given.model_path) {
   engine::EngineOptions options = given;
@@ -212,11 +223,15 @@ WorkerHost::WorkerHost(const engine::EngineOptions& given, WorkerOptions worker)
   channel_ = std::make_unique<Channel>(ends[0]);
   Descriptor for_worker(ends[1]);
 
+  // A driver opens files of its own and talks to them all the time: that process stays outside the sandbox.
+  std::vector<std::string> arguments = worker_.arguments;
+  if (has_driver(options)) arguments.emplace_back(kWorkerHasDriver);
+
   std::exception_ptr failure;
   bool is_started = false;
   thread_ = std::thread([&, socket = for_worker.fd, model_fd = model.fd, draft_fd = draft.fd] {
     try {
-      process_ = std::make_unique<WorkerProcess>(worker_.program, worker_.arguments, socket,
+      process_ = std::make_unique<WorkerProcess>(worker_.program, arguments, socket,
                                                  model_fd, draft_fd);
     } catch (...) {
       failure = std::current_exception();
@@ -263,8 +278,10 @@ WorkerHost::~WorkerHost() {
 
 // On the opening thread: the callbacks are the caller's.
 void WorkerHost::load(const engine::EngineOptions& options) {
+  // What a driver reserves for its device counts as data too, and is no measure of anything.
+  const bool is_limited = !has_driver(options);
   uint64_t n_memory = memory_beside(options.n_threads);
-  process_->limit_memory(n_memory);
+  if (is_limited) process_->limit_memory(n_memory);
   channel_->send(FrameType::kLoad, 0, encode(options));
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -285,7 +302,7 @@ void WorkerHost::load(const engine::EngineOptions& options) {
     if (need) {
       if (options.on_memory_need) options.on_memory_need(*need);
       n_memory += *need + *need / 4;
-      process_->limit_memory(n_memory);
+      if (is_limited) process_->limit_memory(n_memory);
       channel_->send(FrameType::kAllowMemory, 0, "");
     }
     if (options.on_progress && !options.on_progress(progress))
@@ -377,6 +394,9 @@ void WorkerHost::take(Frame& frame) {
     case FrameType::kLoadFailed:
       during_load();
       loading_.failure = decode<Failure>(frame.payload);
+      return;
+    case FrameType::kLost:
+      is_ending_ = true;  // no new request goes there
       return;
     case FrameType::kStatistics: {
       const auto statistics = decode<engine::EngineStats>(frame.payload);

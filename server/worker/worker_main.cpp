@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <exception>
@@ -175,8 +176,12 @@ void Worker::forward(uint64_t id, Stream& stream) {
   while (!stream.is_done) {
     const std::optional<engine::TokenEvent> event = stream.tokens->poll();
     if (!event) return;
+    // Its device is gone: the server starts another one, with a driver that begins anew.
+    const bool is_lost = event->done == engine::DoneReason::kError && engine_->is_lost();
+    if (is_lost) send(FrameType::kLost, 0, "");
     send(FrameType::kEvent, id, encode(*event));
     stream.is_done = event->done != engine::DoneReason::kNone;
+    if (is_lost) leave();
   }
 }
 
@@ -227,10 +232,14 @@ void Worker::embed(uint64_t id, const std::string& payload) {
     const std::lock_guard lock(mutex_);
     embeddings_.erase(id);
   }
-  if (failure)
+  if (failure) {
+    const bool is_lost = engine_->is_lost();
+    if (is_lost) send(FrameType::kLost, 0, "");
     send(FrameType::kFailed, id, encode(*failure));
-  else
+    if (is_lost) leave();
+  } else {
     send(FrameType::kReply, id, "");
+  }
 }
 
 // Everything that is read from the machine, while it still can be. Returns the number of cores.
@@ -256,7 +265,8 @@ void prefer_as_victim() {
 
 }  // namespace
 
-int run_worker() {
+int run_worker(const std::vector<std::string>& words) {
+  const bool has_driver = std::find(words.begin(), words.end(), kWorkerHasDriver) != words.end();
   struct stat status {};
   if (::fstat(kWorkerSocket, &status) != 0 || !S_ISSOCK(status.st_mode) ||
       ::fstat(kWorkerModel, &status) != 0) {
@@ -276,7 +286,7 @@ int run_worker() {
   } catch (const std::exception&) {
     fault = std::current_exception();
   }
-  const uint32_t lacks = enter_sandbox();
+  const uint32_t lacks = enter_sandbox(has_driver);
   Channel channel(kWorkerSocket);
   if (lacks != 0) channel.send(FrameType::kLacks, 0, encode(static_cast<uint64_t>(lacks)));
   Worker worker(channel);

@@ -99,6 +99,7 @@ int misbehave(std::string_view how) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 2) return misbehave(argv[2]);
-  return run_worker();
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() > 1 && words[1] != kWorkerHasDriver) return misbehave(words[1]);
+  return run_worker(words);
 }
