@@ -15,6 +15,7 @@
 #include "bench/roofline.h"
 #include "bench/statistics.h"
 #include "bench/workload.h"
+#include "gguf/ascii.h"
 #include "tests/kernels/contract/check_row.h"
 
 namespace olx::bench {
@@ -82,9 +83,7 @@ double measure_device_gbps(kernels::Device& device) {
 }
 
 std::string lower_dtype(const KernelRow& row) {
-  std::string name(gguf::dtype_info(row.dtype).name);
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return name;
+  return ascii::lower(gguf::dtype_info(row.dtype).name);
 }
 
 std::vector<const KernelRow*> rows_of(const KernelBenchOptions& options, const kernels::DeviceInfo& device, size_t& n_left_out) {

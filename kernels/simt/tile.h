@@ -70,26 +70,25 @@ struct Tile {
   using Sums = TileWords<Layout::kSums>;
 };
 
-// Rows [0, 16) of 8 words each, the first at `offset` of shared memory, `stride` words apart.
-template <Simt S, typename Shared>
-constexpr typename Tile<typename S::TileLayout>::Rows load_rows(S& s, const Shared& shared,
-                                                                int64_t offset, int stride) {
-  typename Tile<typename S::TileLayout>::Rows rows{};
-  for (int i = 0; i < S::TileLayout::kRowWords; ++i) {
-    const TilePlace place = S::TileLayout::row_word(s.lane(), i);
-    rows.word[i] = shared.load(offset + place.row * stride + place.word);
+// What a lane holds of rows [0, 16) of 8 words each, the first at `offset` of shared memory, `stride` words apart.
+template <int kN, typename Shared, typename Place>
+constexpr TileWords<kN> load_words(const Shared& shared, int64_t offset, int stride, Place place_of) {
+  TileWords<kN> words{};
+  for (int i = 0; i < kN; ++i) {
+    const TilePlace place = place_of(i);
+    words.word[i] = shared.load(offset + place.row * stride + place.word);
   }
-  return rows;
+  return words;
 }
 template <Simt S, typename Shared>
-constexpr typename Tile<typename S::TileLayout>::Cols load_cols(S& s, const Shared& shared,
-                                                                int64_t offset, int stride) {
-  typename Tile<typename S::TileLayout>::Cols cols{};
-  for (int i = 0; i < S::TileLayout::kColWords; ++i) {
-    const TilePlace place = S::TileLayout::col_word(s.lane(), i);
-    cols.word[i] = shared.load(offset + place.row * stride + place.word);
-  }
-  return cols;
+constexpr auto load_rows(S& s, const Shared& shared, int64_t offset, int stride) {
+  using Layout = typename S::TileLayout;
+  return load_words<Layout::kRowWords>(shared, offset, stride, [&](int i) { return Layout::row_word(s.lane(), i); });
+}
+template <Simt S, typename Shared>
+constexpr auto load_cols(S& s, const Shared& shared, int64_t offset, int stride) {
+  using Layout = typename S::TileLayout;
+  return load_words<Layout::kColWords>(shared, offset, stride, [&](int i) { return Layout::col_word(s.lane(), i); });
 }
 
 // multiply() of a policy whose layout is TileLayoutDot4.

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <cstring>
 
+#include "gguf/ascii.h"
 #include "server/api/embedding.h"
 
 namespace olx::server {
@@ -62,8 +63,7 @@ std::string base64(const std::vector<float>& vector) {
 
 bool is_base64(const Fields& fields) {
   const std::string given = fields.text("encoding_format").value_or("float");
-  std::string format = given;
-  std::transform(format.begin(), format.end(), format.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  const std::string format = ascii::lower(given);
   if (format.empty() || format == "float") return false;
   if (format == "base64") return true;
   throw ApiError(400, "Invalid value for 'encoding_format' = " + given + ". Supported values: ['float', 'base64'].");

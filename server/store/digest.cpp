@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "gguf/ascii.h"
 #include "gguf/check.h"
 #include "server/store/files.h"
 
@@ -14,12 +15,9 @@ std::optional<Digest> Digest::parse(std::string_view text) {
   constexpr size_t kPrefix = 7, kHex = 64;
   if (text.size() != kPrefix + kHex || !text.starts_with("sha256")) return std::nullopt;
   if (text[6] != ':' && text[6] != '-') return std::nullopt;
-  std::string hex(text.substr(kPrefix));
-  for (char& c : hex) {
-    if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
-    const bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-    if (!is_hex) return std::nullopt;
-  }
+  std::string hex = ascii::lower(text.substr(kPrefix));
+  for (const char c : hex)
+    if (ascii::hex_digit(c) < 0) return std::nullopt;
   return Digest(std::move(hex));
 }
 

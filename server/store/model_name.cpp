@@ -14,9 +14,7 @@ constexpr std::string_view kDefaultTag = "latest";
 
 enum class Part { kHost, kNamespace, kModel, kTag };
 
-bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
+bool is_word(char c) { return ascii::is_alphanumeric(c) || c == '_'; }
 
 bool is_valid(Part part, std::string_view text) {
   const size_t max_size = part == Part::kHost ? 350 : 80;

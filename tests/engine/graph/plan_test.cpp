@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/arch/architecture.h"
-#include "engine/graph/graph_builder.h"
+#include "tests/support/built_network.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_paths.h"
 #include "tests/support/tiny_model.h"
@@ -51,22 +51,8 @@ class EagerDevice final : public Device {
 };
 
 std::vector<float> run(const olx::gguf::GgufFile& file, EagerDevice& device, int n_tokens) {
-  const ModelConfig config = read_model_config(file);
-  const Architecture& architecture = *find_architecture(config.architecture);
-  const WeightTable table(file, architecture, config);
-  GraphBuilder builder(config, table);
-  architecture.build(config, builder);
-  const Graph graph = builder.take();
-  WeightStore weights(graph, table, device, 16);
-  weights.allocate(table);
-  weights.load(file, table, {});
-  KvCache cache(device, {.n_layers = config.n_layers,
-                         .n_kv_heads = config.n_kv_heads,
-                         .head_dim = config.head_dim,
-                         .n_ctx = 64,
-                         .dtype = DType::kF32});
-  Plan plan(device, graph, weights, cache, {.n_tokens = 16, .n_outputs = 4});
-  REQUIRE(cache.reserve(0, n_tokens));
+  olx::tests::BuiltNetwork network(file, device, olx::gguf::DType::kF32);
+  REQUIRE(network.cache.reserve(0, n_tokens));
   std::vector<int32_t> ids;
   std::vector<TokenSlot> slots;
   for (int i = 0; i < n_tokens; ++i) {
@@ -74,10 +60,10 @@ std::vector<float> run(const olx::gguf::GgufFile& file, EagerDevice& device, int
     slots.push_back({0, i});
   }
   const std::vector<int32_t> outputs{n_tokens / 2, n_tokens - 1};
-  REQUIRE(plan.execute({.ids = ids, .slots = slots, .outputs = outputs}, nullptr));
+  REQUIRE(network.plan->execute({.ids = ids, .slots = slots, .outputs = outputs}, nullptr));
   std::vector<float> logits;
   for (int64_t i = 0; i < 2; ++i) {
-    logits.insert(logits.end(), plan.output(i), plan.output(i) + config.vocab_size);
+    logits.insert(logits.end(), network.plan->output(i), network.plan->output(i) + network.config.vocab_size);
   }
   return logits;
 }

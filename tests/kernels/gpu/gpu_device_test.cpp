@@ -8,14 +8,12 @@
 #include <thread>
 #include <vector>
 
-#include "engine/arch/architecture.h"
-#include "engine/graph/graph_builder.h"
-#include "engine/graph/plan.h"
 #include "kernels/api/registry.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/gpu/device.h"
 #include "kernels/hip/driver.h"
 #include "tests/kernels/gpu/fake_driver.h"
+#include "tests/support/built_network.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_paths.h"
 #include "tests/support/tiny_model.h"
@@ -48,26 +46,11 @@ std::string error_of(const std::function<void()>& action) {
 
 // Logits of a prompt's last token, then of four tokens one at a time, in two sequences.
 std::vector<float> logits_of(const gguf::GgufFile& file, Device& device) {
-  const ModelConfig config = read_model_config(file);
-  const Architecture& architecture = *find_architecture(config.architecture);
-  const WeightTable table(file, architecture, config);
-  GraphBuilder builder(config, table);
-  architecture.build(config, builder);
-  const Graph graph = builder.take();
-  WeightStore weights(graph, table, device, 16);
-  weights.allocate(table);
-  weights.load(file, table, {});
-  KvCache cache(device, {.n_layers = config.n_layers,
-                         .n_kv_heads = config.n_kv_heads,
-                         .head_dim = config.head_dim,
-                         .n_sequences = 2,
-                         .n_ctx = 64,
-                         .dtype = DType::kF16});
-  Plan plan(device, graph, weights, cache, {.n_tokens = 16, .n_outputs = 4});
+  tests::BuiltNetwork network(file, device, DType::kF16, 2);
   std::vector<float> logits;
   for (int32_t sequence = 0; sequence < 2; ++sequence)
     for (int32_t from = 0, n = 11; from < 15; from += n, n = 1) {
-      REQUIRE(cache.reserve(sequence, from + n));
+      REQUIRE(network.cache.reserve(sequence, from + n));
       std::vector<int32_t> ids;
       std::vector<TokenSlot> slots;
       for (int32_t i = from; i < from + n; ++i) {
@@ -75,9 +58,10 @@ std::vector<float> logits_of(const gguf::GgufFile& file, Device& device) {
         slots.push_back({sequence, i});
       }
       const std::vector<int32_t> outputs{n - 1};
-      REQUIRE(plan.execute({.ids = ids, .slots = slots, .outputs = outputs}, nullptr));
-      cache.tables().set_used(sequence, from + n);
-      logits.insert(logits.end(), plan.output(0), plan.output(0) + config.vocab_size);
+      REQUIRE(network.plan->execute({.ids = ids, .slots = slots, .outputs = outputs}, nullptr));
+      network.cache.tables().set_used(sequence, from + n);
+      const float* row = network.plan->output(0);
+      logits.insert(logits.end(), row, row + network.config.vocab_size);
     }
   return logits;
 }
