@@ -59,13 +59,13 @@ void Memory::seal() {
 }
 
 void Memory::reset() {
-  for (Block& block : blocks_) std::memcpy(block.bytes.data(), block.start.data(), block.start.size());
+  for (Block& block : blocks_) std::copy(block.start.begin(), block.start.end(), block.bytes.begin());
 }
 
 std::string Memory::damage() const {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
-    if (std::memcmp(block.bytes.data(), block.start.data(), block.bytes.size()) == 0) continue;
+    if (std::equal(block.bytes.begin(), block.bytes.end(), block.start.begin())) continue;
     for (size_t at = 0; at < block.bytes.size(); ++at) {
       if (block.bytes[at] == block.start[at]) continue;
       const bool is_user = at >= block.user_from && at < block.user_from + block.user_size;
