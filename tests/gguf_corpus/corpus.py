@@ -15,7 +15,6 @@ import os
 import pathlib
 import random
 import resource
-import signal
 import struct
 import subprocess
 import sys
@@ -192,7 +191,7 @@ def theirs(path):
     if pid == 0:
         os.close(pid_in)
         try:
-            signal.alarm(3)
+            resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
             resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             import gguf

@@ -4,19 +4,17 @@
 
 #include "tests/engine/grammar/grammar_support.h"
 #include "tests/support/catch.h"
+#include "tests/support/sanitizers.h"
 
 using namespace olx::engine;
 using namespace olx::tests;
 
 namespace {
 
-#ifdef __SANITIZE_ADDRESS__
-constexpr size_t kSmallStack = 512 << 10;  // the guards around every variable take their part
-#else
-constexpr size_t kSmallStack = 64 << 10;
-#endif
+// Sanitizers' guards around every variable take their part.
+constexpr size_t kSmallStack = (kHasSanitizers ? 512 : 64) << 10;
 
-// Runs a function with a stack of 64 KiB: what recurses by the input does not come back.
+// Runs a function with that stack: what recurses by the input does not come back.
 void with_small_stack(void (*function)()) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);

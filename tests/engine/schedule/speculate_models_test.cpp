@@ -1,4 +1,5 @@
-// Texts of real models with speculation and without it, token by token, over hundreds of tokens.
+// Texts of real models with speculation and without it, token by token, over more than a hundred
+// tokens.
 #include <span>
 #include <string>
 #include <vector>
@@ -51,7 +52,7 @@ Text generate(Engine& engine, const std::string& prompt, const SamplingOptions& 
 }
 
 std::vector<Text> generate_all(const EngineOptions& options, size_t n_prompts) {
-  constexpr int n_predict = 220;
+  constexpr int n_predict = 120;
   const auto engine = Engine::open(options);
   std::vector<Text> texts;
   for (const char* prompt : std::span(kPrompts).first(n_prompts))
