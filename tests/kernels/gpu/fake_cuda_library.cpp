@@ -11,6 +11,7 @@
 #include "tests/kernels/gpu/fake_driver.h"
 
 using olx::kernels::gpu::DriverApi;
+using olx::kernels::gpu::FakeForm;
 using olx::kernels::gpu::Handle;
 using olx::kernels::gpu::kOutOfMemory;
 using olx::kernels::gpu::Result;
@@ -18,7 +19,7 @@ using olx::kernels::gpu::Result;
 namespace {
 
 const DriverApi& api() {
-  static const DriverApi table = olx::kernels::gpu::fake_driver_api();
+  static const DriverApi table = olx::kernels::gpu::fake_library_api(FakeForm::kCuda);
   return table;
 }
 

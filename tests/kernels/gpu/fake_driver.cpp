@@ -398,4 +398,15 @@ DriverApi fake_driver_api() {
   return api;
 }
 
+DriverApi fake_library_api(FakeForm form) {
+  FakeDriver& fake = begin_fake_driver(form);
+  if (const char* n = std::getenv("FAKE_DEVICES")) fake.n_devices = std::atoi(n);
+  if (const char* name = std::getenv("FAKE_ARCHITECTURE")) {
+    fake.architecture = name;
+    fake.major = std::atoi(name);
+    fake.minor = std::atoi(name + fake.architecture.find('.') + 1);
+  }
+  return fake_driver_api();
+}
+
 }  // namespace olx::kernels::gpu

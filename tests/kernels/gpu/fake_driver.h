@@ -45,6 +45,9 @@ struct FakeDriver {
 FakeDriver& begin_fake_driver(FakeForm form = FakeForm::kCuda, int wave_size = 32);
 FakeDriver& fake_driver();  // the present one
 DriverApi fake_driver_api();
+// A new one for a program that opens it as a library; FAKE_DEVICES says how many devices it has,
+// FAKE_ARCHITECTURE what they are ("gfx1100"; of CUDA's form "7.6").
+DriverApi fake_library_api(FakeForm form);
 // What it would load: one image that fits whatever it is.
 std::span<const Image> fake_images();
 // The backend whose kernels it runs: "host_simt32", "host_simt64".
