@@ -63,20 +63,20 @@ class ShowDevices(unittest.TestCase):
 
     def test_shows_every_device_of_a_driver_with_its_memory(self):
         for backend, variable, library, _, architecture in vendors_with_kernels():
-            table = devices(**{variable: library, "FAKE_DEVICES": "2"})
+            table = devices(**{variable: library, f"{backend.upper()}_FAKE_DEVICES": "2"})
             self.assertEqual(table[backend], [("8.6 GB", f"Fake gfx, {architecture}")] * 2)
             others = [name for other in VENDORS if other != backend for _, name in table[other]]
             self.assertTrue(all(name.startswith("none: ") for name in others), others)
 
     def test_a_driver_without_a_device_says_so(self):
         for backend, variable, library, _, _ in vendors_with_kernels():
-            table = devices(**{variable: library, "FAKE_DEVICES": "0"})
+            table = devices(**{variable: library, f"{backend.upper()}_FAKE_DEVICES": "0"})
             self.assertEqual(table[backend], [("-", f"none: {backend}: expected a device, the driver has none")])
 
     def test_a_device_that_no_kernel_was_compiled_for_is_named(self):
         for backend, variable, library, _, _ in vendors_with_kernels():
             old = {"cuda": ("7.0", "sm_70"), "hip": ("gfx803", "gfx803")}[backend]
-            table = devices(**{variable: library, "FAKE_ARCHITECTURE": old[0]})
+            table = devices(**{variable: library, f"{backend.upper()}_FAKE_ARCHITECTURE": old[0]})
             reason = f"none: {backend}: Fake gfx, {old[1]}: this program has no kernels for it"
             self.assertEqual(table[backend], [("-", reason)])
 

@@ -57,6 +57,18 @@ Result hipModuleLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, 
   return api().launch(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes,
                       stream, parameters, extra);
 }
+Result hipStreamBeginCapture(Handle stream, int mode) { return api().begin_capture(stream, mode); }
+Result hipStreamEndCapture(Handle stream, Handle* graph) {
+  return api().end_capture(stream, graph);
+}
+Result hipGraphInstantiateWithFlags(Handle* executable, Handle graph, unsigned long long flags) {
+  return api().instantiate_graph(executable, graph, flags);
+}
+Result hipGraphDestroy(Handle graph) { return api().destroy_graph(graph); }
+Result hipGraphLaunch(Handle executable, Handle stream) {
+  return api().launch_graph(executable, stream);
+}
+Result hipGraphExecDestroy(Handle executable) { return api().destroy_executable(executable); }
 Result hipGetDevicePropertiesR0600(void* properties, int device) {
   return api().properties(properties, device);
 }
