@@ -87,6 +87,12 @@ DriverApi load_driver(const char* library) {
   driver.find(api.destroy_stream, "cuStreamDestroy_v2");
   driver.find(api.synchronize, "cuStreamSynchronize");
   driver.find(api.launch, "cuLaunchKernel");
+  driver.find_optional(api.begin_capture, "cuStreamBeginCapture_v2");
+  driver.find_optional(api.end_capture, "cuStreamEndCapture");
+  driver.find_optional(api.instantiate_graph, "cuGraphInstantiateWithFlags");
+  driver.find_optional(api.destroy_graph, "cuGraphDestroy");
+  driver.find_optional(api.launch_graph, "cuGraphLaunch");
+  driver.find_optional(api.destroy_executable, "cuGraphExecDestroy");
   driver.find(api.error_name, "cuGetErrorName");
   return api;
 }

@@ -1,10 +1,12 @@
 #include "kernels/gpu/device.h"
 
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "kernels/gpu/step_graphs.h"
 #include "kernels/simt/launch_table.h"
 #include "kernels/simt/staging.h"
 
@@ -158,12 +160,22 @@ class ManagedBuffer final : public Buffer {
 class GpuDevice final : public Device {
  public:
   GpuDevice(const DriverApi& api, std::span<const Image> images, const char* backend, int index)
-      : session_(std::make_shared<Session>(api, images, index)), staging_(*this) {
+      : session_(std::make_shared<Session>(api, images, index)),
+        staging_(*this),
+        graphs_(session_->api(), session_->stream) {
+    if (const char* wanted = std::getenv("OLLAMAX_GPU_GRAPHS"); wanted != nullptr)
+      if (std::string_view(wanted) == "0") graphs_.turn_off();
     for (const simt::LaunchRow& row : simt::launch_rows())
       functions_.push_back(session_->find(row.name));
     info_ = session_->info;
     info_.backend = backend;
   }
+  ~GpuDevice() override {
+    session_->use_anyway();                         // any thread may let go of it
+    session_->api().synchronize(session_->stream);  // a graph may still run
+  }
+  GpuDevice(const GpuDevice&) = delete;
+  GpuDevice& operator=(const GpuDevice&) = delete;
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Buffer> allocate(size_t size_bytes) override {
     return std::make_unique<ManagedBuffer>(session_, size_bytes);
@@ -189,42 +201,40 @@ class GpuDevice final : public Device {
   bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel) override {
     sync();
     staging_.begin();
-    for (const BoundNode& node : nodes) {
-      if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
-        sync();  // the caller changes its arguments next
-        return false;
-      }
-      launch(node);
-    }
-    return true;
+    step_.clear();
+    for (const BoundNode& node : nodes) add(node);
+    if (graphs_.run(step_, cancel)) return true;
+    sync();  // the caller changes its arguments next
+    return false;
   }
 
  private:
-  void launch(const BoundNode& node) {
+  void add(const BoundNode& node) {
     const simt::LaunchRow* row = simt::find_launch(node.kernel->name);
     if (row == nullptr)
       throw DeviceError(std::string(session_->api().backend) + ": there is no kernel " +
                         node.kernel->name);
-    RowRange range{0, n_work_units(row->op, node.args)};
+    const RowRange range{0, n_work_units(row->op, node.args)};
     if (range.size() == 0) return;
     const simt::Grid grid = row->grid(node.args, range, session_->wave_size);
     if (grid.n_blocks > INT_MAX)
       throw DeviceError(std::string(session_->api().backend) + ": " + row->name +
                         ": expected at most 2^31 - 1 blocks, got " + std::to_string(grid.n_blocks));
-    simt::StagedArgs args = staging_.stage(row->op, node.args, row->args_bytes);
-    void* parameters[] = {args.bytes.data(), &range};
-    const auto index = static_cast<size_t>(row - simt::launch_rows().data());
-    check(session_->api(),
-          session_->api().launch(functions_[index], static_cast<unsigned>(grid.n_blocks), 1, 1,
-                                 static_cast<unsigned>(grid.n_threads), 1, 1, 0, session_->stream,
-                                 parameters, nullptr),
-          std::string(session_->api().launch.name) + " " + row->name);
+    step_.push_back({.function = functions_[static_cast<size_t>(row - simt::launch_rows().data())],
+                     .name = row->name,
+                     .n_blocks = static_cast<unsigned>(grid.n_blocks),
+                     .n_threads = static_cast<unsigned>(grid.n_threads),
+                     .args_bytes = row->args_bytes,
+                     .args = staging_.stage(row->op, node.args, row->args_bytes),
+                     .range = range});
   }
 
   std::shared_ptr<Session> session_;
   DeviceInfo info_;
   simt::Staging staging_;
+  StepGraphs graphs_;
   std::vector<Handle> functions_;  // of the launch rows
+  std::vector<Launch> step_;       // that is being put together; kept to avoid allocation
 };
 
 }  // namespace

@@ -13,12 +13,14 @@
 namespace olx::kernels::gpu {
 
 using Result = int;    // CUresult, hipError_t; 0 is success, and 2 "out of memory", with both
-using Handle = void*;  // a context, module, function or stream
+using Handle = void*;  // a context, module, function, stream or graph
 
 inline constexpr Result kSuccess = 0;
 inline constexpr Result kOutOfMemory = 2;
 inline constexpr unsigned kMemAttachGlobal = 1;
 inline constexpr unsigned kStreamNonBlocking = 1;
+// While a stream records, its thread makes no call that could not be recorded; others may.
+inline constexpr int kCaptureThreadLocal = 1;
 
 // Compiled kernels for an architecture, for as long as the program runs.
 struct Image {
@@ -67,6 +69,20 @@ struct DriverApi {
                         unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                         Handle stream, void** parameters, void** extra)>
       launch;
+  // Launches that a stream records in the place of running them, and one call that starts them all.
+  // Old drivers lack these.
+  DriverFunction<Result(Handle stream, int mode)> begin_capture;
+  DriverFunction<Result(Handle stream, Handle* graph)> end_capture;
+  DriverFunction<Result(Handle* executable, Handle graph, unsigned long long flags)>
+      instantiate_graph;
+  DriverFunction<Result(Handle graph)> destroy_graph;
+  DriverFunction<Result(Handle executable, Handle stream)> launch_graph;
+  DriverFunction<Result(Handle executable)> destroy_executable;
+  bool has_graphs() const {
+    return begin_capture.function != nullptr && end_capture.function != nullptr &&
+           instantiate_graph.function != nullptr && destroy_graph.function != nullptr &&
+           launch_graph.function != nullptr && destroy_executable.function != nullptr;
+  }
   DriverFunction<Result(Result result, const char** name)> error_name;  // CUDA
   const char* (*error_text)(Result result) = nullptr;                   // HIP
   DriverFunction<Result(void* properties, int device)> properties;      // HIP
@@ -90,6 +106,12 @@ class DriverLibrary {
   template <typename Signature>
   void find(DriverFunction<Signature>& entry, const char* name) const {
     entry.function = reinterpret_cast<decltype(entry.function)>(require(name));
+    entry.name = name;
+  }
+  // The same, where the library may do without it: the entry then has no function.
+  template <typename Signature>
+  void find_optional(DriverFunction<Signature>& entry, const char* name) const {
+    entry.function = reinterpret_cast<decltype(entry.function)>(optional(name));
     entry.name = name;
   }
   void* require(const char* name) const;

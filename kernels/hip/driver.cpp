@@ -66,6 +66,12 @@ DriverApi load_driver(const char* library) {
   driver.find(api.destroy_stream, "hipStreamDestroy");
   driver.find(api.synchronize, "hipStreamSynchronize");
   driver.find(api.launch, "hipModuleLaunchKernel");
+  driver.find_optional(api.begin_capture, "hipStreamBeginCapture");
+  driver.find_optional(api.end_capture, "hipStreamEndCapture");
+  driver.find_optional(api.instantiate_graph, "hipGraphInstantiateWithFlags");
+  driver.find_optional(api.destroy_graph, "hipGraphDestroy");
+  driver.find_optional(api.launch_graph, "hipGraphLaunch");
+  driver.find_optional(api.destroy_executable, "hipGraphExecDestroy");
   api.error_text =
       reinterpret_cast<const char* (*)(gpu::Result)>(driver.require("hipGetErrorName"));
   // Since 6.0 the old name means the old layout, where it still exists at all.

@@ -25,6 +25,7 @@ constexpr std::string_view kEnvironment[] = {
     "OLLAMAX_KERNEL",
     "OLLAMAX_CUDA_DRIVER=",
     "OLLAMAX_HIP_DRIVER=",
+    "OLLAMAX_GPU_GRAPHS=",
     "CUDA_",
     "NVIDIA_",
     "HIP_",

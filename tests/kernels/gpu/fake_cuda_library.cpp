@@ -11,6 +11,7 @@
 #include "tests/kernels/gpu/fake_driver.h"
 
 using olx::kernels::gpu::DriverApi;
+using olx::kernels::gpu::FakeForm;
 using olx::kernels::gpu::Handle;
 using olx::kernels::gpu::kOutOfMemory;
 using olx::kernels::gpu::Result;
@@ -18,7 +19,7 @@ using olx::kernels::gpu::Result;
 namespace {
 
 const DriverApi& api() {
-  static const DriverApi table = olx::kernels::gpu::fake_driver_api();
+  static const DriverApi table = olx::kernels::gpu::fake_library_api(FakeForm::kCuda);
   return table;
 }
 
@@ -39,6 +40,14 @@ Result report(Result result) {
   if (!file_name().empty())
     std::ofstream(file_name() + ".bytes") << olx::kernels::gpu::fake_driver().allocated_bytes;
   return result;
+}
+
+// Whether what begins now is not to fail; the device may be lost by it.
+bool can_launch() {
+  if (is_asked("launch")) return false;
+  olx::kernels::gpu::FakeDriver& fake = olx::kernels::gpu::fake_driver();
+  if (is_asked("lost")) fake.faults_at_launch = fake.n_launches + 1;
+  return true;
 }
 
 }  // namespace
@@ -87,11 +96,21 @@ Result cuStreamSynchronize(Handle stream) {
 Result cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                       Handle stream, void** parameters, void** extra) {
-  if (is_asked("launch")) return 1;
-  olx::kernels::gpu::FakeDriver& fake = olx::kernels::gpu::fake_driver();
-  if (is_asked("lost")) fake.faults_at_launch = fake.n_launches + 1;
+  if (!olx::kernels::gpu::fake_driver().is_capturing && !can_launch()) return 1;
   return api().launch(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes,
                       stream, parameters, extra);
 }
+Result cuStreamBeginCapture_v2(Handle stream, int mode) {
+  return api().begin_capture(stream, mode);
+}
+Result cuStreamEndCapture(Handle stream, Handle* graph) { return api().end_capture(stream, graph); }
+Result cuGraphInstantiateWithFlags(Handle* executable, Handle graph, unsigned long long flags) {
+  return api().instantiate_graph(executable, graph, flags);
+}
+Result cuGraphDestroy(Handle graph) { return api().destroy_graph(graph); }
+Result cuGraphLaunch(Handle executable, Handle stream) {
+  return can_launch() ? api().launch_graph(executable, stream) : 1;
+}
+Result cuGraphExecDestroy(Handle executable) { return api().destroy_executable(executable); }
 Result cuGetErrorName(Result result, const char** name) { return api().error_name(result, name); }
 }

@@ -1,10 +1,13 @@
 #include "tests/kernels/gpu/fake_driver.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,12 +20,18 @@
 namespace olx::kernels::gpu {
 namespace {
 
-constexpr Result kNoDevice = 101, kInvalidContext = 201, kNotFound = 500, kLaunchFailed = 719;
+constexpr Result kInvalidValue = 1, kNoDevice = 101, kInvalidContext = 201, kNotFound = 500,
+                 kLaunchFailed = 719, kCaptureUnsupported = 900;
+
+using Work = std::vector<std::function<void()>>;
 
 struct State {
   FakeDriver fake;
   std::map<uintptr_t, size_t> allocations;
-  std::vector<std::function<void()>> queue;
+  Work queue;
+  Work recorded;  // while the stream is capturing
+  std::map<Handle, Work> graphs, executables;
+  uintptr_t n_handles = 0;
   bool is_lost = false;
 
   ~State() {
@@ -43,12 +52,19 @@ thread_local Handle current_context = nullptr;
 // What every call does first: the script, and a device that is lost.
 Result enter(const char* function, bool needs_context = true) {
   State& s = state();
+  ++s.fake.n_calls;
   if (s.fake.fails_function == function && ++s.fake.n_calls_of_failing_function == s.fake.fails_at)
     return s.fake.fails_with;
   if (s.is_lost) return kLaunchFailed;
   if (needs_context && current_context == nullptr) {
     s.fake.misuse = std::string(function) + " without a context";
     return kInvalidContext;
+  }
+  constexpr std::string_view kRecorded[] = {"launch", "end_capture"};
+  if (needs_context && s.fake.is_capturing &&
+      std::find(std::begin(kRecorded), std::end(kRecorded), function) == std::end(kRecorded)) {
+    s.fake.misuse = std::string(function) + " while the stream records";
+    return kCaptureUnsupported;
   }
   return kSuccess;
 }
@@ -160,7 +176,8 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
   const simt::Grid grid = row.grid(args.data(), range, state().fake.wave_size);
   if (grid.n_blocks != grid_x || grid.n_threads != static_cast<int>(block_x))
     state().fake.misuse = std::string(row.name) + " is launched with the shape of another kernel";
-  state().queue.push_back([&row, args, range] {
+  Work& work = state().fake.is_capturing ? state().recorded : state().queue;
+  work.push_back([&row, args, range] {
     State& s = state();
     if (s.fake.n_launches + 1 == s.fake.faults_at_launch) {
       s.is_lost = true;
@@ -180,13 +197,33 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
 
 }  // namespace
 
-const char* const kFakeFunctions[22] = {"init",           "device_count",     "device_get",
-                                        "device_name",    "device_attribute", "device_memory",
-                                        "retain_context", "release_context",  "set_context",
-                                        "set_device",     "memory_info",      "allocate_managed",
-                                        "free",           "load_module",      "unload_module",
-                                        "find_function",  "create_stream",    "destroy_stream",
-                                        "synchronize",    "launch",           "error_name",
+const char* const kFakeFunctions[28] = {"init",
+                                        "device_count",
+                                        "device_get",
+                                        "device_name",
+                                        "device_attribute",
+                                        "device_memory",
+                                        "retain_context",
+                                        "release_context",
+                                        "set_context",
+                                        "set_device",
+                                        "memory_info",
+                                        "allocate_managed",
+                                        "free",
+                                        "load_module",
+                                        "unload_module",
+                                        "find_function",
+                                        "create_stream",
+                                        "destroy_stream",
+                                        "synchronize",
+                                        "launch",
+                                        "begin_capture",
+                                        "end_capture",
+                                        "instantiate_graph",
+                                        "destroy_graph",
+                                        "launch_graph",
+                                        "destroy_executable",
+                                        "error_name",
                                         "properties"};
 
 FakeDriver& begin_fake_driver(FakeForm form, int wave_size) {
@@ -264,6 +301,75 @@ Result synchronize(Handle) {
   return state().is_lost ? kLaunchFailed : kSuccess;
 }
 
+Handle new_handle() { return reinterpret_cast<Handle>(++state().n_handles); }
+
+Result begin_capture(Handle stream, int mode) {
+  if (const Result result = enter("begin_capture"); result != kSuccess) return result;
+  if (stream != &the_stream || mode != kCaptureThreadLocal)
+    state().fake.misuse = "records another stream than its own";
+  state().fake.is_capturing = true;
+  return kSuccess;
+}
+
+// The stream is one that runs again, also when this fails.
+Result end_capture(Handle, Handle* graph) {
+  State& s = state();
+  *graph = nullptr;
+  if (!s.fake.is_capturing) s.fake.misuse = "ends a record that it has not begun";
+  const Result result = enter("end_capture");
+  s.fake.is_capturing = false;
+  const Work recorded = std::exchange(s.recorded, {});
+  if (result != kSuccess) return result;
+  *graph = new_handle();
+  s.graphs[*graph] = recorded;
+  ++s.fake.n_graphs;
+  return kSuccess;
+}
+
+Result instantiate_graph(Handle* executable, Handle graph, unsigned long long) {
+  if (const Result result = enter("instantiate_graph"); result != kSuccess) return result;
+  State& s = state();
+  const auto found = s.graphs.find(graph);
+  if (found == s.graphs.end()) return kInvalidValue;
+  *executable = new_handle();
+  s.executables[*executable] = found->second;
+  ++s.fake.n_executables;
+  return kSuccess;
+}
+
+Result launch_graph(Handle executable, Handle stream) {
+  if (const Result result = enter("launch_graph"); result != kSuccess) return result;
+  State& s = state();
+  const auto found = s.executables.find(executable);
+  if (found == s.executables.end() || stream != &the_stream) return kInvalidValue;
+  s.queue.insert(s.queue.end(), found->second.begin(), found->second.end());
+  return kSuccess;
+}
+
+// As everything that gives back, these do so whatever they return.
+Result destroy_graph(Handle graph) {
+  if (state().graphs.erase(graph) == 0) state().fake.misuse = "destroys a graph that is not there";
+  --state().fake.n_graphs;
+  return enter("destroy_graph");
+}
+Result destroy_executable(Handle executable) {
+  if (state().executables.erase(executable) == 0)
+    state().fake.misuse = "destroys an executable graph that is not there";
+  if (!state().queue.empty() && !state().is_lost)
+    state().fake.misuse = "destroys an executable graph that may run";
+  --state().fake.n_executables;
+  return enter("destroy_executable");
+}
+
+void set_graphs(DriverApi& api) {
+  api.begin_capture = {begin_capture, "begin_capture"};
+  api.end_capture = {end_capture, "end_capture"};
+  api.instantiate_graph = {instantiate_graph, "instantiate_graph"};
+  api.destroy_graph = {destroy_graph, "destroy_graph"};
+  api.launch_graph = {launch_graph, "launch_graph"};
+  api.destroy_executable = {destroy_executable, "destroy_executable"};
+}
+
 const char* error_text(Result result) {
   return result == kOutOfMemory    ? "ERROR_OUT_OF_MEMORY"
          : result == kLaunchFailed ? "ERROR_LAUNCH_FAILED"
@@ -326,6 +432,7 @@ DriverApi fake_driver_api() {
   DriverApi api;
   is_cuda ? cuda::set_constants(api) : hip::set_constants(api);
   is_cuda ? set_contexts(api) : set_devices(api);
+  if (state().fake.has_graphs) set_graphs(api);
   api.init = {[](unsigned) { return enter("init", false); }, "init"};
   api.device_count = {[](int* count) {
                         *count = state().fake.n_devices;
@@ -396,6 +503,20 @@ DriverApi fake_driver_api() {
   api.synchronize = {synchronize, "synchronize"};
   api.launch = {launch, "launch"};
   return api;
+}
+
+DriverApi fake_library_api(FakeForm form) {
+  FakeDriver& fake = begin_fake_driver(form);
+  const bool is_cuda = form == FakeForm::kCuda;
+  if (const char* n = std::getenv(is_cuda ? "CUDA_FAKE_DEVICES" : "HIP_FAKE_DEVICES"))
+    fake.n_devices = std::atoi(n);
+  if (const char* name =
+          std::getenv(is_cuda ? "CUDA_FAKE_ARCHITECTURE" : "HIP_FAKE_ARCHITECTURE")) {
+    fake.architecture = name;
+    fake.major = std::atoi(name);
+    fake.minor = std::atoi(name + fake.architecture.find('.') + 1);
+  }
+  return fake_driver_api();
 }
 
 }  // namespace olx::kernels::gpu
