@@ -32,6 +32,9 @@ bool same_load(const engine::EngineOptions& a, const engine::EngineOptions& b) {
          a.draft_path == b.draft_path;
 }
 
+// A client that has just got its answer may be here again before that answer's lease has gone.
+constexpr auto kLeaseEnds = std::chrono::milliseconds(250);
+
 }  // namespace
 
 EngineHost::Lease::~Lease() {
@@ -91,6 +94,11 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
   entry->n_users = 1;
   entries_[request.options.model_path] = std::move(owned);
   is_loading_ = true;
+  // What a dead model holds in this process, or on a device, is free when its users have heard of it. A client that does not
+  // read is not waited for.
+  changed_.wait_for(lock, kLeaseEnds, [&] {
+    return std::none_of(dead_.begin(), dead_.end(), [&](const auto& dead) { return dead->options.model_path == request.options.model_path; });
+  });
   lock.unlock();
   std::shared_ptr<ModelHost> model;
   std::exception_ptr failure;
@@ -199,9 +207,7 @@ void EngineHost::unload(const std::string& model_path) {
   found->second->keep_alive_ns = 0;
   found->second->expires = HostClock::now();
   changed_.notify_all();
-  // Whoever asks for the list of loaded models next must not find it there. A client that has just got an answer may be
-  // here before that answer's lease has gone; a model that is truly busy is not waited for.
-  constexpr auto kLeaseEnds = std::chrono::milliseconds(250);
+  // Whoever asks for the list of loaded models next must not find it there. A model that is truly busy is not waited for.
   changed_.wait_for(lock, kLeaseEnds, [&] { return is_stopping_ || !entries_.contains(model_path); });
 }
 
