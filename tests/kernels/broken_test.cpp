@@ -34,7 +34,7 @@ std::vector<std::string> failures_of(const KernelRow& row) {
 }
 }  // namespace
 
-TEST_CASE("BrokenKernels_AreRefusedRowByRow") {
+TEST_CASE("BrokenKernels_AreRefusedRowByRow", "[T-104]") {
   CHECK(kBroken.size() >= 15);
   for (const KernelRow& row : kBroken) {
     const std::vector<std::string> failures = failures_of(row);

@@ -62,15 +62,15 @@ void check_op(Op op) {
 
 }  // namespace
 
-TEST_CASE("Contract_Embed") { check_op(Op::kEmbed); }
-TEST_CASE("Contract_Quantize") { check_op(Op::kQuantize); }
-TEST_CASE("Contract_Matmul") { check_op(Op::kMatmul); }
-TEST_CASE("Contract_RmsNorm") { check_op(Op::kRmsNorm); }
+TEST_CASE("Contract_Embed", "[T-102]") { check_op(Op::kEmbed); }
+TEST_CASE("Contract_Quantize", "[T-102]") { check_op(Op::kQuantize); }
+TEST_CASE("Contract_Matmul", "[T-102]") { check_op(Op::kMatmul); }
+TEST_CASE("Contract_RmsNorm", "[T-102]") { check_op(Op::kRmsNorm); }
 TEST_CASE("Contract_RopeTable") { check_op(Op::kRopeTable); }
-TEST_CASE("Contract_Rope") { check_op(Op::kRope); }
-TEST_CASE("Contract_KvStore") { check_op(Op::kKvStore); }
-TEST_CASE("Contract_Attention") { check_op(Op::kAttention); }
-TEST_CASE("Contract_GatedActivation") { check_op(Op::kGatedActivation); }
+TEST_CASE("Contract_Rope", "[T-102]") { check_op(Op::kRope); }
+TEST_CASE("Contract_KvStore", "[T-102]") { check_op(Op::kKvStore); }
+TEST_CASE("Contract_Attention", "[T-102]") { check_op(Op::kAttention); }
+TEST_CASE("Contract_GatedActivation", "[T-102]") { check_op(Op::kGatedActivation); }
 TEST_CASE("Contract_Add") { check_op(Op::kAdd); }
 TEST_CASE("Contract_Scale") { check_op(Op::kScale); }
 TEST_CASE("Contract_Softcap") { check_op(Op::kSoftcap); }

@@ -132,7 +132,7 @@ TEST_CASE("Gpu_RunsWholeModelsThroughTheDriver") {
     }
 }
 
-TEST_CASE("Gpu_EachCallThatFailsIsAnErrorAndLeavesNothingBehind") {
+TEST_CASE("Gpu_EachCallThatFailsIsAnErrorAndLeavesNothingBehind", "[T-89][T-90]") {
   const Form form = GENERATE(from_range(kForms));
   FakeDriver* fake = &begin(form);
   use_device();
@@ -208,7 +208,7 @@ TEST_CASE("Gpu_AnErrorSaysWhatCouldNotBeDone") {
         "cuda: libm.so.6: expected it to export cuInit");
 }
 
-TEST_CASE("Gpu_ALostDeviceFailsAllThatFollows") {
+TEST_CASE("Gpu_ALostDeviceFailsAllThatFollows", "[T-90]") {
   FakeDriver& fake = begin_fake_driver();
   {
     const std::unique_ptr<Device> device = open_fake();

@@ -117,7 +117,7 @@ TEST_CASE("Device_AutoTakesTheFirstAccelerator") {
   CHECK(server.loaded().at("size_vram") == server.loaded().at("size"));
 }
 
-TEST_CASE("Device_AFaultIsTheErrorOfItsRequestAndOfNoOther") {
+TEST_CASE("Device_AFaultIsTheErrorOfItsRequestAndOfNoOther", "[T-90]") {
   if (!has_kernels()) return;
   const DeviceServer server;
   const std::string expected = server.text(R"(,"num_gpu":0)");
@@ -143,7 +143,7 @@ TEST_CASE("Device_AFaultIsTheErrorOfItsRequestAndOfNoOther") {
   }
 }
 
-TEST_CASE("Device_WithoutMemoryFewerLayersRunOnIt") {
+TEST_CASE("Device_WithoutMemoryFewerLayersRunOnIt", "[T-89]") {
   if (!has_kernels()) return;
   const DeviceServer server;
   const std::string expected = server.text(R"(,"num_gpu":0)");

@@ -18,7 +18,7 @@ bool is_alive(ServerFixture& fixture) { return fixture.get("/api/version").statu
 
 }  // namespace
 
-TEST_CASE("Api_WeightsThatAreNoNumbersEndTheAnswerAndNothingElse", "[T-13][T-92]") {
+TEST_CASE("Api_WeightsThatAreNoNumbersEndTheAnswerAndNothingElse", "[T-13][T-92][T-108]") {
   using gguf::DType;
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ4_K,
                             DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL}) {

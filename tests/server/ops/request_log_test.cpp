@@ -17,7 +17,7 @@ HttpRequest request_of(std::string method, std::string path) {
 
 }  // namespace
 
-TEST_CASE("RequestLog_IsOneLineOfFields") {
+TEST_CASE("RequestLog_IsOneLineOfFields", "[T-101]") {
   const HttpRequest request = request_of("POST", "/api/chat");
   CHECK(log_line({request, "/api/chat", 200, 0.0123}, "T") ==
         "time=T level=INFO msg=request method=\"POST\" path=\"/api/chat\" status=200 ms=12.3 id=0123");

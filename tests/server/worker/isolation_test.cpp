@@ -148,7 +148,7 @@ TEST_CASE("Worker_OneThatNeverReturnsIsEnded", "[T-91]") {
   CHECK(fixture.generate("again").status == 200);
 }
 
-TEST_CASE("Worker_CanDoNothingButCompute", "[T-94]") {
+TEST_CASE("Worker_CanDoNothingButCompute", "[T-94][T-96]") {
   // What is refused below must be possible where nobody forbids it.
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
