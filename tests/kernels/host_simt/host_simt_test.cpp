@@ -55,6 +55,7 @@ void is_refused(const std::vector<std::string>& words) {
     CHECK(runner(2).fault == fault);
   }
   is_sound<simt::PassOn<true, 1>>();
+  is_sound<simt::PassOnInWave<true>>();
 }
 
 }  // namespace
