@@ -57,6 +57,25 @@ struct Thread : simt::DeviceThread<Thread, 32> {
     }
 #endif
   }
+  __device__ static void multiply_f16(const Tile::Rows& rows, const Tile::Cols& cols,
+                                      Tile::Floats& sums) {
+    for (int i = 0; i < 2; ++i) {
+      float* c = sums.value + 4 * i;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+          "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(rows.word[0]), "r"(rows.word[1]), "r"(rows.word[2]), "r"(rows.word[3]),
+            "r"(cols.word[2 * i]), "r"(cols.word[2 * i + 1]));
+#else
+      for (int half = 0; half < 2; ++half)
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+            "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(rows.word[2 * half]), "r"(rows.word[2 * half + 1]), "r"(cols.word[2 * i + half]));
+#endif
+    }
+  }
 };
 
 static_assert(simt::Simt<Thread>);

@@ -182,7 +182,7 @@ uint32_t* Block::meet_wave(LaneState& lane, Together kind, const uint32_t* words
   } else if (wave.kind != kind || !is_same(wave.site, site)) {
     fail_divided(lane, wave, kind, site);
   }
-  for (int i = 0; i < n; ++i) all[lane.lane * simt::kMaxReduce + i] = words[i];
+  for (int i = 0; i < n; ++i) all[lane.lane * kMeetingWords + i] = words[i];
   if (++wave.n_arrived < launch_->wave_size) {
     wait(lane, LaneState::Status::kInWave, wave.count, site);
     return all;
