@@ -45,29 +45,32 @@ struct Attention {
 
   template <Simt S>
   static constexpr void run(S& s, const AttentionArgs& args, RowRange range) {
-    const int64_t unit = range.from + s.block(), n_tokens = args.q.n_rows, n_splits = args.n_splits;
-    const int64_t kv_head = unit / (n_tokens * n_splits), split = unit / n_tokens % n_splits,
-                  token = unit % n_tokens;
-    const int64_t group = args.n_heads / args.kv.n_kv_heads;
-    const int n = n_tokens_of_tile(args, range, unit);
+    // All in 32 bits, which a grid has: a division of 64 is a loop on a device.
+    const auto unit = static_cast<int>(range.from + s.block());
+    const auto n_tokens = static_cast<int>(args.q.n_rows),
+               n_splits = static_cast<int>(args.n_splits),
+               group = static_cast<int>(args.n_heads) / static_cast<int>(args.kv.n_kv_heads);
+    const int token = unit % n_tokens, split = unit / n_tokens % n_splits,
+              kv_head = unit / n_tokens / n_splits;
+    const int n = n_tokens_of_tile(args, range, unit, token, group);
     if (n == 0) return;
     Span seen = visible(args, token);
     for (int i = 1; i < n; ++i) seen = hull(seen, visible(args, token + i));
     Span segments = segments_of(seen), of_batch = segments;
     if (n_splits > 1) {
       of_batch = segments_of_batch(args);
-      segments = {larger(segments.from, of_batch.from + of_batch.size() * split / n_splits),
-                  smaller(segments.to, of_batch.from + of_batch.size() * (split + 1) / n_splits)};
+      segments = common(segments, {of_batch.from + of_batch.size() * split / n_splits,
+                                   of_batch.from + of_batch.size() * (split + 1) / n_splits});
     }
-    for (int64_t h = 0; h < group; h += kTileRows) {
+    for (int h = 0; h < group; h += kTileRows) {
       const AttentionRows rows{kv_head,
                                token,
                                n,
                                kv_head * group + h,
-                               static_cast<int>(smaller(group - h, kTileRows)),
+                               clamped(group - h, kTileRows),
                                args.tokens[token].sequence,
                                seen};
-      for (int64_t segment = segments.from; segment < segments.to; ++segment) {
+      for (int segment = segments.from; segment < segments.to; ++segment) {
         const bool has_queries = segment > segments.from;
         if (n_splits == 1)
           attend(s, args, rows, segment, has_queries);
@@ -76,10 +79,9 @@ struct Attention {
       }
     }
     if (n_splits == 1) return;
-    for (int64_t t = token; t < token + n; ++t)
-      if (is_last_to_arrive(s, args, kv_head * n_tokens + t))
-        for (int64_t h = 0; h < group; ++h)
-          join_partials(s, args, t, kv_head * group + h, of_batch);
+    for (int t = token; t < token + n; ++t)
+      if (is_last_to_arrive(s, args, int64_t{kv_head} * n_tokens + t))
+        for (int h = 0; h < group; ++h) join_partials(s, args, t, kv_head * group + h, of_batch);
   }
 
  private:
@@ -88,7 +90,8 @@ struct Attention {
   struct Arrival;
 
   static constexpr Span segments_of(Span span) {
-    return {span.from / kAttentionSegment, (span.to + kAttentionSegment - 1) / kAttentionSegment};
+    constexpr int kSize = static_cast<int>(kAttentionSegment);
+    return {span.from / kSize, (span.to + kSize - 1) / kSize};
   }
   static constexpr Span segments_of_batch(const AttentionArgs& args) {
     Span all = visible(args, 0);
@@ -96,21 +99,21 @@ struct Attention {
     return segments_of(all);
   }
   // 0 where the unit's token belongs to the tile of one before it.
-  static constexpr int n_tokens_of_tile(const AttentionArgs& args, RowRange range, int64_t unit) {
-    const int64_t width = larger(kTileRows / (args.n_heads / args.kv.n_kv_heads), int64_t{1});
-    const auto begins = [&](int64_t u) {
-      const int64_t token = u % args.q.n_rows;
-      return u == range.from || u == range.to || token % width == 0 ||
-             args.tokens[token].sequence != args.tokens[token - 1].sequence;
+  static constexpr int n_tokens_of_tile(const AttentionArgs& args, RowRange range, int unit,
+                                        int token, int group) {
+    const int width = group < kTileRows ? kTileRows / group : 1;
+    const auto begins = [&](int t) {
+      return t % width == 0 || args.tokens[t].sequence != args.tokens[t - 1].sequence;
     };
-    if (!begins(unit)) return 0;
+    if (unit > range.from && !begins(token)) return 0;
+    const int64_t most = smaller(args.q.n_rows - token, range.to - unit);
     int n = 1;
-    while (!begins(unit + n)) ++n;
+    while (n < most && !begins(token + n)) ++n;
     return n;
   }
   // Where a segment of a head of a token is left: its peak and sum, then head_dim outputs.
   static constexpr float* partial(const AttentionArgs& args, int64_t token, int64_t head,
-                                  int64_t segment, Span of_batch) {
+                                  int segment, Span of_batch) {
     const int64_t index = (token * args.n_heads + head) * of_batch.size() + segment - of_batch.from;
     return args.scratch + kAttentionCounters + index * (args.kv.head_dim + 2);
   }
@@ -127,7 +130,7 @@ struct Attention {
   // Without splits: y holds the sum of the segments so far, and in the end is normalised.
   template <Simt S>
   static constexpr void attend(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                               int64_t segment, bool has_queries) {
+                               int segment, bool has_queries) {
     auto totals = s.template shared<Totals, float, 2 * kTileRows>();
     auto joints = s.template shared<Joints, float, 3 * kTileRows>();
     const auto place_of = [&](int row) {
@@ -153,7 +156,7 @@ struct Attention {
                                         ? normaliser<S>(args, rows.head_of(row), joint.state)
                                         : 1.0f);
         },
-        [&](int row, int64_t dim, float x) {
+        [&](int row, int dim, float x) {
           const auto place = place_of(row);
           if (!place.is_seen) return;
           float& y = row_of(args.y, rows.token_of(row))[rows.head_of(row) * args.kv.head_dim + dim];
@@ -166,7 +169,7 @@ struct Attention {
   // With splits: the segment goes to the scratch.
   template <Simt S>
   static constexpr void attend_apart(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                                     int64_t segment, bool has_queries, Span of_batch) {
+                                     int segment, bool has_queries, Span of_batch) {
     const auto partial_of = [&](int row) {
       return partial(args, rows.token_of(row), rows.head_of(row), segment, of_batch);
     };
@@ -176,7 +179,7 @@ struct Attention {
           partial_of(row)[0] = added.peak;
           partial_of(row)[1] = added.sum;
         },
-        [&](int row, int64_t dim, float x) {
+        [&](int row, int dim, float x) {
           if (segments_of(visible(args, rows.token_of(row))).has(segment))
             partial_of(row)[2 + dim] = x;
         });
@@ -207,7 +210,7 @@ struct Attention {
     for (int64_t d = s.thread(); d < head_dim; d += s.n_threads()) {
       Online state;
       float total = 0;
-      for (int64_t segment = segments.from; segment < segments.to; ++segment) {
+      for (int segment = segments.from; segment < segments.to; ++segment) {
         const float* from = partial(args, token, head, segment, of_batch);
         const Joint joint = join<S>(state, {from[0], from[1]});
         total = state.sum == 0.0f ? from[2 + d] : total * joint.of_a + from[2 + d] * joint.of_b;

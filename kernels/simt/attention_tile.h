@@ -14,7 +14,6 @@
 namespace olx::kernels::simt {
 
 constexpr int kTileRows = 16;
-constexpr int kSegmentBlocks = kAttentionSegment / 16;
 constexpr int kQueryDims = 128;  // of q at a time in shared memory
 
 // Softmax over some positions: outputs beside it are sums of weight times value, weights relative
@@ -24,45 +23,47 @@ struct Online {
   float sum = 0.0f;
 };
 
-struct Span {  // of positions, or of segments
-  int64_t from;
-  int64_t to;
-  constexpr int64_t size() const { return to - from; }
-  constexpr bool has(int64_t i) const { return from <= i && i < to; }
-};
-
-constexpr Span visible(const AttentionArgs& args, int64_t token) {
-  const int64_t position = args.tokens[token].position;
-  return {args.sliding_window > 0 ? larger(position - args.sliding_window + 1, int64_t{0}) : 0,
-          position + 1};
-}
-constexpr Span hull(Span a, Span b) { return {smaller(a.from, b.from), larger(a.to, b.to)}; }
-
-// What of a span lies in a segment, counted from the segment's first position.
-struct SegmentPart {
+// Of positions, or of segments: 32 bits, as positions have.
+struct Span {
   int from;
   int to;
+  constexpr int size() const { return to - from; }
   constexpr bool has(int i) const { return from <= i && i < to; }
-  constexpr bool meets_block(int block) const { return 16 * block < to && 16 * block + 16 > from; }
   constexpr int nearest(int i) const { return i < from ? from : i < to ? i : to - 1; }
 };
-constexpr SegmentPart part_of(Span span, int64_t start) {
-  return {static_cast<int>(larger(smaller(span.from - start, kAttentionSegment), int64_t{0})),
-          static_cast<int>(larger(smaller(span.to - start, kAttentionSegment), int64_t{0}))};
+
+constexpr int clamped(int i, int most) { return i < 0 ? 0 : i < most ? i : most; }
+
+constexpr Span visible(const AttentionArgs& args, int64_t token) {
+  const int position = args.tokens[token].position;
+  const bool has_start = args.sliding_window > 0 && args.sliding_window <= position;
+  return {has_start ? position + 1 - static_cast<int>(args.sliding_window) : 0, position + 1};
+}
+constexpr Span hull(Span a, Span b) {
+  return {a.from < b.from ? a.from : b.from, a.to > b.to ? a.to : b.to};
+}
+constexpr Span common(Span a, Span b) {
+  return {a.from > b.from ? a.from : b.from, a.to < b.to ? a.to : b.to};
+}
+
+// What of a span lies in the segment from `start` on, counted from there.
+constexpr Span part_of(Span span, int start) {
+  constexpr int kSize = static_cast<int>(kAttentionSegment);
+  return {clamped(span.from - start, kSize), clamped(span.to - start, kSize)};
 }
 
 // Which rows a tile has: n_heads query heads of each of n_tokens tokens.
 struct AttentionRows {
-  int64_t kv_head;
-  int64_t token;  // the first
+  int kv_head;
+  int token;  // the first
   int n_tokens;
-  int64_t head;  // the first
+  int head;  // the first
   int n_heads;
-  int64_t sequence;
+  int sequence;
   Span seen;  // by any of the tokens
   constexpr int size() const { return n_tokens * n_heads; }
-  constexpr int64_t token_of(int row) const { return token + row / n_heads; }
-  constexpr int64_t head_of(int row) const { return head + row % n_heads; }
+  constexpr int token_of(int row) const { return token + row / n_heads; }
+  constexpr int head_of(int row) const { return head + row % n_heads; }
 };
 
 template <typename Type>
@@ -73,11 +74,11 @@ class AttentionTile {
   // on_output(row, dimension, x), after that and a barrier.
   template <Simt S, typename OnWeights, typename OnOutput>
   static constexpr void attend(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                               int64_t segment, bool has_queries, OnWeights on_weights,
+                               int segment, bool has_queries, OnWeights on_weights,
                                OnOutput on_output) {
-    const int64_t start = segment * kAttentionSegment;
+    const int start = segment * kScores;
     if constexpr (kTerms == 2) measure(s, args, rows, start);
-    for (int64_t dim = 0; dim < args.kv.head_dim; dim += kQueryDims) {
+    for (int dim = 0; dim < args.kv.head_dim; dim += kQueryDims) {
       if (!has_queries || args.kv.head_dim > kQueryDims) {
         s.barrier();  // those of before have been read
         put_queries(s, args, rows, dim);
@@ -140,34 +141,28 @@ class AttentionTile {
 
   // Both terms of columns 2 w and 2 w + 1 of a row.
   template <Simt S, typename Words>
-  static constexpr void put_pair(const Words& words, int64_t row, int n_cols, int w, float x,
-                                 float y) {
+  static constexpr void put_pair(const Words& words, int row, int n_cols, int w, float x, float y) {
     const TwoTerms a = two_terms<S>(x), b = two_terms<S>(y);
-    const int64_t at = row + w / 8 * 8 + word_slot(w % 8);
+    const int at = row + w / 8 * 8 + word_slot(w % 8);
     words.store(at, pair_of(a.high, b.high));
     words.store(at + n_cols / 2, pair_of(a.low, b.low));
   }
 
-  // Scales of the positions of a segment: a wave has one of K and of V.
+  // Scales of the positions of a segment: a thread has one of K and of V.
   template <Simt S>
   static constexpr void measure(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                                int64_t start) {
-    const int64_t n = Cache::n_magnitudes(args.kv.head_dim);
-    const SegmentPart seen = part_of(rows.seen, start);
-    for (int p = seen.from + s.wave(); p < seen.to; p += s.n_waves()) {
-      float most[2] = {};
-      for (int64_t i = s.lane(); i < n; i += S::kWave) {
-        const auto magnitude = [&](void* plane) {
-          return Cache::template magnitude<S>(
-              kv_row<Type>(args.kv, plane, rows.sequence, start + p, rows.kv_head), i);
-        };
-        most[0] = larger(most[0], magnitude(args.kv.k));
-        most[1] = larger(most[1], magnitude(args.kv.v));
-      }
-      s.reduce_max(most);
-      if (s.lane() != 0) continue;
-      scales<KeyScales>(s).store(p, scale_to_f16(most[0]));
-      scales<ValueScales>(s).store(p, scale_to_f16(most[1]));
+                                int start) {
+    const Span seen = part_of(rows.seen, start);
+    const int n = Cache::n_magnitudes(static_cast<int>(args.kv.head_dim));
+    for (int p = seen.from + s.thread(); p < seen.to; p += s.n_threads()) {
+      const auto scale_of_row = [&](void* plane) {
+        const uint8_t* row = kv_row<Type>(args.kv, plane, rows.sequence, start + p, rows.kv_head);
+        float most = 0;
+        for (int i = 0; i < n; ++i) most = larger(most, Cache::template magnitude<S>(row, i));
+        return scale_to_f16(most);
+      };
+      scales<KeyScales>(s).store(p, scale_of_row(args.kv.k));
+      scales<ValueScales>(s).store(p, scale_of_row(args.kv.v));
     }
   }
 
@@ -175,62 +170,65 @@ class AttentionTile {
   // are not there.
   template <Simt S>
   static constexpr void put_queries(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                                    int64_t first_dim) {
-    const int64_t head_dim = args.kv.head_dim;
+                                    int first_dim) {
+    const int head_dim = static_cast<int>(args.kv.head_dim);
     for (int r = s.wave(); r < kTileRows; r += s.n_waves()) {
       const float* q = args.q.data;
-      int64_t n = 0;
+      int n = 0;
       if (r < rows.size()) {
-        q = row_of(args.q, rows.token_of(r)) + rows.head_of(r) * head_dim;
+        q = row_of(args.q, rows.token_of(r)) + int64_t{rows.head_of(r)} * head_dim;
         n = head_dim;
       }
       float most[1] = {0.0f};
-      for (int64_t d = s.lane(); d < n; d += S::kWave)
+      for (int d = s.lane(); d < n; d += S::kWave)
         most[0] = larger(most[0], q[d] < 0 ? -q[d] : q[d]);
       s.reduce_max(most);
       const float scale = scale_to_f16(most[0]);
       if (s.lane() == 0) query_factors(s).store(r, args.scale * inverse_power(scale));
       for (int w = s.lane(); w < kQueryDims / 2; w += S::kWave) {
-        const int64_t d = first_dim + 2 * w;
+        const int d = first_dim + 2 * w;
         put_pair<S>(queries(s), r * kQueryStride, kQueryDims, w, d < n ? q[d] * scale : 0.0f,
                     d < n ? q[d + 1] * scale : 0.0f);
       }
     }
   }
 
-  // Adds q k over kQueryDims dimensions. Positions that no row sees are not read: the nearest
-  // that one sees stands for them.
+  // What a lane holds of 16 columns, each the sum of terms.
+  template <typename Layout>
+  struct Columns {
+    typename Tile<Layout>::Cols term[kTerms];
+    // Word j of the i'th run of the c'th column.
+    constexpr int32_t& at(int t, int c, int i, int j) {
+      using Runs = LaneRuns<Layout>;
+      return term[t].word[c * Runs::kWords + j * Runs::kRuns + i];
+    }
+  };
+
+  // Adds q k over kQueryDims dimensions; a column is a position. Those that no row sees are not
+  // read: the nearest that one sees stands for them. A step is loaded while the one before is
+  // multiplied.
   template <Simt S>
-  static constexpr void score(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                              int64_t start, int64_t first_dim) {
+  static constexpr void score(S& s, const AttentionArgs& args, const AttentionRows& rows, int start,
+                              int first_dim) {
     using Layout = typename S::TileLayout;
-    using Runs = LaneRuns<Layout>;
-    const int64_t head_dim = args.kv.head_dim;
-    const SegmentPart seen = part_of(rows.seen, start);
+    const int head_dim = static_cast<int>(args.kv.head_dim);
+    const Span seen = part_of(rows.seen, start);
     const auto sums = scores(s);
-    const auto n_steps = static_cast<int>((smaller(head_dim - first_dim, kQueryDims) + 15) / 16);
-    for (int block = s.wave(); block < kSegmentBlocks; block += s.n_waves()) {
-      if (!seen.meets_block(block)) continue;  // the whole wave
+    const int n_steps = (clamped(head_dim - first_dim, kQueryDims) + 15) / 16;
+    for (int block = seen.from / 16 + s.wave(); 16 * block < seen.to; block += s.n_waves()) {
       const uint8_t* keys[Layout::kLaneCols];
       float key_scales[Layout::kLaneCols];
       for (int c = 0; c < Layout::kLaneCols; ++c) {
-        const int p = seen.nearest(16 * block + Runs::col_of(s.lane(), c));
+        const int p = seen.nearest(16 * block + LaneRuns<Layout>::col_of(s.lane(), c));
         keys[c] = kv_row<Type>(args.kv, args.kv.k, rows.sequence, start + p, rows.kv_head);
         key_scales[c] = scale_of<KeyScales>(s, p);
       }
       typename Tile<Layout>::Floats high{}, low{};
+      Columns<Layout> next = load_keys(s, keys, key_scales, first_dim, head_dim);
       for (int step = 0; step < n_steps; ++step) {
-        typename Tile<Layout>::Cols k[kTerms]{};
-        for (int c = 0; c < Layout::kLaneCols; ++c)
-          for (int i = 0; i < Runs::kRuns; ++i) {
-            const int64_t d = first_dim + 16 * step + 4 * Runs::first_of(s.lane(), i);
-            if (d >= head_dim) continue;
-            const auto terms = Cache::template load<S, 4>(keys[c], d, key_scales[c]);
-            for (int t = 0; t < kTerms; ++t)
-              for (int j = 0; j < 2; ++j)
-                k[t].word[c * Runs::kWords + j * Runs::kRuns + i] =
-                    static_cast<int32_t>(terms.word[t][j]);
-          }
+        const Columns<Layout> k = next;
+        if (step + 1 < n_steps)
+          next = load_keys(s, keys, key_scales, first_dim + 16 * (step + 1), head_dim);
         multiply(s, queries(s), 8 * step, kQueryDims / 2, kQueryStride, k, high, low);
       }
       for (int i = 0; i < Layout::kSums; ++i) {
@@ -242,27 +240,47 @@ class AttentionTile {
       }
     }
   }
+  // Dimensions dim .. dim + 15, zeros behind the last.
+  template <Simt S, int kCols>
+  static constexpr auto load_keys(S& s, const uint8_t* const (&keys)[kCols],
+                                  const float (&key_scales)[kCols], int dim, int head_dim) {
+    using Runs = LaneRuns<typename S::TileLayout>;
+    Columns<typename S::TileLayout> columns{};
+    for (int c = 0; c < kCols; ++c)
+      for (int i = 0; i < Runs::kRuns; ++i) {
+        const int d = dim + 4 * Runs::first_of(s.lane(), i);
+        if (d >= head_dim) continue;
+        const auto terms = Cache::template load<S, 4>(keys[c], d, key_scales[c]);
+        for (int t = 0; t < kTerms; ++t)
+          for (int j = 0; j < 2; ++j)
+            columns.at(t, c, i, j) = static_cast<int32_t>(terms.word[t][j]);
+      }
+    return columns;
+  }
 
   // rows (high terms at `at`, low ones n_words behind them) times columns; the sum is high + low.
-  template <Simt S, typename Words, typename Cols, typename Floats>
+  template <Simt S, typename Words, typename Columns, typename Floats>
   static constexpr void multiply(S& s, const Words& words, int at, int n_words, int stride,
-                                 const Cols (&cols)[kTerms], Floats& high, Floats& low) {
+                                 const Columns& cols, Floats& high, Floats& low) {
     const auto row_high = load_rows(s, words, at, stride);
     const auto row_low = load_rows(s, words, at + n_words, stride);
-    s.multiply_f16(row_high, cols[0], high);
-    s.multiply_f16(row_low, cols[0], low);
-    if constexpr (kTerms == 2) s.multiply_f16(row_high, cols[1], low);
+    s.multiply_f16(row_high, cols.term[0], high);
+    s.multiply_f16(row_low, cols.term[0], low);
+    if constexpr (kTerms == 2) s.multiply_f16(row_high, cols.term[1], low);
   }
 
   // Sums of products -> weights relative to the peak, as terms.
   template <Simt S, typename OnWeights>
-  static constexpr void weigh(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                              int64_t start, OnWeights on_weights) {
+  static constexpr void weigh(S& s, const AttentionArgs& args, const AttentionRows& rows, int start,
+                              OnWeights on_weights) {
     constexpr int kPairs = kScores / 2 / S::kWave;
     const auto words = scores(s);
     for (int r = s.wave(); r < kTileRows; r += s.n_waves()) {
-      const SegmentPart seen =
-          part_of(r < rows.size() ? visible(args, rows.token_of(r)) : Span{0, 0}, start);
+      if (r >= rows.size()) {  // the whole wave
+        for (int i = s.lane(); i < kScores; i += S::kWave) words.store(r * kScoreStride + i, 0);
+        continue;
+      }
+      const Span seen = part_of(visible(args, rows.token_of(r)), start);
       const float factor = query_factors(s).load(r);
       float x[2 * kPairs];
       float peak[1] = {-kInfinity};
@@ -301,40 +319,84 @@ class AttentionTile {
   // Sums over the positions of weights times values. A column is a dimension.
   template <Simt S, typename OnOutput>
   static constexpr void add_values(S& s, const AttentionArgs& args, const AttentionRows& rows,
-                                   int64_t start, OnOutput on_output) {
+                                   int start, OnOutput on_output) {
     using Layout = typename S::TileLayout;
-    using Runs = LaneRuns<Layout>;
-    const int64_t head_dim = args.kv.head_dim, row_bytes = kv_row_bytes<Type>(head_dim);
-    const SegmentPart seen = part_of(rows.seen, start);
-    for (int64_t dim = 16 * s.wave(); dim < head_dim; dim += 16 * s.n_waves()) {
-      const int64_t d = dim + Layout::neighbour(Runs::col_of(s.lane(), 0));
+    const int head_dim = static_cast<int>(args.kv.head_dim);
+    const Span seen = part_of(rows.seen, start);
+    for (int dim = 16 * s.wave(); dim < head_dim; dim += 16 * s.n_waves()) {
+      const int d = dim + Layout::neighbour(LaneRuns<Layout>::col_of(s.lane(), 0));
       typename Tile<Layout>::Floats high{}, low{};
-      for (int block = 0; block < kSegmentBlocks; ++block) {
-        if (!seen.meets_block(block)) continue;
-        const uint8_t* values = kv_row<Type>(args.kv, args.kv.v, rows.sequence, start + 16 * block,
-                                             rows.kv_head);  // all 16 are in its page
-        typename Tile<Layout>::Cols v[kTerms]{};
-        for (int i = 0; i < Runs::kRuns && d < head_dim; ++i) {
-          Terms<kTerms, Layout::kLaneCols> terms[4];  // of four positions
-          for (int j = 0; j < 4; ++j) {
-            const int p = seen.nearest(16 * block + 4 * Runs::first_of(s.lane(), i) + j);
-            terms[j] = Cache::template load<S, Layout::kLaneCols>(
-                values + (p - 16 * block) * row_bytes, d, scale_of<ValueScales>(s, p));
-          }
-          for (int t = 0; t < kTerms; ++t)
-            for (int c = 0; c < Layout::kLaneCols; ++c)
-              for (int j = 0; j < 2; ++j)
-                v[t].word[c * Runs::kWords + j * Runs::kRuns + i] =
-                    pair_of(terms[2 * j].at(t, c), terms[2 * j + 1].at(t, c));
-        }
+      bool has_left_out = false;
+      const auto load = [&](int block) {
+        return load_values(s, args.kv, rows, start, seen, block, d, has_left_out);
+      };
+      Columns<Layout> next = load(seen.from / 16);
+      for (int block = seen.from / 16; 16 * block < seen.to; ++block) {
+        const Columns<Layout> v = next;
+        if (16 * block + 16 < seen.to) next = load(block + 1);
         multiply(s, scores(s), 8 * block, kScores / 2, kScoreStride, v, high, low);
       }
+      if (s.ballot(has_left_out) != 0) add_left_out(s, args, rows, start, dim, high);
       for (int i = 0; i < Layout::kSums; ++i) {
         const TilePlace place = Layout::sum(s.lane(), i);
-        const int64_t at = dim + Layout::neighbour(place.word);
+        const int at = dim + Layout::neighbour(place.word);
         if (place.row >= rows.size() || at >= head_dim) continue;
         on_output(place.row, at,
                   (high.value[i] + low.value[i]) * output_factors(s).load(place.row));
+      }
+    }
+  }
+  // 16 positions at the lane's dimensions, of which d is the first. What is not finite is left
+  // out: a weight of 0 would not keep it from a row that does not see it.
+  template <Simt S>
+  static constexpr auto load_values(S& s, const KvView& kv, const AttentionRows& rows, int start,
+                                    Span seen, int block, int d, bool& has_left_out) {
+    using Layout = typename S::TileLayout;
+    using Runs = LaneRuns<Layout>;
+    Columns<Layout> columns{};
+    if (d >= kv.head_dim) return columns;
+    const int64_t row_bytes = kv_row_bytes<Type>(kv.head_dim);
+    const uint8_t* values = kv_row<Type>(kv, kv.v, rows.sequence, start + 16 * block,
+                                         rows.kv_head);  // all 16 are in its page
+    for (int i = 0; i < Runs::kRuns; ++i) {
+      Terms<kTerms, Layout::kLaneCols> terms[4];  // of four positions
+      for (int j = 0; j < 4; ++j) {
+        const int p = seen.nearest(16 * block + 4 * Runs::first_of(s.lane(), i) + j);
+        terms[j] = Cache::template load<S, Layout::kLaneCols>(values + (p - 16 * block) * row_bytes,
+                                                              d, scale_of<ValueScales>(s, p));
+      }
+      for (int c = 0; c < Layout::kLaneCols; ++c)
+        for (int j = 0; j < 2; ++j) {
+          const auto word = [&](int t) {
+            return pair_of(terms[2 * j].at(t, c), terms[2 * j + 1].at(t, c));
+          };
+          const uint32_t odd = not_finite(static_cast<uint32_t>(word(0)));
+          has_left_out |= odd != 0;
+          for (int t = 0; t < kTerms; ++t)
+            columns.at(t, c, i, j) = word(t) & static_cast<int32_t>(~odd);
+        }
+    }
+    return columns;
+  }
+  // What load_values left out, to the sums of the rows that see it.
+  template <Simt S, typename Floats>
+  static constexpr void add_left_out(S& s, const AttentionArgs& args, const AttentionRows& rows,
+                                     int start, int dim, Floats& sums) {
+    using Layout = typename S::TileLayout;
+    const Span seen = part_of(rows.seen, start);
+    for (int p = seen.from; p < seen.to; ++p) {
+      const uint8_t* value =
+          kv_row<Type>(args.kv, args.kv.v, rows.sequence, start + p, rows.kv_head);
+      for (int i = 0; i < Layout::kSums; ++i) {
+        const TilePlace place = Layout::sum(s.lane(), i);
+        const int at = dim + Layout::neighbour(place.word);
+        if (place.row >= rows.size() || at >= args.kv.head_dim) continue;
+        const float v = Type::template load<S>(value, at);
+        if (v - v == 0.0f || !visible(args, rows.token_of(place.row)).has(start + p)) continue;
+        const int word =
+            scores(s).load(place.row * kScoreStride + p / 16 * 8 + word_slot(p / 2 % 8));
+        sums.value[i] +=
+            v * S::from_f16(static_cast<uint16_t>(static_cast<uint32_t>(word) >> (16 * (p % 2))));
       }
     }
   }
