@@ -51,6 +51,11 @@ struct Thread : simt::DeviceThread<Thread<kWaveSize, kHasSignedDot, unit>, kWave
   using Tile = simt::Tile<TileLayout>;
   typedef int Int4 __attribute__((ext_vector_type(4)));
   typedef int Int8 __attribute__((ext_vector_type(8)));
+  typedef float Float4 __attribute__((ext_vector_type(4)));
+  typedef float Float8 __attribute__((ext_vector_type(8)));
+  typedef _Float16 Half2 __attribute__((ext_vector_type(2)));
+  typedef _Float16 Half4 __attribute__((ext_vector_type(4)));
+  typedef _Float16 Half16 __attribute__((ext_vector_type(16)));
 
   __device__ static void multiply(const typename Tile::Rows& rows, const typename Tile::Cols& cols,
                                   typename Tile::Sums& sums) {
@@ -62,7 +67,7 @@ struct Thread : simt::DeviceThread<Thread<kWaveSize, kHasSignedDot, unit>, kWave
         return static_cast<long>(static_cast<uint64_t>(static_cast<uint32_t>(words.word[1])) << 32 |
                                  static_cast<uint32_t>(words.word[0]));
       };
-      with_sums<Int4>(sums, [&](Int4 c) {
+      with_sums<Int4>(sums.word, [&](Int4 c) {
         return __builtin_amdgcn_mfma_i32_16x16x32_i8(pair(rows), pair(cols), c, 0, 0, 0);
       });
     } else {
@@ -77,7 +82,7 @@ struct Thread : simt::DeviceThread<Thread<kWaveSize, kHasSignedDot, unit>, kWave
       rows.word[1 - half] = 0;
       multiply(rows, cols, sums);
     } else if constexpr (unit == MatrixUnit::kMfma16) {
-      with_sums<Int4>(sums, [&](Int4 c) {
+      with_sums<Int4>(sums.word, [&](Int4 c) {
         return __builtin_amdgcn_mfma_i32_16x16x16i8(rows.word[half], cols.word[half], c, 0, 0, 0);
       });
     } else {
@@ -85,20 +90,48 @@ struct Thread : simt::DeviceThread<Thread<kWaveSize, kHasSignedDot, unit>, kWave
         return Int4{words.word[4 * half], words.word[4 * half + 1], words.word[4 * half + 2],
                     words.word[4 * half + 3]};
       };
-      with_sums<Int8>(sums, [&](Int8 c) {
+      with_sums<Int8>(sums.word, [&](Int8 c) {
         return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32(true, four(rows), true, four(cols), c,
                                                           false);
       });
     }
   }
+  __device__ static void multiply_f16(const typename Tile::Rows& rows,
+                                      const typename Tile::Cols& cols,
+                                      typename Tile::Floats& sums) {
+    if constexpr (unit == MatrixUnit::kNone) {
+      simt::multiply_by_fma<Thread>(rows, cols, sums);
+    } else if constexpr (unit == MatrixUnit::kMfma16) {
+      // The f16 instruction of CDNA2 takes subnormals for zero (PyTorch, "Numerical accuracy", on
+      // MI200), which a small value may be; that of f32 does not, at a quarter of the speed.
+      for (int i = 0; i < 4; ++i) {
+        const auto at = [i](const auto& words) {
+          return static_cast<float>(__builtin_bit_cast(Half2, words.word[i / 2])[i % 2]);
+        };
+        with_sums<Float4>(sums.value, [&](Float4 c) {
+          return __builtin_amdgcn_mfma_f32_16x16x4f32(at(rows), at(cols), c, 0, 0, 0);
+        });
+      }
+    } else if constexpr (unit == MatrixUnit::kMfma32) {
+      with_sums<Float4>(sums.value, [&](Float4 c) {
+        return __builtin_amdgcn_mfma_f32_16x16x16f16(__builtin_bit_cast(Half4, rows),
+                                                     __builtin_bit_cast(Half4, cols), c, 0, 0, 0);
+      });
+    } else {
+      with_sums<Float8>(sums.value, [&](Float8 c) {
+        return __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(__builtin_bit_cast(Half16, rows),
+                                                          __builtin_bit_cast(Half16, cols), c);
+      });
+    }
+  }
 
  private:
-  template <typename Vector, typename Product>
-  __device__ static void with_sums(typename Tile::Sums& sums, Product product) {
+  template <typename Vector, typename Element, typename Product>
+  __device__ static void with_sums(Element (&sums)[TileLayout::kSums], Product product) {
     Vector c;
-    for (int i = 0; i < TileLayout::kSums; ++i) c[i] = sums.word[i];
+    for (int i = 0; i < TileLayout::kSums; ++i) c[i] = sums[i];
     c = product(c);
-    for (int i = 0; i < TileLayout::kSums; ++i) sums.word[i] = c[i];
+    for (int i = 0; i < TileLayout::kSums; ++i) sums[i] = c[i];
   }
 };
 

@@ -99,6 +99,7 @@ void Block::run(const Launch& launch) {
   for (int i = 0; i < n_threads; ++i) {
     lanes_[static_cast<size_t>(i)]->lane = i % launch.wave_size;
     lanes_[static_cast<size_t>(i)]->place.wave = static_cast<int16_t>(i / launch.wave_size);
+    lanes_[static_cast<size_t>(i)]->place.wave_epoch = 0;  // a fault may have left them apart
   }
   for (int64_t block = 0; block < launch.grid.n_blocks && fault_ == nullptr; ++block) {
     shared_.begin_block();
@@ -181,7 +182,7 @@ uint32_t* Block::meet_wave(LaneState& lane, Together kind, const uint32_t* words
   } else if (wave.kind != kind || !is_same(wave.site, site)) {
     fail_divided(lane, wave, kind, site);
   }
-  for (int i = 0; i < n; ++i) all[lane.lane * simt::kMaxReduce + i] = words[i];
+  for (int i = 0; i < n; ++i) all[lane.lane * kMeetingWords + i] = words[i];
   if (++wave.n_arrived < launch_->wave_size) {
     wait(lane, LaneState::Status::kInWave, wave.count, site);
     return all;

@@ -26,6 +26,9 @@ class SimtFault : public DeviceError {
 
 enum class Together : uint8_t { kShuffle, kBallot, kReduceAdd, kReduceMax, kWaveSync, kMultiply };
 
+constexpr int kMeetingWords = 16;  // what a lane may leave for its wave
+static_assert(simt::kMaxReduce <= kMeetingWords);
+
 class Block;
 
 // A lane, as its fiber sees it.
@@ -60,7 +63,7 @@ class Block {
   void run(const Launch& launch);  // all blocks of the grid, in order
 
   // For lanes. Each returns when every lane that belongs to it has come.
-  // Leaves `n` words and returns those of the wave: word i of lane l at [l * simt::kMaxReduce + i],
+  // Leaves `n` words and returns those of the wave: word i of lane l at [l * kMeetingWords + i],
   // valid until the lane meets its wave the next time but one. The last to come has `reduce`
   // applied to them first.
   uint32_t* meet_wave(LaneState& lane, Together kind, const uint32_t* words, int n,
@@ -87,7 +90,7 @@ class Block {
     Together kind{};
     Site site;
     int first = 0;  // the thread that came first
-    uint32_t words[2][64 * simt::kMaxReduce];
+    uint32_t words[2][64 * kMeetingWords];
   };
   struct Aborted {};  // thrown in lanes that must end because another had a fault
 

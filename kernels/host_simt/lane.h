@@ -57,13 +57,13 @@ class Lane {
     if (mask < 0 || mask >= kWave) state_.block->fail_mask(state_, mask, site);
     const auto word = std::bit_cast<uint32_t>(x);
     const uint32_t* words = state_.block->meet_wave(state_, Together::kShuffle, &word, 1, site);
-    return std::bit_cast<T>(words[(state_.lane ^ mask) * simt::kMaxReduce]);
+    return std::bit_cast<T>(words[(state_.lane ^ mask) * kMeetingWords]);
   }
   uint64_t ballot(bool bit, const Site& site = Site::current()) {
     const uint32_t word = bit ? 1 : 0;
     const uint32_t* words = state_.block->meet_wave(state_, Together::kBallot, &word, 1, site);
     uint64_t all = 0;
-    for (int i = 0; i < kWave; ++i) all |= uint64_t{words[i * simt::kMaxReduce]} << i;
+    for (int i = 0; i < kWave; ++i) all |= uint64_t{words[i * kMeetingWords]} << i;
     return all;
   }
   template <int kN>
@@ -94,8 +94,7 @@ class Lane {
   void multiply(const typename Tile::Rows& rows, const typename Tile::Cols& cols,
                 typename Tile::Sums& sums, const Site& site = Site::current()) {
     constexpr int kRowWords = TileLayout::kRowWords, kColWords = TileLayout::kColWords;
-    static_assert(kRowWords + kColWords <= simt::kMaxReduce &&
-                  TileLayout::kSums <= simt::kMaxReduce);
+    static_assert(kRowWords + kColWords + TileLayout::kSums <= kMeetingWords);
     uint32_t words[kRowWords + kColWords];
     for (int i = 0; i < kRowWords; ++i) words[i] = static_cast<uint32_t>(rows.word[i]);
     for (int i = 0; i < kColWords; ++i) words[kRowWords + i] = static_cast<uint32_t>(cols.word[i]);
@@ -104,13 +103,28 @@ class Lane {
         state_.block->meet_wave(state_, Together::kMultiply, words, kRowWords + kColWords, site,
                                 kWave == 32 ? multiply_as_mma : multiply_as_mfma);
     for (int i = 0; i < TileLayout::kSums; ++i)
-      sums.word[i] += static_cast<int32_t>(all[state_.lane * simt::kMaxReduce + i]);
+      sums.word[i] += static_cast<int32_t>(all[state_.lane * kMeetingWords + i]);
   }
   void multiply_half(typename Tile::Rows rows, const typename Tile::Cols& cols, int half,
                      typename Tile::Sums& sums, const Site& site = Site::current()) {
     for (int i = 0; i < TileLayout::kRowWords; ++i)
       if (TileLayout::row_word(state_.lane, i).word / 4 != half) rows.word[i] = 0;
     multiply(rows, cols, sums, site);
+  }
+  void multiply_f16(const typename Tile::Rows& rows, const typename Tile::Cols& cols,
+                    typename Tile::Floats& sums, const Site& site = Site::current()) {
+    constexpr int kRowWords = TileLayout::kRowWords, kColWords = TileLayout::kColWords,
+                  kFactors = kRowWords + kColWords;
+    uint32_t words[kFactors + TileLayout::kSums];
+    for (int i = 0; i < kRowWords; ++i) words[i] = static_cast<uint32_t>(rows.word[i]);
+    for (int i = 0; i < kColWords; ++i) words[kRowWords + i] = static_cast<uint32_t>(cols.word[i]);
+    for (int i = 0; i < TileLayout::kSums; ++i)
+      words[kFactors + i] = std::bit_cast<uint32_t>(sums.value[i]);
+    const uint32_t* all =
+        state_.block->meet_wave(state_, Together::kMultiply, words, kFactors + TileLayout::kSums,
+                                site, kWave == 32 ? multiply_f16_as_mma : multiply_f16_as_mfma);
+    for (int i = 0; i < TileLayout::kSums; ++i)
+      sums.value[i] = std::bit_cast<float>(all[state_.lane * kMeetingWords + i]);
   }
 
   static int32_t dot4(int32_t a, int32_t b, int32_t c) {
@@ -145,10 +159,10 @@ class Lane {
           for (int step = wave_size / 2; step > 0; step /= 2)
             for (int lane = 0; lane < step; ++lane)
               for (int i = 0; i < n; ++i) {
-                uint32_t& mine = of_lanes[lane * simt::kMaxReduce + i];
+                uint32_t& mine = of_lanes[lane * kMeetingWords + i];
                 mine = std::bit_cast<uint32_t>(
                     Join{}(std::bit_cast<float>(mine),
-                           std::bit_cast<float>(of_lanes[(lane + step) * simt::kMaxReduce + i])));
+                           std::bit_cast<float>(of_lanes[(lane + step) * kMeetingWords + i])));
               }
         });
     for (int i = 0; i < kN; ++i) values[i] = std::bit_cast<float>(all[i]);

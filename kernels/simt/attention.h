@@ -1,31 +1,26 @@
 #pragma once
-// Attention over cache pages. A block is a (kv head, split of the context, token): all query heads
-// of the kv head, eight at a time, so that K and V are read once for them. A wave scores a
-// position, its lanes along head_dim; a wave weighs a head; a thread sums a dimension of V.
+// Attention over cache pages. A unit is a (kv head, split of the context, token); the first unit of
+// each tile makes the whole tile, the blocks of the others end at once. A tile is as many tokens of
+// one sequence that follow each other as fill 16 rows with their query heads of the kv head
+// (attention_tile.h): one token for a token made alone, many in a prompt.
 //
 // One order of sums for every token, whoever else is in the batch and however the context is split:
-// online softmax over blocks of kChunk positions within a segment of kAttentionSegment, both
-// counted from position 0; then the segments, in order. A split leaves its segments in
-// args.scratch, and the last split of a (kv head, token) to arrive joins them all.
+// softmax over segments of kAttentionSegment positions, counted from position 0; then the segments,
+// in order. A split leaves its segments in args.scratch, and the last split of a (kv head, token)
+// to arrive joins them all.
 
-#include "kernels/simt/kv_store.h"
+#include "kernels/simt/attention_tile.h"
 
 namespace olx::kernels::simt {
 
-constexpr int kAttentionThreads = 128;
-constexpr int kHeads = 8;  // query heads that share a pass over K and V
+constexpr int kAttentionThreads = 256;
 constexpr int kMaxHeadDim = 512;
-constexpr int64_t kChunk = 64;
-static_assert(kAttentionSegment % kChunk == 0 && kHeads <= kMaxReduce);
 
-inline bool accepts_head_dim(const AttentionArgs& args) { return args.kv.head_dim <= kMaxHeadDim; }
-
-// Softmax over some positions: outputs beside it are sums of weight times value, weights relative
-// to the peak.
-struct Online {
-  float peak = -kInfinity;
-  float sum = 0.0f;
-};
+// What a lane loads at once lies in one row, and 16 positions in one page.
+inline bool accepts_tiles(const AttentionArgs& args) {
+  return args.kv.head_dim <= kMaxHeadDim && args.kv.head_dim % 4 == 0 &&
+         args.kv.page_tokens % 16 == 0;
+}
 
 // What a's and b's outputs are multiplied with when b, of the positions behind a's, is added to a.
 struct Joint {
@@ -41,7 +36,7 @@ constexpr Joint join(Online a, Online b) {
   return {{peak, a.sum * of_a + b.sum * of_b}, of_a, of_b};
 }
 
-template <typename Row>
+template <typename Type>
 struct Attention {
   template <int kWave>
   static Grid grid(const AttentionArgs&, RowRange range) {
@@ -50,172 +45,77 @@ struct Attention {
 
   template <Simt S>
   static constexpr void run(S& s, const AttentionArgs& args, RowRange range) {
-    const int64_t unit = range.from + s.block(), n_tokens = args.q.n_rows, n_splits = args.n_splits;
-    const int64_t kv_head = unit / (n_tokens * n_splits), split = unit / n_tokens % n_splits,
-                  token = unit % n_tokens;
-    const int64_t group = args.n_heads / args.kv.n_kv_heads;
-    Span segments = segments_of(visible(args, token)), of_batch = segments;
+    // All in 32 bits, which a grid has: a division of 64 is a loop on a device.
+    const auto unit = static_cast<int>(range.from + s.block());
+    const auto n_tokens = static_cast<int>(args.q.n_rows),
+               n_splits = static_cast<int>(args.n_splits),
+               group = static_cast<int>(args.n_heads) / static_cast<int>(args.kv.n_kv_heads);
+    const int token = unit % n_tokens, split = unit / n_tokens % n_splits,
+              kv_head = unit / n_tokens / n_splits;
+    const int n = n_tokens_of_tile(args, range, unit, token, group);
+    if (n == 0) return;
+    Span seen = visible(args, token);
+    for (int i = 1; i < n; ++i) seen = hull(seen, visible(args, token + i));
+    Span segments = segments_of(seen), of_batch = segments;
     if (n_splits > 1) {
       of_batch = segments_of_batch(args);
-      segments = {of_batch.from + of_batch.size() * split / n_splits,
-                  of_batch.from + of_batch.size() * (split + 1) / n_splits};
+      segments = common(segments, {of_batch.from + of_batch.size() * split / n_splits,
+                                   of_batch.from + of_batch.size() * (split + 1) / n_splits});
     }
-    for (int64_t h = 0; h < group; h += kHeads) {
-      const Pass pass{kv_head, token, kv_head * group + h,
-                      static_cast<int>(smaller(group - h, kHeads)), visible(args, token)};
-      if (n_splits == 1)
-        attend_all(s, args, pass, segments);
-      else
-        attend_split(s, args, pass, segments, of_batch);
+    for (int h = 0; h < group; h += kTileRows) {
+      const AttentionRows rows{kv_head,
+                               token,
+                               n,
+                               kv_head * group + h,
+                               clamped(group - h, kTileRows),
+                               args.tokens[token].sequence,
+                               seen};
+      for (int segment = segments.from; segment < segments.to; ++segment) {
+        const bool has_queries = segment > segments.from;
+        if (n_splits == 1)
+          attend(s, args, rows, segment, has_queries);
+        else
+          attend_apart(s, args, rows, segment, has_queries, of_batch);
+      }
     }
-    if (n_splits == 1 || !is_last_to_arrive(s, args, kv_head * n_tokens + token)) return;
-    for (int64_t h = 0; h < group; ++h)
-      join_partials(s, args, token, kv_head * group + h, of_batch);
+    if (n_splits == 1) return;
+    for (int t = token; t < token + n; ++t)
+      if (is_last_to_arrive(s, args, int64_t{kv_head} * n_tokens + t))
+        for (int h = 0; h < group; ++h) join_partials(s, args, t, kv_head * group + h, of_batch);
   }
 
  private:
-  struct Span {  // of positions, or of segments
-    int64_t from;
-    int64_t to;
-    constexpr int64_t size() const { return to - from; }
-  };
-  struct Pass {
-    int64_t kv_head;
-    int64_t token;
-    int64_t head;  // the first of n_heads
-    int n_heads;
-    Span seen;
-  };
-  struct Outputs;  // tags of shared memory
-  struct Totals;
-  struct Scores;
-  struct State;
-  struct TotalState;
+  struct Totals;  // tags of shared memory
+  struct Joints;
   struct Arrival;
 
-  static constexpr Span visible(const AttentionArgs& args, int64_t token) {
-    const int64_t position = args.tokens[token].position;
-    return {args.sliding_window > 0 ? larger(position - args.sliding_window + 1, int64_t{0}) : 0,
-            position + 1};
-  }
   static constexpr Span segments_of(Span span) {
-    return {span.from / kAttentionSegment, (span.to + kAttentionSegment - 1) / kAttentionSegment};
+    constexpr int kSize = static_cast<int>(kAttentionSegment);
+    return {span.from / kSize, (span.to + kSize - 1) / kSize};
   }
   static constexpr Span segments_of_batch(const AttentionArgs& args) {
     Span all = visible(args, 0);
-    for (int64_t token = 1; token < args.q.n_rows; ++token) {
-      const Span span = visible(args, token);
-      all = {smaller(all.from, span.from), larger(all.to, span.to)};
-    }
+    for (int64_t token = 1; token < args.q.n_rows; ++token) all = hull(all, visible(args, token));
     return segments_of(all);
+  }
+  // 0 where the unit's token belongs to the tile of one before it.
+  static constexpr int n_tokens_of_tile(const AttentionArgs& args, RowRange range, int unit,
+                                        int token, int group) {
+    const int width = group < kTileRows ? kTileRows / group : 1;
+    const auto begins = [&](int t) {
+      return t % width == 0 || args.tokens[t].sequence != args.tokens[t - 1].sequence;
+    };
+    if (unit > range.from && !begins(token)) return 0;
+    const int64_t most = smaller(args.q.n_rows - token, range.to - unit);
+    int n = 1;
+    while (n < most && !begins(token + n)) ++n;
+    return n;
   }
   // Where a segment of a head of a token is left: its peak and sum, then head_dim outputs.
   static constexpr float* partial(const AttentionArgs& args, int64_t token, int64_t head,
-                                  int64_t segment, Span of_batch) {
+                                  int segment, Span of_batch) {
     const int64_t index = (token * args.n_heads + head) * of_batch.size() + segment - of_batch.from;
     return args.scratch + kAttentionCounters + index * (args.kv.head_dim + 2);
-  }
-
-  // The positions of one segment: sums in Outputs, softmax in State, which is {peak, sum, rescale}
-  // a head.
-  template <Simt S>
-  static constexpr void attend_segment(S& s, const AttentionArgs& args, const Pass& pass,
-                                       int64_t segment) {
-    auto outputs = s.template shared<Outputs, float, kHeads * kMaxHeadDim>();
-    auto state = s.template shared<State, float, 3 * kHeads>();
-    const int64_t head_dim = args.kv.head_dim, start = segment * kAttentionSegment;
-    s.barrier();  // the segment before has been read
-    for (int64_t i = s.thread(); i < pass.n_heads * head_dim; i += s.n_threads())
-      outputs.store(i, 0.0f);
-    if (s.thread() < pass.n_heads) {
-      state.store(3 * s.thread(), -kInfinity);
-      state.store(3 * s.thread() + 1, 0.0f);
-    }
-    s.barrier();
-    for (int64_t chunk = start; chunk < start + kAttentionSegment; chunk += kChunk) {
-      const Span span{larger(pass.seen.from, chunk), smaller(pass.seen.to, chunk + kChunk)};
-      if (span.from >= span.to) continue;
-      score(s, args, pass, span);
-      s.barrier();
-      weigh(s, pass, span);
-      s.barrier();
-      accumulate(s, args, pass, span);
-      s.barrier();
-    }
-  }
-
-  template <Simt S>
-  static constexpr void score(S& s, const AttentionArgs& args, const Pass& pass, Span span) {
-    auto scores = s.template shared<Scores, float, kHeads * kChunk>();
-    const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[pass.token].sequence;
-    const float* q = row_of(args.q, pass.token) + pass.head * head_dim;
-    for (int64_t p = span.from + s.wave(); p < span.to; p += s.n_waves()) {
-      const uint8_t* k = kv_row<Row>(args.kv, args.kv.k, sequence, p, pass.kv_head);
-      float sums[kHeads] = {};
-      for (int64_t d = s.lane(); d < head_dim; d += S::kWave) {
-        const float x = Row::template load<S>(k, d);
-        for (int h = 0; h < kHeads; ++h)
-          if (h < pass.n_heads) sums[h] += q[h * head_dim + d] * args.scale * x;
-      }
-      s.reduce_add(sums);
-      for (int h = 0; h < kHeads; ++h) {
-        if (s.lane() != h || h >= pass.n_heads) continue;
-        scores.store(h * kChunk + p % kChunk, args.softcap > 0.0f
-                                                  ? args.softcap * S::tanh(sums[h] / args.softcap)
-                                                  : sums[h]);
-      }
-    }
-  }
-
-  // Scores -> weights in place, relative to the peak so far; what is in Outputs has to be
-  // multiplied with `rescale`.
-  template <Simt S>
-  static constexpr void weigh(S& s, const Pass& pass, Span span) {
-    auto scores = s.template shared<Scores, float, kHeads * kChunk>();
-    auto state = s.template shared<State, float, 3 * kHeads>();
-    const int64_t from = span.from % kChunk, n = span.size();
-    for (int h = s.wave(); h < pass.n_heads; h += s.n_waves()) {
-      float most[1] = {-kInfinity};
-      for (int64_t i = s.lane(); i < n; i += S::kWave)
-        most[0] = larger(most[0], scores.load(h * kChunk + from + i));
-      s.reduce_max(most);
-      const float old_peak = state.load(3 * h), old_sum = state.load(3 * h + 1),
-                  peak = larger(most[0], old_peak);
-      float sum[1] = {0};
-      for (int64_t i = s.lane(); i < n; i += S::kWave) {
-        const float weight = S::exp(scores.load(h * kChunk + from + i) - peak);
-        scores.store(h * kChunk + from + i, weight);
-        sum[0] += weight;
-      }
-      s.reduce_add(sum);
-      s.wave_sync();  // every lane has read the state
-      if (s.lane() != 0) continue;
-      const float rescale = old_sum > 0.0f ? S::exp(old_peak - peak) : 0.0f;
-      state.store(3 * h, peak);
-      state.store(3 * h + 1, old_sum * rescale + sum[0]);
-      state.store(3 * h + 2, rescale);
-    }
-  }
-
-  template <Simt S>
-  static constexpr void accumulate(S& s, const AttentionArgs& args, const Pass& pass, Span span) {
-    auto outputs = s.template shared<Outputs, float, kHeads * kMaxHeadDim>();
-    auto scores = s.template shared<Scores, float, kHeads * kChunk>();
-    auto state = s.template shared<State, float, 3 * kHeads>();
-    const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[pass.token].sequence;
-    for (int64_t d = s.thread(); d < head_dim; d += s.n_threads()) {
-      float sums[kHeads] = {};
-      for (int h = 0; h < kHeads; ++h)
-        if (h < pass.n_heads) sums[h] = outputs.load(h * head_dim + d) * state.load(3 * h + 2);
-      for (int64_t p = span.from; p < span.to; ++p) {
-        const float x =
-            Row::template load<S>(kv_row<Row>(args.kv, args.kv.v, sequence, p, pass.kv_head), d);
-        for (int h = 0; h < kHeads; ++h)
-          if (h < pass.n_heads) sums[h] += scores.load(h * kChunk + p % kChunk) * x;
-      }
-      for (int h = 0; h < kHeads; ++h)
-        if (h < pass.n_heads) outputs.store(h * head_dim + d, sums[h]);
-    }
   }
 
   // The sink enters the denominator alone; returns what outputs are multiplied with.
@@ -227,56 +127,62 @@ struct Attention {
     return rescale / (state.sum * rescale + S::exp(args.sinks[head] - highest));
   }
 
-  // Without splits: every segment of the token, joined as they come.
+  // Without splits: y holds the sum of the segments so far, and in the end is normalised.
   template <Simt S>
-  static constexpr void attend_all(S& s, const AttentionArgs& args, const Pass& pass,
-                                   Span segments) {
-    auto outputs = s.template shared<Outputs, float, kHeads * kMaxHeadDim>();
-    auto totals = s.template shared<Totals, float, kHeads * kMaxHeadDim>();
-    auto state = s.template shared<State, float, 3 * kHeads>();
-    const int64_t head_dim = args.kv.head_dim;
-    Online total[kHeads];  // every thread keeps them
-    for (int64_t segment = segments.from; segment < segments.to; ++segment) {
-      attend_segment(s, args, pass, segment);
-      for (int h = 0; h < kHeads; ++h) {
-        if (h >= pass.n_heads) continue;
-        const Joint joint = join<S>(total[h], {state.load(3 * h), state.load(3 * h + 1)});
-        const bool is_first = total[h].sum == 0.0f;
-        total[h] = joint.state;
-        for (int64_t d = s.thread(); d < head_dim; d += s.n_threads()) {
-          const int64_t i = h * head_dim + d;
-          totals.store(i, is_first ? outputs.load(i)
-                                   : totals.load(i) * joint.of_a + outputs.load(i) * joint.of_b);
-        }
-      }
-    }
-    float* y = row_of(args.y, pass.token) + pass.head * head_dim;
-    for (int h = 0; h < kHeads; ++h) {
-      if (h >= pass.n_heads) continue;
-      const float factor = normaliser<S>(args, pass.head + h, total[h]);
-      for (int64_t d = s.thread(); d < head_dim; d += s.n_threads())
-        y[h * head_dim + d] = totals.load(h * head_dim + d) * factor;
-    }
+  static constexpr void attend(S& s, const AttentionArgs& args, const AttentionRows& rows,
+                               int segment, bool has_queries) {
+    auto totals = s.template shared<Totals, float, 2 * kTileRows>();
+    auto joints = s.template shared<Joints, float, 3 * kTileRows>();
+    const auto place_of = [&](int row) {
+      struct Place {
+        bool is_seen;
+        bool is_first;
+        bool is_last;
+      };
+      const Span all = segments_of(visible(args, rows.token_of(row)));
+      return Place{all.has(segment), segment == all.from, segment == all.to - 1};
+    };
+    AttentionTile<Type>::attend(
+        s, args, rows, segment, has_queries,
+        [&](int row, Online added) {
+          Online total;
+          if (!place_of(row).is_first) total = {totals.load(2 * row), totals.load(2 * row + 1)};
+          const Joint joint = join<S>(total, added);
+          totals.store(2 * row, joint.state.peak);
+          totals.store(2 * row + 1, joint.state.sum);
+          joints.store(3 * row, joint.of_a);
+          joints.store(3 * row + 1, joint.of_b);
+          joints.store(3 * row + 2, place_of(row).is_last
+                                        ? normaliser<S>(args, rows.head_of(row), joint.state)
+                                        : 1.0f);
+        },
+        [&](int row, int dim, float x) {
+          const auto place = place_of(row);
+          if (!place.is_seen) return;
+          float& y = row_of(args.y, rows.token_of(row))[rows.head_of(row) * args.kv.head_dim + dim];
+          const float total =
+              place.is_first ? x : y * joints.load(3 * row) + x * joints.load(3 * row + 1);
+          y = total * joints.load(3 * row + 2);
+        });
   }
 
+  // With splits: the segment goes to the scratch.
   template <Simt S>
-  static constexpr void attend_split(S& s, const AttentionArgs& args, const Pass& pass,
-                                     Span segments, Span of_batch) {
-    auto outputs = s.template shared<Outputs, float, kHeads * kMaxHeadDim>();
-    auto state = s.template shared<State, float, 3 * kHeads>();
-    const int64_t head_dim = args.kv.head_dim;
-    const Span seen = segments_of(pass.seen);
-    for (int64_t segment = larger(segments.from, seen.from);
-         segment < smaller(segments.to, seen.to); ++segment) {
-      attend_segment(s, args, pass, segment);
-      for (int64_t i = s.thread(); i < pass.n_heads * head_dim; i += s.n_threads())
-        partial(args, pass.token, pass.head + i / head_dim, segment, of_batch)[2 + i % head_dim] =
-            outputs.load(i);
-      if (s.thread() < pass.n_heads)
-        for (int i = 0; i < 2; ++i)
-          partial(args, pass.token, pass.head + s.thread(), segment, of_batch)[i] =
-              state.load(3 * s.thread() + i);
-    }
+  static constexpr void attend_apart(S& s, const AttentionArgs& args, const AttentionRows& rows,
+                                     int segment, bool has_queries, Span of_batch) {
+    const auto partial_of = [&](int row) {
+      return partial(args, rows.token_of(row), rows.head_of(row), segment, of_batch);
+    };
+    AttentionTile<Type>::attend(
+        s, args, rows, segment, has_queries,
+        [&](int row, Online added) {
+          partial_of(row)[0] = added.peak;
+          partial_of(row)[1] = added.sum;
+        },
+        [&](int row, int dim, float x) {
+          if (segments_of(visible(args, rows.token_of(row))).has(segment))
+            partial_of(row)[2 + dim] = x;
+        });
   }
 
   // Counts this block in; true in every thread of the block that was the last, which leaves the
@@ -304,7 +210,7 @@ struct Attention {
     for (int64_t d = s.thread(); d < head_dim; d += s.n_threads()) {
       Online state;
       float total = 0;
-      for (int64_t segment = segments.from; segment < segments.to; ++segment) {
+      for (int segment = segments.from; segment < segments.to; ++segment) {
         const float* from = partial(args, token, head, segment, of_batch);
         const Joint joint = join<S>(state, {from[0], from[1]});
         total = state.sum == 0.0f ? from[2 + d] : total * joint.of_a + from[2 + d] * joint.of_b;

@@ -28,8 +28,10 @@ constexpr int64_t kv_row_bytes(int64_t head_dim) {
 template <typename Type>
 constexpr uint8_t* kv_row(const KvView& kv, void* plane, int64_t sequence, int64_t position,
                           int64_t kv_head) {
-  const int64_t page = kv.block_table[sequence * kv.max_blocks + position / kv.page_tokens];
-  const int64_t row = (page * kv.n_kv_heads + kv_head) * kv.page_tokens + position % kv.page_tokens;
+  // In 32 bits, as a position has: a division of 64 is a loop on a device.
+  const auto at = static_cast<uint32_t>(position), n = static_cast<uint32_t>(kv.page_tokens);
+  const int64_t page = kv.block_table[sequence * kv.max_blocks + at / n];
+  const int64_t row = (page * kv.n_kv_heads + kv_head) * kv.page_tokens + at % n;
   return static_cast<uint8_t*>(plane) + row * kv_row_bytes<Type>(kv.head_dim);
 }
 

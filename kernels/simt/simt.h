@@ -1,8 +1,8 @@
 #pragma once
 // The machine that the kernels of this folder are written for: blocks of threads, in waves of
 // S::kWave lanes. A policy S is a body of it: host_simt/lane.h runs it on the CPU with checks,
-// cuda/simt_cuda.h and hip/simt_hip.h (with device_thread.h) are the devices. Used by kernels of this folder and by the
-// tables that instantiate them; no vendor header, no #if.
+// cuda/simt_cuda.h and hip/simt_hip.h (with device_thread.h) are the devices. Used by kernels of
+// this folder and by the tables that instantiate them; no vendor header, no #if.
 //
 // A kernel is a struct with two static functions:
 //   template <int kWave> Grid grid(const Args&, RowRange)
@@ -38,6 +38,9 @@
 //   TileLayout; multiply(rows, cols, sums) multiply_half(rows, cols, half, sums)
 //       what a lane holds of a product of tiles (tile.h), and the product over all 32 columns, or
 //       over the 16 of a half, added to the sums
+//   multiply_f16(rows, cols, floats)
+//       the same words as 16 columns of f16: products are exact, sums in f32, rounded or cut off as
+//       the machine does it, and an element's bits depend on nothing but its row, column and sum
 //   from_f16(bits) to_f16(x) exp(x) tanh(x) erfc(x) sqrt(x) round(x) (to even)
 //       and pow cos sin log floor ceil of double
 // All lanes of a wave reach each of the wave's operations together, all threads of a block each

@@ -140,7 +140,8 @@ void each_attention_case(const KernelRow& row, const CaseContext& context, const
   struct Heads {
     int64_t n_heads, n_kv_heads, head_dim;
   };
-  const Heads all_heads[] = {{1, 1, 64}, {2, 1, 32}, {4, 2, 64}, {9, 3, 64}, {8, 1, 96}, {6, 2, 128}, {4, 1, 256}, {3, 3, 160}};
+  const Heads all_heads[] = {{1, 1, 64}, {2, 1, 32}, {4, 2, 64}, {9, 3, 64}, {8, 1, 96}, {6, 2, 128}, {4, 1, 256}, {3, 3, 160},
+                             {2, 2, 80}, {21, 1, 36}, {2, 1, 512}};  // no whole tiles; more heads than a tile has rows
   // One decode token; a chunk; decode of three sequences; a chunk beside two decodes; one position only.
   const struct {
     std::vector<int64_t> lengths;
@@ -149,6 +150,7 @@ void each_attention_case(const KernelRow& row, const CaseContext& context, const
                  {{1}, 1},  {{150}, 4}, {{600, 20}, 5}};
   int index = 0;
   for (const Heads& heads : all_heads) {
+    if (heads.head_dim % gguf::dtype_info(row.dtype).block_elems != 0) continue;
     for (const auto& batch : batches) {
       const int variant = index++ % 6;
       const Values values = variant == 4 ? Values::kHuge : variant == 5 ? Values::kZero : Values::kRandom;

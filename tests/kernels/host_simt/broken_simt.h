@@ -1,7 +1,8 @@
 #pragma once
-// rms_norm over sums of a block that are made wrongly, and a matmul by tiles that goes wrong, each
-// in one way: what broken_simt.inc lists.
+// rms_norm over sums of a block that are made wrongly, a matmul by tiles that goes wrong, and
+// attention on a machine that does, each in one way: what broken_simt.inc lists.
 
+#include "kernels/simt/attention.h"
 #include "kernels/simt/matmul_tiles.h"
 #include "kernels/simt/norm.h"
 
@@ -209,6 +210,79 @@ struct BrokenTiles {
 
  private:
   static constexpr int64_t n_tiles(int64_t n) { return (n + 15) / 16; }
+};
+
+enum class AttentionFault {
+  kNone,
+  kLayout,
+  kSums,
+  kNeighbours,
+  kOneTerm,
+  kHalfAWave,
+  kBarrierOfQueries,
+  kBarrierOfScores,
+  kBarrierOfWeights,
+  kBarrierOfSegments,
+  kWaveSync
+};
+
+// S with one mistake.
+template <Simt S, AttentionFault fault>
+struct FaultyMachine : S {
+  explicit FaultyMachine(const S& s) : S(s) {}
+
+  struct TileLayout : S::TileLayout {
+    static constexpr TilePlace row_word(int lane, int i) {
+      TilePlace place = S::TileLayout::row_word(lane, i);
+      if (fault == AttentionFault::kLayout) place.word ^= 1;
+      return place;
+    }
+    static constexpr TilePlace sum(int lane, int i) {
+      TilePlace place = S::TileLayout::sum(lane, i);
+      if (fault == AttentionFault::kSums) place.row ^= 1;
+      return place;
+    }
+    static constexpr int neighbour(int token) {
+      return fault == AttentionFault::kNeighbours ? token : S::TileLayout::neighbour(token);
+    }
+  };
+  using Tile = simt::Tile<TileLayout>;
+  constexpr void multiply_f16(const typename Tile::Rows& rows, const typename Tile::Cols& cols,
+                              typename Tile::Floats& sums) {
+    const bool is_low = n_products++ % 2 == 1;
+    if (fault == AttentionFault::kOneTerm && is_low) return;
+    if (fault == AttentionFault::kHalfAWave && S::lane() >= S::kWave / 2) return;
+    S::multiply_f16(rows, cols, sums);
+  }
+  // A segment has four of them, and one before the first queries.
+  constexpr void barrier() {
+    const int i = n_barriers++;
+    const bool is_left_out = (fault == AttentionFault::kBarrierOfQueries && i == 1) ||
+                             (fault == AttentionFault::kBarrierOfScores && i == 2) ||
+                             (fault == AttentionFault::kBarrierOfWeights && i == 3) ||
+                             (fault == AttentionFault::kBarrierOfSegments && i == 4);
+    if (!is_left_out) S::barrier();
+  }
+  constexpr void wave_sync() {
+    if (fault != AttentionFault::kWaveSync) S::wave_sync();
+  }
+
+ private:
+  int n_products = 0, n_barriers = 0;
+};
+
+// A split may have nothing to do, and then other barriers.
+inline bool accepts_one_split(const AttentionArgs& args) {
+  return accepts_tiles(args) && args.n_splits == 1;
+}
+
+template <AttentionFault fault>
+struct FaultyAttention : Attention<ValuesF16> {
+  template <Simt S>
+  static constexpr void run(S& s, const AttentionArgs& args, RowRange range) {
+    FaultyMachine<S, fault> machine(s);
+    Attention<ValuesF16>::run(machine, args, range);
+  }
 };
 
 }  // namespace olx::kernels::simt

@@ -55,6 +55,7 @@ void is_refused(const std::vector<std::string>& words) {
     CHECK(runner(2).fault == fault);
   }
   is_sound<simt::PassOn<true, 1>>();
+  is_sound<simt::PassOnInWave<true>>();
 }
 
 }  // namespace
@@ -242,7 +243,15 @@ void holds_everything(int n_times_rows, int n_times_cols) {
       ++sums[place.row][place.word];
     }
   }
+  int at_neighbour[16] = {};
+  for (int i = 0; i < 16; ++i) ++at_neighbour[Layout::neighbour(i)];
+  for (int lane = 0; lane < Layout::kWave; ++lane)
+    for (int i = 0; i < Layout::kColWords; ++i)
+      CHECK(Layout::neighbour(Layout::col_word(lane, i).row) ==
+            Layout::neighbour(Layout::col_word(lane, 0).row) +
+                i / (Layout::kColWords / Layout::kLaneCols));
   for (int i = 0; i < 16; ++i) {
+    CHECK(at_neighbour[i] == 1);
     for (int j = 0; j < 8; ++j) CHECK((rows[i][j] == n_times_rows && cols[i][j] == n_times_cols));
     for (int j = 0; j < 16; ++j) CHECK(sums[i][j] == 1);
   }
@@ -285,7 +294,88 @@ void multiplies_by_dot4() {
   }
 }
 
+// Whole numbers, of which all sums are exact.
+constexpr float f16_of_row(int row, int k) {
+  return static_cast<float>((row * 37 + k * 11) % 61 - 30);
+}
+constexpr float f16_of_col(int col, int k) {
+  return static_cast<float>((col * 23 + k * 29) % 53 - 26);
+}
+float product_of(int row, int col) {
+  float sum = 0;
+  for (int k = 0; k < 16; ++k) sum += f16_of_row(row, k) * f16_of_col(col, k);
+  return sum;
+}
+int32_t word_of_f16(float low, float high) {
+  return gguf::f32_to_f16(low) | static_cast<int32_t>(uint32_t{gguf::f32_to_f16(high)} << 16);
+}
+
+// A lane's part of a product by `multiply`: of how many sums it is wrong.
+template <typename Layout, typename Multiply>
+int n_wrong_of_f16(int lane, Multiply multiply) {
+  typename simt::Tile<Layout>::Rows rows{};
+  typename simt::Tile<Layout>::Cols cols{};
+  typename simt::Tile<Layout>::Floats sums{};
+  for (int i = 0; i < Layout::kRowWords; ++i) {
+    const simt::TilePlace at = Layout::row_word(lane, i);
+    rows.word[i] =
+        word_of_f16(f16_of_row(at.row, 2 * at.word), f16_of_row(at.row, 2 * at.word + 1));
+  }
+  for (int i = 0; i < Layout::kColWords; ++i) {
+    const simt::TilePlace at = Layout::col_word(lane, i);
+    cols.word[i] =
+        word_of_f16(f16_of_col(at.row, 2 * at.word), f16_of_col(at.row, 2 * at.word + 1));
+  }
+  for (int i = 0; i < Layout::kSums; ++i) sums.value[i] = static_cast<float>(i);
+  multiply(rows, cols, sums);
+  int n_wrong = 0;
+  for (int i = 0; i < Layout::kSums; ++i) {
+    const simt::TilePlace at = Layout::sum(lane, i);
+    n_wrong += sums.value[i] == static_cast<float>(i) + product_of(at.row, at.word) ? 0 : 1;
+  }
+  return n_wrong;
+}
+
+template <int kWave>
+void multiplies_by_fma() {
+  using Layout = simt::TileLayoutDot4<kWave>;
+  for (int lane = 0; lane < kWave; ++lane)
+    CHECK(n_wrong_of_f16<Layout>(lane, [](const auto& rows, const auto& cols, auto& sums) {
+            simt::multiply_by_fma<Dot4Lane<kWave>>(rows, cols, sums);
+          }) == 0);
+}
+
+struct ProductOfF16 {
+  template <simt::Simt S>
+  static float value(S& s, float) {
+    return static_cast<float>(n_wrong_of_f16<typename S::TileLayout>(
+        s.lane(),
+        [&](const auto& rows, const auto& cols, auto& sums) { s.multiply_f16(rows, cols, sums); }));
+  }
+};
+// 1 + 16 2^-25.
+struct SumOfSmallProducts {
+  template <simt::Simt S>
+  static float value(S& s, float) {
+    typename S::Tile::Rows rows{};
+    typename S::Tile::Cols cols{};
+    typename S::Tile::Floats sums{};
+    for (int32_t& word : rows.word) word = word_of_f16(0x1p-12f, 0x1p-12f);
+    for (int32_t& word : cols.word) word = word_of_f16(0x1p-13f, 0x1p-13f);
+    for (float& sum : sums.value) sum = 1.0f;
+    s.multiply_f16(rows, cols, sums);
+    return sums.value[0];
+  }
+};
+
 }  // namespace
+
+TEST_CASE("HostSimt_MultipliesF16") {
+  gives<ProductOfF16>([](int, int, int) { return 0.0f; });
+  gives<SumOfSmallProducts>([](int, int, int) { return 1.0f; });  // each is cut off, or rounded
+  multiplies_by_fma<32>();
+  multiplies_by_fma<64>();
+}
 
 TEST_CASE("HostSimt_LayoutsOfTilesHoldEveryWord") {
   holds_everything<simt::TileLayoutMma>(1, 1);
