@@ -152,10 +152,9 @@ json::object Bench::measure_tokens(const KernelRow& row, Workload& work, double 
 json::object Bench::measure(const KernelRow& row) {
   json::object report{{"op", kernels::op_name(row.op)}, {"dtype", lower_dtype(row)}, {"name", row.name}, {"variant", row.variant},
                       {"activation", row.activation->name}, {"layout", row.layout != nullptr ? row.layout->name : ""}, {"rank", row.rank}};
-  // What only its device can run is held against the oracle at the sizes that are timed, below.
-  const contract::Verdict verdict =
-      row.run == nullptr ? contract::Verdict{}
-                         : contract::judge_row(row, {contract::test_seed(), false, kernels::KernelRegistry::instance().rows(), device_.info().features});
+  contract::CaseContext context{contract::test_seed(), false, kernels::KernelRegistry::instance().rows(), device_.info().features};
+  if (row.run == nullptr) context.device = &device_;
+  const contract::Verdict verdict = contract::judge_row(row, context);
   report["n_cases"] = verdict.n_cases;
   report["share_of_bound"] = verdict.worst;
   report["failures"] = json::value_from(verdict.failures);

@@ -188,12 +188,15 @@ TEST_CASE("Logits_ReferenceBackendKeepsToTheTruth") {
   }
 }
 
+// Of the processor, or of the backend that OLLAMAX_TEST_BACKEND names.
 TEST_CASE("Logits_DefaultKernelsStayCloseToTheTruth") {
+  RunnerOptions options;
+  if (const char* backend = std::getenv("OLLAMAX_TEST_BACKEND"); backend != nullptr) options.device = backend;
   for (const ModelCase& model : model_cases()) {
     if (!is_ready(model)) continue;
     std::unique_ptr<ModelRunner> runner;
     try {
-      runner = open_model(model, {});
+      runner = open_model(model, options);
     } catch (const olx::engine::EngineError& error) {
       std::printf("SKIPPED: %s: %s\n", model.name, error.what());
       CHECK(error.code() == olx::engine::ErrorCode::kUnsupported);

@@ -1,8 +1,10 @@
-// Every row of the registry that this machine can run keeps the contract of its op. A new row is tested by existing.
+// Every row of the registry that this machine can run keeps the contract of its op. A new row is tested by existing. Rows that
+// have no function run on their device. OLLAMAX_TEST_BACKEND: those of one backend alone.
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
-#include <optional>
+#include <memory>
 #include <string>
 
 #include "tests/kernels/contract/check_row.h"
@@ -14,40 +16,46 @@ namespace {
 
 const KernelRegistry& registry() { return KernelRegistry::instance(); }
 
-// What this machine's device of a backend offers; nothing where it cannot be opened.
-std::optional<Features> features_of(const std::string& backend) {
-  static std::map<std::string, std::optional<Features>> known;
+const char* wanted_backend() { return std::getenv("OLLAMAX_TEST_BACKEND"); }
+bool is_wanted(const KernelRow& row) { return wanted_backend() == nullptr || std::string(wanted_backend()) == row.backend; }
+
+// This machine's device of a backend; nullptr where it cannot be opened.
+Device* device_of(const std::string& backend) {
+  static auto& known = *new std::map<std::string, std::unique_ptr<Device>>;  // stays: at the exit a driver may have gone already
   const auto [entry, is_new] = known.try_emplace(backend);
-  if (!is_new) return entry->second;
+  if (!is_new) return entry->second.get();
   try {
-    entry->second = find_backend(backend)->open({.n_threads = 1})->info().features;
+    entry->second = find_backend(backend)->open({.n_threads = 1});
   } catch (const DeviceError& error) {
     std::printf("skipped: rows of %s: %s\n", backend.c_str(), error.what());
   }
-  return entry->second;
+  return entry->second.get();
 }
 
-bool can_run(const KernelRow& row) {
-  const std::optional<Features> features = features_of(row.backend);
-  return features && (row.features & ~*features) == 0 && row.run != nullptr;
-}
+Features missing_of(const KernelRow& row) { return row.features & ~device_of(row.backend)->info().features; }
+bool can_run(const KernelRow& row) { return device_of(row.backend) != nullptr && missing_of(row) == 0; }
 
 CaseContext context_of(const KernelRow& row, bool is_brief) {
-  return {test_seed(), is_brief, registry().rows(), features_of(row.backend).value_or(0)};
+  Device* device = device_of(row.backend);
+  CaseContext context{test_seed(), is_brief, registry().rows(), device->info().features};
+  if (row.run == nullptr) context.device = device;
+  return context;
 }
 
-bool is_brief(const KernelRow& row) { return tests::kHasSanitizers && std::string(row.backend).starts_with("host_simt"); }
+// Where it takes long and is not what is looked for: kernels of GPUs under sanitizers, and on a driver of the tests.
+bool is_brief(const KernelRow& row) {
+  const std::string backend = row.backend;
+  return std::getenv("OLLAMAX_TEST_BRIEF") != nullptr || (tests::kHasSanitizers && backend.starts_with("host_simt"));
+}
 
 void check_op(Op op) {
   size_t n_rows = 0, n_skipped = 0;
   for (const KernelRow& row : registry().rows()) {
-    if (row.op != op) continue;
+    if (row.op != op || !is_wanted(row)) continue;
     if (!can_run(row)) {
       ++n_skipped;
-      if (!features_of(row.backend)) continue;  // said already
-      if (row.run == nullptr) continue;         // on its device: gpu_device_test, and the same kernel on host_simt
-      std::printf("skipped: %s: this machine lacks feature bits 0x%llx\n", describe(row).c_str(),
-                  static_cast<unsigned long long>(row.features & ~features_of(row.backend).value_or(0)));
+      if (device_of(row.backend) == nullptr) continue;  // said already
+      std::printf("skipped: %s: this machine lacks feature bits 0x%llx\n", describe(row).c_str(), static_cast<unsigned long long>(missing_of(row)));
       continue;
     }
     ++n_rows;
@@ -56,6 +64,10 @@ void check_op(Op op) {
     CHECK(failures.empty());
   }
   std::printf("%s: %zu rows checked, %zu skipped\n", std::string(op_name(op)).c_str(), n_rows, n_skipped);
+  if (wanted_backend() != nullptr) {  // a backend that is asked for has to be there, unless it was not compiled in
+    if (find_backend(wanted_backend())->unavailable_reason == nullptr) CHECK(n_rows > 0);
+    return;
+  }
   // Where every matmul takes f32 activations there is nothing to quantize.
   if (op != Op::kQuantize) CHECK(n_rows + n_skipped > 0);
 }
@@ -82,7 +94,8 @@ TEST_CASE("Contract_AllRowsOfAnOpAndTypeAgreePairwise") {
     for (size_t j = i + 1; j < rows.size(); ++j) {
       if (rows[i].op != rows[j].op || rows[i].dtype != rows[j].dtype) continue;
       if (rows[i].op == Op::kQuantize && rows[i].activation != rows[j].activation) continue;
-      if (!can_run(rows[i]) || !can_run(rows[j])) continue;
+      if (!is_wanted(rows[i]) || !is_wanted(rows[j]) || !can_run(rows[i]) || !can_run(rows[j])) continue;
+      if (rows[i].run == nullptr || rows[j].run == nullptr) continue;  // each has memory of its own device
       // The reference has no features of its own: the other row's device quantizes for it.
       CaseContext context = context_of(rows[i], true);
       context.features |= context_of(rows[j], true).features;

@@ -17,7 +17,22 @@ namespace olx::kernels::contract {
 using AnyArgs = std::variant<EmbedArgs, QuantizeArgs, MatmulArgs, RmsNormArgs, RopeTableArgs, RopeArgs, KvStoreArgs,
                              AttentionArgs, GatedActivationArgs, AddArgs, ScaleArgs, SoftcapArgs, SoftmaxArgs>;
 
+// Where the cases of a row come from: what else exists on this machine, and how thorough to be.
+struct CaseContext {
+  uint64_t seed = 0;
+  bool is_brief = false;                  // a few cases, for pairwise comparison
+  std::span<const KernelRow> rows;        // among them the kQuantize row of a matmul's format
+  Features features = 0;
+  bool guards_canaries = true;            // under AddressSanitizer; off for kernels that are known to be broken
+  Device* device = nullptr;               // which a row that has no function runs on, in memory of which the cases are
+};
+
+// The units of a row that has a function, or all of them on the context's device. `args` of the row's op.
+void run_row(const KernelRow& row, void* args, RowRange range, const CaseContext& context);
+
 struct Case {
+  explicit Case(const CaseContext& context) : memory(context.device) {}
+
   std::string name;
   Memory memory;
   AnyArgs args;
@@ -26,18 +41,9 @@ struct Case {
   // The output as [expected.n_rows, expected.n_cols].
   std::function<std::vector<float>(const AnyArgs&)> read;
 
-  const void* args_pointer() const {
-    return std::visit([](const auto& typed) { return static_cast<const void*>(&typed); }, args);
+  void* args_pointer() {
+    return std::visit([](auto& typed) { return static_cast<void*>(&typed); }, args);
   }
-};
-
-// Where the cases of a row come from: what else exists on this machine, and how thorough to be.
-struct CaseContext {
-  uint64_t seed = 0;
-  bool is_brief = false;                  // a few cases, for pairwise comparison
-  std::span<const KernelRow> rows;        // among them the kQuantize row of a matmul's format
-  Features features = 0;
-  bool guards_canaries = true;            // under AddressSanitizer; off for kernels that are known to be broken
 };
 
 using CaseVisitor = std::function<bool(Case&)>;  // false: enough

@@ -106,7 +106,7 @@ void each_kv_store_case(const KernelRow& row, const CaseContext& context, const 
   for (int64_t head_dim : {32, 64, 96, 128, 256}) {
     for (int64_t page_tokens : {16, 32, 64}) {
       for (Values values : {Values::kRandom, Values::kZero, Values::kMaxCodes, Values::kOutliers, Values::kHuge}) {
-        Case c;
+        Case c(context);
         c.name = "head_dim " + std::to_string(head_dim) + " page " + std::to_string(page_tokens) + " " +
                  values_name(values);
         Rng rng(context.seed, c.name);
@@ -156,7 +156,7 @@ void each_attention_case(const KernelRow& row, const CaseContext& context, const
       const Values values = variant == 4 ? Values::kHuge : variant == 5 ? Values::kZero : Values::kRandom;
       Rng option_rng(context.seed, "attention" + std::to_string(index));
       const CacheShape shape{heads.n_kv_heads, heads.head_dim, option_rng.pick({16, 32, 64}), batch.lengths};
-      Case c;
+      Case c(context);
       c.name = "heads " + std::to_string(heads.n_heads) + " " + shape_text(shape) + " tokens " +
                std::to_string(batch.n_tokens) + " v " + values_name(values);
       Rng rng(context.seed, c.name);

@@ -87,7 +87,7 @@ ActivationView add_activations(const KernelRow& row, const CaseContext& context,
   if (row.activation == &kActivationF32) return {x.data, &kActivationF32, x.n_rows, x.n_cols, x.row_stride_elems};
   const auto size = static_cast<size_t>(row.activation->size_bytes(x.n_rows, x.n_cols));
   QuantizeArgs args{{memory.add(size), row.activation, x.n_rows, x.n_cols, 0, n_prompt}, x};
-  quantize_row_for(row, context.rows, context.features).run(&args, {0, x.n_rows});
+  run_row(quantize_row_for(row, context.rows, context.features), &args, {0, x.n_rows}, context);
   return args.y;
 }
 
@@ -139,7 +139,7 @@ const KernelRow& quantize_row_for(const KernelRow& row, std::span<const KernelRo
 void each_matmul_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit) {
   Rng shape_rng(context.seed, "matmul shapes");
   for (const Shape& shape : matmul_shapes(row, context.is_brief, shape_rng)) {
-    Case c;
+    Case c(context);
     c.name = "tokens " + std::to_string(shape.n_tokens) + " rows " + std::to_string(shape.n_rows) + " cols " +
              std::to_string(shape.n_cols) + " " + values_name(shape.values);
     Rng rng(context.seed, c.name);
@@ -191,7 +191,7 @@ void each_embed_case(const KernelRow& row, const CaseContext& context, const Cas
   for (int64_t n_cols : cols) {
     for (Values values : {Values::kRandom, Values::kMaxCodes, Values::kOutliers}) {
       const int64_t n_tokens = shape_rng.pick({1, 2, 7}), n_rows = shape_rng.pick({1, 5, 16, 37});
-      Case c;
+      Case c(context);
       c.name = "tokens " + std::to_string(n_tokens) + " rows " + std::to_string(n_rows) + " cols " +
                std::to_string(n_cols) + " " + values_name(values);
       Rng rng(context.seed, c.name);
@@ -216,7 +216,7 @@ void each_quantize_case(const KernelRow& row, const CaseContext& context, const 
   OLX_CHECK(row.activation->decode != nullptr);
   for (int64_t n_cols : {32, 64, 96, 256, 288, 576, 768}) {
     for (Values values : {Values::kRandom, Values::kZero, Values::kMaxCodes, Values::kHuge, Values::kOutliers}) {
-      Case c;
+      Case c(context);
       c.name = "cols " + std::to_string(n_cols) + " " + values_name(values);
       Rng rng(context.seed, c.name);
       const int64_t n_tokens = rng.pick({1, 2, 3, 4, 5, 8, 11, 17, 20});

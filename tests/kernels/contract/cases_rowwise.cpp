@@ -56,7 +56,7 @@ void each_rms_norm_case(const KernelRow&, const CaseContext& context, const Case
   for (int64_t group_cols : all_widths(context.is_brief)) {
     for (int64_t n_groups : {1, 3}) {
       const Values values = values_of(index++);
-      Case c;
+      Case c(context);
       c.name = case_name(2, group_cols * n_groups, values) + " groups " + std::to_string(n_groups);
       Rng rng(context.seed, c.name);
       RmsNormArgs args;
@@ -78,7 +78,7 @@ void each_rms_norm_case(const KernelRow&, const CaseContext& context, const Case
 void each_rope_table_case(const KernelRow&, const CaseContext& context, const CaseVisitor& visit) {
   for (int64_t n_rot : {2, 6, 32, 64, 80, 128, 256}) {
     for (const char* kind : {"plain", "linear", "factors", "yarn", "yarn and factors"}) {
-      Case c;
+      Case c(context);
       c.name = std::string(kind) + " n_rot " + std::to_string(n_rot);
       Rng rng(context.seed, c.name);
       const bool is_yarn = kind[0] == 'y';
@@ -116,7 +116,7 @@ void each_rope_case(const KernelRow&, const CaseContext& context, const CaseVisi
     for (bool is_neox : {false, true}) {
       for (int64_t rest : {0, 2, 13, 16}) {
         const Values values = values_of(index++);
-        Case c;
+        Case c(context);
         c.name = std::string(is_neox ? "neox" : "pairs") + " n_rot " + std::to_string(n_rot) + " rest " +
                  std::to_string(rest) + " " + values_name(values);
         Rng rng(context.seed, c.name);
@@ -147,7 +147,7 @@ namespace {
 
 bool visit_gated(const CaseContext& context, int64_t n_cols, Values values, Activation activation,
                  const CaseVisitor& visit) {
-  Case c;
+  Case c(context);
   c.name = case_name(2, n_cols, values) + " activation " + std::to_string(static_cast<int>(activation));
   Rng rng(context.seed, c.name);
   const int64_t n_tokens = rng.pick({1, 2, 3});
@@ -167,7 +167,7 @@ bool visit_gated(const CaseContext& context, int64_t n_cols, Values values, Acti
 template <typename Args>
 bool visit_unary(const CaseContext& context, int64_t n_cols, Values values, float Args::*constant,
                  const CaseVisitor& visit) {
-  Case c;
+  Case c(context);
   c.name = case_name(2, n_cols, values);
   Rng rng(context.seed, c.name);
   Args args;
@@ -182,7 +182,7 @@ bool visit_unary(const CaseContext& context, int64_t n_cols, Values values, floa
 }
 
 bool visit_add(const CaseContext& context, int64_t n_cols, Values values, const CaseVisitor& visit) {
-  Case c;
+  Case c(context);
   c.name = case_name(2, n_cols, values);
   Rng rng(context.seed, c.name);
   AddArgs args;
@@ -230,7 +230,7 @@ void each_softmax_case(const KernelRow&, const CaseContext& context, const CaseV
   for (int64_t n_cols : all_widths(context.is_brief)) {
     for (int64_t n_masked : {int64_t{0}, n_cols / 2, n_cols}) {
       const Values values = values_of(index++);
-      Case c;
+      Case c(context);
       c.name = case_name(2, n_cols, values) + " masked " + std::to_string(n_masked);
       Rng rng(context.seed, c.name);
       SoftmaxArgs args;

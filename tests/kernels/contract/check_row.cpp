@@ -8,6 +8,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "gguf/check.h"
+
 namespace olx::kernels::contract {
 namespace {
 
@@ -52,10 +54,10 @@ std::string worst_element(const reference::Expected& expected, const std::vector
                       got[worst_index], expected.value[worst_index], expected.bound[worst_index]);
 }
 
-std::vector<float> run(const KernelRow& row, Case& c, const std::vector<RowRange>& ranges, bool guards_canaries) {
+std::vector<float> run(const KernelRow& row, Case& c, const std::vector<RowRange>& ranges, const CaseContext& context) {
   c.memory.reset();
-  c.memory.guard_canaries(guards_canaries);
-  for (const RowRange& range : ranges) row.run(c.args_pointer(), range);
+  c.memory.guard_canaries(context.guards_canaries);
+  for (const RowRange& range : ranges) run_row(row, c.args_pointer(), range, context);
   c.memory.guard_canaries(false);
   return c.read(c.args);
 }
@@ -73,22 +75,33 @@ std::vector<RowRange> random_split(int64_t n, int64_t multiple, Rng& rng) {
   return ranges;
 }
 
-std::string check_case(const KernelRow& row, Case& c, Rng& rng, bool guards, double& worst_share) {
+std::string check_case(const KernelRow& row, Case& c, Rng& rng, const CaseContext& context, double& worst_share) {
   c.memory.seal();
   const int64_t n = n_units(c);
-  const std::vector<float> whole = run(row, c, {{0, n}}, guards);
+  const std::vector<float> whole = run(row, c, {{0, n}}, context);
   if (std::string damage = c.memory.damage(); !damage.empty()) return damage;
   worst_share = std::max(worst_share, share_of_bound(c.expected, whole));
   if (std::string worst = worst_element(c.expected, whole); !worst.empty()) return worst;
   const std::vector<std::byte> image = c.memory.image();
 
-  run(row, c, random_split(n, c.split_multiple, rng), guards);
-  if (std::string damage = c.memory.damage(); !damage.empty()) return "split into ranges: " + damage;
-  if (c.memory.image() != image) return "split into ranges: the result differs from that of one range";
+  // A device takes all units at once; there the same is asked of a second run.
+  const bool is_split = row.run != nullptr;
+  const std::string how = is_split ? "split into ranges: " : "run again: ";
+  run(row, c, is_split ? random_split(n, c.split_multiple, rng) : std::vector<RowRange>{{0, n}}, context);
+  if (std::string damage = c.memory.damage(); !damage.empty()) return how + damage;
+  if (c.memory.image() != image) return how + "the result differs from the first";
   return "";
 }
 
 }  // namespace
+
+void run_row(const KernelRow& row, void* args, RowRange range, const CaseContext& context) {
+  if (row.run != nullptr) return row.run(args, range);
+  OLX_CHECK(context.device != nullptr);
+  const BoundNode node{&row, args};
+  context.device->execute({&node, 1});
+  context.device->sync();
+}
 
 std::string describe(const KernelRow& row) {
   return std::string(row.backend) + " " + row.name + " (" + std::string(gguf::dtype_info(row.dtype).name) + ", " +
@@ -114,7 +127,7 @@ Verdict judge_row(const KernelRow& row, const CaseContext& context) {
   try {
     each_case(row, context, [&](Case& c) {
       ++verdict.n_cases;
-      if (std::string what = check_case(row, c, rng, context.guards_canaries, verdict.worst); !what.empty()) report(c.name, what);
+      if (std::string what = check_case(row, c, rng, context, verdict.worst); !what.empty()) report(c.name, what);
       return failures.size() < kMaxFailures;
     });
   } catch (const std::runtime_error& error) {  // a layout or format that does not hold together
@@ -134,7 +147,7 @@ std::vector<std::string> check_pair(const KernelRow& a, const KernelRow& b, cons
     std::map<std::string, Result> results;
     each_case(row, context, [&](Case& c) {
       c.memory.seal();
-      std::vector<float> got = run(row, c, {{0, n_units(c)}}, context.guards_canaries);
+      std::vector<float> got = run(row, c, {{0, n_units(c)}}, context);
       results[c.name] = {std::move(c.expected), std::move(got)};
       return true;
     });

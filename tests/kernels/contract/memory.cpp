@@ -19,13 +19,22 @@ Memory::~Memory() { guard_canaries(false); }
 
 std::byte* Memory::add(size_t size_bytes, size_t misalign_bytes) {
   Block block;
-  block.bytes.assign(size_bytes + 2 * kCanaryBytes + 2 * kAlignBytes, std::byte{0xFF});
+  const size_t n_bytes = size_bytes + 2 * kCanaryBytes + 2 * kAlignBytes;
+  if (device_ != nullptr) {
+    block.buffer = device_->allocate(n_bytes);
+    OLX_CHECK(block.buffer->host() != nullptr);
+    block.bytes = {static_cast<std::byte*>(block.buffer->host()), n_bytes};
+  } else {
+    block.own.resize(n_bytes);
+    block.bytes = block.own;
+  }
+  std::fill(block.bytes.begin(), block.bytes.end(), std::byte{0xFF});
   const auto address = reinterpret_cast<uintptr_t>(block.bytes.data());
   const size_t to_aligned = (kAlignBytes - address % kAlignBytes) % kAlignBytes;
   block.user_from = to_aligned + kCanaryBytes + misalign_bytes;
   block.user_size = size_bytes;
   block.is_writable.assign(size_bytes, 0);
-  blocks_.push_back(std::move(block));  // the vector's heap block, and so the address, stays
+  blocks_.push_back(std::move(block));  // the heap block, and so the address, stays
   return blocks_.back().bytes.data() + blocks_.back().user_from;
 }
 
@@ -55,7 +64,7 @@ void Memory::allow_writes(const MatrixView& matrix, bool is_input) {
 }
 
 void Memory::seal() {
-  for (Block& block : blocks_) block.start = block.bytes;
+  for (Block& block : blocks_) block.start.assign(block.bytes.begin(), block.bytes.end());
 }
 
 void Memory::reset() {

@@ -3,16 +3,20 @@
 // unchanged, and what is writable starts as NaN unless it is also an input.
 
 #include <cstddef>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "kernels/api/backend.h"
 #include "kernels/api/tensor_view.h"
 
 namespace olx::kernels::contract {
 
 class Memory {
  public:
-  Memory() = default;
+  // In the memory of a device that the processor sees too; nullptr: in the program's own.
+  explicit Memory(Device* device = nullptr) : device_(device) {}
   Memory(Memory&&) = default;
   Memory& operator=(Memory&&) = default;
   ~Memory();
@@ -34,12 +38,15 @@ class Memory {
 
  private:
   struct Block {
-    std::vector<std::byte> bytes;     // slack, canary, user, canary
+    std::unique_ptr<Buffer> buffer;   // of a device, or
+    std::vector<std::byte> own;       // the program's
+    std::span<std::byte> bytes;       // of either: slack, canary, user, canary
     size_t user_from = 0;             // index into bytes
     size_t user_size = 0;
     std::vector<std::byte> start;     // image after seal()
     std::vector<uint8_t> is_writable; // per user byte
   };
+  Device* device_;
   std::vector<Block> blocks_;
 };
 
