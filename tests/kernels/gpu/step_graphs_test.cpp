@@ -29,7 +29,11 @@ std::unique_ptr<Device> open_fake() {
 // A model with room for two sequences, all of it on the fake device.
 std::unique_ptr<engine::ModelRunner> open_runner(const std::string& path, int n_ctx) {
   engine::RunnerOptions options;
-  options.open_device = open_fake;
+  options.open_devices = [] {
+    std::vector<std::unique_ptr<Device>> devices;
+    devices.push_back(open_fake());
+    return devices;
+  };
   options.n_gpu_layers = 1000;
   options.n_threads = 1;
   options.n_ctx = n_ctx;
