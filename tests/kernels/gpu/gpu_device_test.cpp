@@ -23,8 +23,8 @@ namespace {
 
 using namespace engine;  // NOLINT: the parts of a plan
 
-std::unique_ptr<Device> open_fake() {
-  return open_device(fake_driver_api(), fake_images(), fake_backend());
+std::unique_ptr<Device> open_fake(int index = 0) {
+  return open_device(fake_driver_api(), fake_images(), fake_backend(), index);
 }
 
 struct Form {
@@ -313,6 +313,37 @@ TEST_CASE("Gpu_MemoryIsGivenBackFromAnyThread") {
       device.reset();
     }).join();
     CHECK(fake.misuse == "");
+    CHECK_FALSE(fake.has_leaks());
+  }
+}
+
+TEST_CASE("Gpu_DevicesOfADriverHaveMemoryAndStreamsOfTheirOwn") {
+  for (const Form& form : kForms) {
+    FakeDriver& fake = begin(form);
+    fake.n_devices = 2;
+    {
+      const auto first = open_fake(0), second = open_fake(1);
+      CHECK(second->info().index == 1);
+      const auto ours = second->allocate(16), theirs = first->allocate(16);
+      CHECK(*first->free_bytes() == *second->free_bytes());
+      const auto more = second->allocate(1000);
+      CHECK(*first->free_bytes() == *second->free_bytes() + 1000);
+      auto* out = static_cast<float*>(ours->host());
+      out[3] = 1;
+      ScaleArgs scale{{out, 1, 4, 4}, {out, 1, 4, 4}, 2.0f};
+      const BoundNode node{&row_named("scale_simt"), &scale};
+      for (int i = 0; i < 3; ++i) run(*second, node);  // the last two are graphs
+      first->sync();
+      CHECK(out[3] == 4);  // the third step waited for the second, and nobody for it
+      second->sync();
+      CHECK(out[3] == 8);
+      CHECK(fake.devices[0].n_launches == 0);
+      CHECK(fake.misuse == "");
+      scale.x.data = static_cast<float*>(theirs->host());
+      run(*second, node);
+      CHECK_THAT(error_of([&] { second->sync(); }), Catch::Contains("ERROR_LAUNCH_FAILED"));
+      CHECK(fake.misuse == "scale_simt is given an address that is not the device's");
+    }
     CHECK_FALSE(fake.has_leaks());
   }
 }
