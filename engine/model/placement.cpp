@@ -107,8 +107,8 @@ std::vector<int64_t> fill(const Costs& costs, std::span<const Room> rooms, doubl
   std::vector<int64_t> counts(rooms.size(), 0);
   size_t device = 0;
   uint64_t used_bytes = costs.scratch_bytes;
-  for (auto place = costs.places.size(); place-- > costs.places.size() - static_cast<size_t>(n);) {
-    const uint64_t cost = costs.places[place];
+  for (size_t i = costs.places.size(); i-- > costs.places.size() - static_cast<size_t>(n);) {
+    const uint64_t cost = costs.places[i];
     while (static_cast<double>(used_bytes + cost) >
            part * static_cast<double>(rooms[device].n_bytes)) {
       if (++device == rooms.size()) return counts;
