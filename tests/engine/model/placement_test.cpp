@@ -12,7 +12,6 @@
 #include "engine/arch/architecture.h"
 #include "engine/error.h"
 #include "engine/model/model_runner.h"
-#include "kernels/gpu/device.h"
 #include "tests/kernels/gpu/fake_driver.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_paths.h"
@@ -26,10 +25,9 @@ using kernels::gpu::FakeDriver;
 using kernels::gpu::FakeForm;
 
 std::vector<std::unique_ptr<kernels::Device>> open_fakes() {
-  using namespace kernels::gpu;  // NOLINT
   std::vector<std::unique_ptr<kernels::Device>> devices;
-  for (int i = 0; i < std::max(fake_driver().n_devices, 1); ++i)
-    devices.push_back(open_device(fake_driver_api(), fake_images(), fake_backend(), i));
+  for (int i = 0; i < std::max(kernels::gpu::fake_driver().n_devices, 1); ++i)
+    devices.push_back(kernels::gpu::open_fake_device(i));
   return devices;
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/api/registry.h"
 #include "kernels/args_cast.h"
 #include "kernels/cuda/driver.h"
+#include "kernels/gpu/device.h"
 #include "kernels/hip/driver.h"
 #include "kernels/simt/launch_table.h"
 
@@ -147,13 +148,6 @@ struct PointerCheck {
   void operator()(const SoftmaxArgs& a) const { matrix(a.y), matrix(a.x); }
 };
 
-const KernelRow& host_row(const char* name) {
-  for (const KernelRow& row : KernelRegistry::instance().rows())
-    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
-      return row;
-  std::abort();
-}
-
 // The program's formats as those of this library, where it is one of its own: they are known by
 // their addresses.
 const ActivationFormat* own_format(const ActivationFormat* format) {
@@ -205,7 +199,7 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
       s.is_lost = true;
       return;
     }
-    host_row(row.name).run(args.data(), range);
+    fake_row(row.name).run(args.data(), range);
     ++s.fake.n_launches;
     ++s.fake.devices[device].n_launches;
   });
@@ -255,6 +249,23 @@ FakeDriver& begin_fake_driver(FakeForm form, int wave_size) {
 FakeDriver& fake_driver() { return state().fake; }
 
 const char* fake_backend() { return state().fake.wave_size == 64 ? "host_simt64" : "host_simt32"; }
+
+const KernelRow& fake_row(const char* name) {
+  for (const KernelRow& row : KernelRegistry::instance().rows())
+    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
+      return row;
+  std::abort();
+}
+
+const std::vector<FakeKind>& fake_kinds() {
+  static const std::vector<FakeKind> kKinds = {
+      {FakeForm::kCuda, 32}, {FakeForm::kHip, 32}, {FakeForm::kHip, 64}};
+  return kKinds;
+}
+
+std::unique_ptr<Device> open_fake_device(int index) {
+  return open_device(fake_driver_api(), fake_images(), fake_backend(), index);
+}
 
 bool is_fake_device_memory(const void* from, size_t size_bytes) {
   return is_ours(from, size_bytes);

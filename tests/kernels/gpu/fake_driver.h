@@ -5,13 +5,21 @@
 // thread, after a fault every call fails, and a stream that records takes launches and nothing
 // else. A script makes the n-th call of a function fail.
 
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "kernels/api/backend.h"
 #include "kernels/gpu/driver.h"
 
 namespace olx::kernels::gpu {
 
 enum class FakeForm { kCuda, kHip };
+struct FakeKind {
+  FakeForm form;
+  int wave_size;
+};
+const std::vector<FakeKind>& fake_kinds();  // all there are
 
 struct FakeDriver {
   FakeForm form = FakeForm::kCuda;
@@ -66,8 +74,10 @@ DriverApi fake_driver_api();
 DriverApi fake_library_api(FakeForm form);
 // What it would load: one image that fits whatever it is.
 std::span<const Image> fake_images();
-// The backend whose kernels it runs: "host_simt32", "host_simt64".
+// The backend whose kernels it runs: "host_simt32", "host_simt64"; and one of them.
 const char* fake_backend();
+const KernelRow& fake_row(const char* name);
+std::unique_ptr<Device> open_fake_device(int index = 0);
 // Whether an address lies in memory that the driver gave and has not got back.
 bool is_fake_device_memory(const void* from, size_t size_bytes);
 // Every function's name in DriverApi, as fails_function takes it.
