@@ -263,6 +263,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   });
   RunnerOptions runner_options;
   runner_options.device = options.device;
+  runner_options.main_gpu = options.main_gpu;
   runner_options.n_gpu_layers = options.n_gpu_layers;
   runner_options.gpu_spare_bytes = options.gpu_spare_bytes;
   runner_options.is_device_required = options.is_device_required;

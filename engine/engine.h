@@ -21,9 +21,12 @@ struct EngineOptions {
   std::string template_text;           // Go template of a TEMPLATE layer; "": the GGUF's own chat template
   std::vector<std::string> adapter_paths;
   std::string device = "cpu";          // a row of backends.inc
-  // Of the layers, and the logits as one more, so many on the device, the last ones; -1: as many as there is memory for.
+  int main_gpu =
+      -1;  // of its devices the one to take, counted from 0; -1: one, or as many as it takes
+  // Of the layers, and the logits as one more, so many on devices, the last ones; -1: as many as
+  // there is memory for.
   int n_gpu_layers = -1;
-  uint64_t gpu_spare_bytes = 0;        // of the device's memory, to be left to others
+  uint64_t gpu_spare_bytes = 0;        // of each device's memory, to be left to others
   bool is_device_required = true;      // false: where the device or a kernel of it is missing, the processor does all
   std::string cpu_isa;                 // OLLAMAX_CPU
   int n_threads = 0;                   // 0: physical cores

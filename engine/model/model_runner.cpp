@@ -20,7 +20,12 @@
 namespace olx::engine {
 namespace {
 
-std::unique_ptr<kernels::Device> open_backend(const std::string& name, const RunnerOptions& options) {
+// One line for whoever runs the program: nothing has failed that the caller has to know of.
+void warn(const gguf::GgufFile& file, const std::string& text) {
+  std::fprintf(stderr, "warning: %s: %s\n", file.path().c_str(), text.c_str());
+}
+
+const kernels::Backend& usable_backend(const std::string& name) {
   const kernels::Backend* backend = kernels::find_backend(name);
   if (backend == nullptr) {
     std::string names;
@@ -33,11 +38,41 @@ std::unique_ptr<kernels::Device> open_backend(const std::string& name, const Run
   if (backend->unavailable_reason != nullptr) {
     throw EngineError(ErrorCode::kUnsupported, "device " + name + ": " + backend->unavailable_reason);
   }
+  return *backend;
+}
+
+std::unique_ptr<kernels::Device> open_processor(const RunnerOptions& options) {
   try {
-    return backend->open({.n_threads = options.n_threads, .cpu_isa = options.cpu_isa});
+    return usable_backend("cpu").open({.n_threads = options.n_threads, .cpu_isa = options.cpu_isa});
   } catch (const kernels::DeviceError& error) {
     throw EngineError(ErrorCode::kUnsupported, error.what());
   }
+}
+
+// Those of options.device: which of them are needed shows when what each has free is known, for
+// which it has to be open. One that cannot be opened is named on standard error; without any, that
+// is the error.
+std::vector<std::unique_ptr<kernels::Device>> open_all(const gguf::GgufFile& file,
+                                                       const RunnerOptions& options) {
+  if (options.open_devices) return options.open_devices();
+  const kernels::Backend& backend = usable_backend(options.device);
+  std::vector<std::unique_ptr<kernels::Device>> devices;
+  std::vector<std::string> faults;
+  try {
+    for (const kernels::DeviceInfo& info : backend.devices()) {
+      try {
+        devices.push_back(backend.open(
+            {.index = info.index, .n_threads = options.n_threads, .cpu_isa = options.cpu_isa}));
+      } catch (const kernels::DeviceError& error) {
+        faults.push_back(error.what());
+      }
+    }
+  } catch (const kernels::DeviceError& error) {
+    faults.push_back(error.what());
+  }
+  if (devices.empty()) throw EngineError(ErrorCode::kUnsupported, faults.at(0));
+  for (const std::string& fault : faults) warn(file, fault + "; it runs on other devices");
+  return devices;
 }
 
 RunnerOptions resolved(RunnerOptions options, const kernels::Device& device) {
@@ -54,11 +89,6 @@ Graph build_graph(const Architecture& architecture, const ModelConfig& config, c
   return builder.take();
 }
 
-// One line for whoever runs the program: nothing has failed that the caller has to know of.
-void warn(const gguf::GgufFile& file, const std::string& text) {
-  std::fprintf(stderr, "warning: %s: %s\n", file.path().c_str(), text.c_str());
-}
-
 }  // namespace
 
 struct ModelRunner::Impl {
@@ -66,8 +96,9 @@ struct ModelRunner::Impl {
   RunnerOptions options;
   int64_t n_parameters = 0;
   // Declared in the order of need: a plan points into the cache and the weights, all of them into the devices.
-  std::unique_ptr<kernels::Device> host;    // the processor; nullptr: the device does all
-  std::unique_ptr<kernels::Device> device;  // beside it; nullptr: there is none
+  std::unique_ptr<kernels::Device> host;  // the processor; nullptr: a device does all
+  std::vector<std::unique_ptr<kernels::Device>> devices;  // beside it
+  std::vector<Share> shares;
   int64_t n_places = 0;
   int64_t n_device_layers = 0;
   std::vector<Stage> stages;
@@ -78,6 +109,8 @@ struct ModelRunner::Impl {
 
   bool can_wait_for_all() const;
   void open_devices(const gguf::GgufFile& file);
+  void share_out(const Network& network, int64_t n);
+  void close_unused_devices();
   void choose_layers(const gguf::GgufFile& file, const Network& network);
   void report_need() const;
   void take_memory(const gguf::GgufFile& file, const Network& network);
@@ -105,32 +138,52 @@ ModelRunner::ModelRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ModelRunner::~ModelRunner() = default;
 
 void ModelRunner::Impl::open_devices(const gguf::GgufFile& file) {
-  if (options.device != "cpu" || options.open_device) {
+  if (options.device != "cpu" || options.open_devices) {
     try {
-      device = options.open_device ? options.open_device() : open_backend(options.device, options);
+      devices = open_all(file, options);
     } catch (const std::exception& error) {
       if (options.is_device_required) throw;
       warn(file, std::string(error.what()) + "; it runs on the processor");
     }
+    const auto is_main = [&](const auto& device) {
+      return device->info().index == options.main_gpu;
+    };
+    if (std::any_of(devices.begin(), devices.end(), is_main))
+      std::erase_if(devices, [&](const auto& device) { return !is_main(device); });
   }
   // A device that does all leaves the processor alone, which keeps threads and memory for its kernels.
-  if (device == nullptr || device->free_bytes() || options.n_gpu_layers >= 0)
-    host = open_backend("cpu", options);
+  if (devices.empty() || devices[0]->free_bytes() || options.n_gpu_layers >= 0)
+    host = open_processor(options);
 }
 
-// n_device_layers, as asked for or as there is memory.
+// n: as RunnerOptions::n_gpu_layers.
+void ModelRunner::Impl::share_out(const Network& network, int64_t n) {
+  std::vector<kernels::Device*> all;
+  for (const auto& device : devices) all.push_back(device.get());
+  shares = divide(network, host.get(), all, n, options.gpu_spare_bytes);
+  n_device_layers = 0;
+  for (const Share& share : shares)
+    if (share.device != host.get()) n_device_layers += share.n_places;
+}
+
+// With all that their drivers hold.
+void ModelRunner::Impl::close_unused_devices() {
+  std::erase_if(devices, [&](const auto& device) {
+    return std::none_of(shares.begin(), shares.end(),
+                        [&](const Share& share) { return share.device == device.get(); });
+  });
+}
+
+// As many as asked for, or as there is memory.
 void ModelRunner::Impl::choose_layers(const gguf::GgufFile& file, const Network& network) {
   n_places = network.n_places();
-  if (device == nullptr) return;
   try {
-    n_device_layers = options.n_gpu_layers >= 0
-                          ? std::min<int64_t>(options.n_gpu_layers, n_places)
-                          : layers_that_fit(network, host.get(), *device, options.gpu_spare_bytes);
-    place(network, host.get(), device.get(), n_device_layers);  // throws what has no kernel
+    share_out(network, options.n_gpu_layers);
+    place(network, shares);  // throws what has no kernel
   } catch (const EngineError& error) {
-    if (options.is_device_required || host == nullptr) throw;
+    if (options.is_device_required || host == nullptr || devices.empty()) throw;
     warn(file, std::string(error.what()) + "; it runs on the processor");
-    n_device_layers = 0;
+    share_out(network, 0);
   }
 }
 
@@ -156,7 +209,7 @@ std::unique_ptr<StagedPlan> ModelRunner::Impl::make_plan(std::span<const Graph> 
 void ModelRunner::Impl::take_memory(const gguf::GgufFile& file, const Network& network) {
   for (;;) {
     try {
-      stages = place(network, host.get(), device.get(), n_device_layers);
+      stages = place(network, shares);
       report_need();
       std::vector<KvCache::Part> cache_parts;
       std::vector<Graph> parts;
@@ -168,12 +221,12 @@ void ModelRunner::Impl::take_memory(const gguf::GgufFile& file, const Network& n
       cache = std::make_unique<KvCache>(cache_parts, network.cache);
       plan = make_plan(parts, options.n_logits_max);
       load(file, network.table);
-      if (n_device_layers == 0) device.reset();  // with all that its driver holds
+      close_unused_devices();
       return;
     } catch (const kernels::DeviceError& error) {
       forget_memory();
       if (n_device_layers == 0 || host == nullptr) throw;
-      n_device_layers = fewer_layers(n_device_layers);
+      share_out(network, fewer_layers(n_device_layers));
       warn(file, std::string(error.what()) + "; trying with " + std::to_string(n_device_layers) + " of " +
                      std::to_string(n_places) + " layers on the device");
     }
@@ -205,7 +258,7 @@ std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const
 
   impl->options = options;
   impl->open_devices(file);
-  impl->options = resolved(options, impl->host ? *impl->host : *impl->device);
+  impl->options = resolved(options, impl->host ? *impl->host : *impl->devices[0]);
   const Network network{.graph = graph,
                         .table = table,
                         .cache = {.n_layers = config.n_layers,
@@ -252,7 +305,7 @@ int64_t ModelRunner::n_places() const { return impl_->n_places; }
 uint64_t ModelRunner::device_bytes() const {
   uint64_t n_bytes = 0;
   for (const Stage& stage : impl_->stages)
-    if (stage.device == impl_->device.get()) n_bytes += stage.weights->size_bytes() + stage.kv_bytes;
+    if (stage.device != impl_->host.get()) n_bytes += stage.weights->size_bytes() + stage.kv_bytes;
   return n_bytes;
 }
 int64_t ModelRunner::n_kv_pages() const { return impl_->cache->tables().n_pages(); }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/cache/prefix_cache.h"
 #include "engine/model/model_config.h"
@@ -26,13 +27,19 @@ struct MemoryNeed {
 };
 
 struct RunnerOptions {
-  std::string device = "cpu";  // a row of backends.inc
-  // Of the layers, and the logits as one more, the last so many on the device and the others on the processor; -1: as many
-  // as there is memory for. What does not fit after all is tried with fewer, and a line on standard error says so.
+  std::string device =
+      "cpu";  // a row of backends.inc; of its devices one, or as many as it takes (placement.h)
+  int main_gpu =
+      -1;  // the one to take, as DeviceInfo::index; none has that index: as if this were not said
+  // Of the layers, and the logits as one more, the last so many on devices and the others on the
+  // processor; -1: as many as there is memory for. What does not fit after all is tried with fewer,
+  // and a line on standard error says so.
   int n_gpu_layers = -1;
-  uint64_t gpu_spare_bytes = 0;     // of the device's memory, to be left to others; heeded where n_gpu_layers is -1
+  uint64_t gpu_spare_bytes =
+      0;  // of each device's memory, to be left to others; heeded where n_gpu_layers is -1
   bool is_device_required = true;   // false: where the device or a kernel of it is missing, the processor does all
-  std::function<std::unique_ptr<kernels::Device>()> open_device;  // in the place of the backend's: for tests
+  // In the place of the backend's, all of them; for tests.
+  std::function<std::vector<std::unique_ptr<kernels::Device>>()> open_devices;
   std::string cpu_isa;         // DeviceOptions::cpu_isa
   int n_threads = 0;           // 0: physical cores
   int n_ctx = 4096;            // most positions of one sequence

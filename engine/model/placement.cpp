@@ -1,6 +1,9 @@
 #include "engine/model/placement.h"
 
 #include <algorithm>
+#include <numeric>
+#include <optional>
+#include <utility>
 
 #include "engine/graph/split_graph.h"
 #include "gguf/check.h"
@@ -34,28 +37,26 @@ int64_t Network::n_places() const {
   return cache.n_layers + (has_logits ? 1 : 0);
 }
 
-std::vector<Stage> place(const Network& network, kernels::Device* host, kernels::Device* device,
-                         int64_t n_device_layers) {
-  const int64_t n_places = network.n_places();
-  OLX_CHECK(n_device_layers >= 0 && n_device_layers <= n_places);
-  std::vector<int64_t> first_layers{0};
-  std::vector<kernels::Device*> devices{n_device_layers == n_places ? device : host};
-  if (n_device_layers > 0 && n_device_layers < n_places) {
-    first_layers.push_back(n_places - n_device_layers);
-    devices.push_back(device);
+std::vector<Stage> place(const Network& network, std::span<const Share> shares) {
+  const int64_t n_cache_layers = network.cache.n_layers;
+  std::vector<int64_t> first_layers;
+  int64_t n_placed = 0;
+  for (const Share& share : shares) {
+    OLX_CHECK(share.device != nullptr && share.n_places > 0);
+    first_layers.push_back(n_placed);
+    n_placed += share.n_places;
   }
+  OLX_CHECK(n_placed == network.n_places());
   std::vector<Graph> parts = split_graph(network.graph, first_layers);
   std::vector<Stage> stages;
   for (size_t i = 0; i < parts.size(); ++i) {
-    OLX_CHECK(devices[i] != nullptr);
-    const int64_t from = std::min(first_layers[i], network.cache.n_layers);
-    const int64_t to = i + 1 < parts.size() ? std::min(first_layers[i + 1], network.cache.n_layers)
-                                            : network.cache.n_layers;
+    const int64_t from = std::min(first_layers[i], n_cache_layers);
+    const int64_t to = std::min(first_layers[i] + shares[i].n_places, n_cache_layers);
     KvCache::Shape cache = network.cache;
     cache.n_layers = to - from;
-    Stage stage{.device = devices[i], .first_layer = from, .n_cache_layers = to - from};
+    Stage stage{.device = shares[i].device, .first_layer = from, .n_cache_layers = to - from};
     stage.weights =
-        std::make_unique<WeightStore>(parts[i], network.table, *devices[i], network.n_batch);
+        std::make_unique<WeightStore>(parts[i], network.table, *stage.device, network.n_batch);
     stage.kv_bytes = cache.n_layers > 0 ? KvCache::needed_bytes(cache) : 0;
     stage.scratch_bytes = scratch_bound(parts[i], network.n_batch, network.n_logits);
     stage.graph = std::move(parts[i]);
@@ -64,17 +65,116 @@ std::vector<Stage> place(const Network& network, kernels::Device* host, kernels:
   return stages;
 }
 
-int64_t layers_that_fit(const Network& network, kernels::Device* host, kernels::Device& device,
-                        uint64_t spare_bytes) {
-  const int64_t n_places = network.n_places();
-  const std::optional<uint64_t> free_bytes = device.free_bytes();
-  if (!free_bytes) return n_places;
-  const uint64_t room = *free_bytes - std::min(*free_bytes, spare_bytes);
-  for (int64_t n = n_places; n > 0; --n) {
-    const std::vector<Stage> stages = place(network, host, &device, n);
-    if (stages.back().total_bytes() <= room) return n;
+namespace {
+
+struct Room {
+  kernels::Device* device = nullptr;
+  uint64_t n_bytes = 0;
+};
+
+// The last n places on one device.
+std::vector<Share> on_one(const Network& network, kernels::Device* host, kernels::Device* device,
+                          int64_t n) {
+  std::vector<Share> shares;
+  if (n < network.n_places()) shares.push_back({host, network.n_places() - n});
+  if (n > 0) shares.push_back({device, n});
+  return shares;
+}
+
+bool fits_one(const Network& network, kernels::Device* host, const Room& room, int64_t n) {
+  return n == 0 ||
+         place(network, on_one(network, host, room.device, n)).back().total_bytes() <= room.n_bytes;
+}
+
+// What the places take one by one: together they take no more, for weights that two of them read
+// are there once.
+struct Costs {
+  std::vector<uint64_t> places;
+  uint64_t scratch_bytes = 0;  // of any device
+
+  Costs(const Network& network, kernels::Device* device) {
+    const std::vector<Share> apart(static_cast<size_t>(network.n_places()), Share{device, 1});
+    for (const Stage& stage : place(network, apart)) {
+      places.push_back(stage.weights->size_bytes() + stage.kv_bytes);
+      scratch_bytes = std::max(scratch_bytes, stage.scratch_bytes);
+    }
   }
-  return 0;
+};
+
+// At most the last n places, filling `part` of each device's room before the next one's: how many
+// each has.
+std::vector<int64_t> fill(const Costs& costs, std::span<const Room> rooms, double part, int64_t n) {
+  std::vector<int64_t> counts(rooms.size(), 0);
+  size_t device = 0;
+  uint64_t used_bytes = costs.scratch_bytes;
+  for (size_t i = costs.places.size(); i-- > costs.places.size() - static_cast<size_t>(n);) {
+    const uint64_t cost = costs.places[i];
+    while (static_cast<double>(used_bytes + cost) >
+           part * static_cast<double>(rooms[device].n_bytes)) {
+      if (++device == rooms.size()) return counts;
+      used_bytes = costs.scratch_bytes;
+    }
+    used_bytes += cost;
+    ++counts[device];
+  }
+  return counts;
+}
+
+int64_t sum(const std::vector<int64_t>& counts) {
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
+// As many of the last n places as fit, or all of them even so; of each device's room the smallest
+// part that holds them.
+std::vector<int64_t> spread(const Costs& costs, std::span<const Room> rooms, int64_t n,
+                            bool is_forced) {
+  double enough = 1, too_little = 0;
+  while (is_forced && enough < 1e12 && sum(fill(costs, rooms, enough, n)) < n) enough *= 2;
+  std::vector<int64_t> best = fill(costs, rooms, enough, n);
+  for (int step = 0; step < 40; ++step) {
+    const double part = (enough + too_little) / 2;
+    std::vector<int64_t> counts = fill(costs, rooms, part, n);
+    if (sum(counts) == sum(best)) {
+      best = std::move(counts);
+      enough = part;
+    } else {
+      too_little = part;
+    }
+  }
+  if (is_forced) best.front() += n - sum(best);  // devices without any room at all
+  return best;
+}
+
+}  // namespace
+
+std::vector<Share> divide(const Network& network, kernels::Device* host,
+                          std::span<kernels::Device* const> devices, int64_t n_device_layers,
+                          uint64_t spare_bytes) {
+  const int64_t n_places = network.n_places();
+  const bool is_forced = n_device_layers >= 0;
+  const int64_t n_wanted = is_forced ? std::min(n_device_layers, n_places) : n_places;
+  if (devices.empty()) return {{host, n_places}};
+  std::vector<Room> rooms;
+  for (kernels::Device* device : devices) {
+    const std::optional<uint64_t> free_bytes = device->free_bytes();
+    if (!free_bytes) return on_one(network, host, device, n_wanted);
+    rooms.push_back({device, *free_bytes - std::min(*free_bytes, spare_bytes)});
+  }
+  std::stable_sort(rooms.begin(), rooms.end(),
+                   [](const Room& a, const Room& b) { return a.n_bytes > b.n_bytes; });
+  if (rooms.size() == 1 && is_forced) return on_one(network, host, rooms[0].device, n_wanted);
+  if (fits_one(network, host, rooms[0], n_wanted))
+    return on_one(network, host, rooms[0].device, n_wanted);
+  std::vector<int64_t> counts;
+  if (rooms.size() > 1)
+    counts = spread(Costs(network, rooms[0].device), rooms, n_wanted, is_forced);
+  for (int64_t n = n_wanted - 1; !is_forced && n > sum(counts); --n)
+    if (fits_one(network, host, rooms[0], n)) return on_one(network, host, rooms[0].device, n);
+  std::vector<Share> shares;
+  if (sum(counts) < n_places) shares.push_back({host, n_places - sum(counts)});
+  for (size_t i = counts.size(); i-- > 0;)  // the one with the most room makes the logits
+    if (counts[i] > 0) shares.push_back({rooms[i].device, counts[i]});
+  return shares;
 }
 
 int64_t fewer_layers(int64_t n) { return std::min(n - 1, n * 3 / 4); }

@@ -1,10 +1,10 @@
 #pragma once
-// Which layers of a network run on the processor and which on a device beside it: the last ones, as
+// Which layers of a network run on the processor and which on devices beside it: the last ones, as
 // Ollama's num_gpu counts them, with what makes the logits as one more. Used by ModelRunner.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/cache/kv_cache.h"
@@ -39,16 +39,25 @@ struct Network {
   int64_t n_places() const;
 };
 
-// The last n_device_layers of n_places() on `device`, the others on `host`. None: all on the host;
-// all of them: the embedding too is on the device, which is then the one stage. Throws
-// EngineError(kUnsupported) naming what no kernel of a device can do.
-std::vector<Stage> place(const Network& network, kernels::Device* host, kernels::Device* device,
-                         int64_t n_device_layers);
+// So many of a network's places, following those of the share before.
+struct Share {
+  kernels::Device* device = nullptr;
+  int64_t n_places = 0;  // 1 ..
+};
 
-// The most layers that `device` has room for, with spare_bytes left over. Throws as place(), and
+// A stage a share; they have n_places() between them. The first stage also has what comes before
+// the layers. Throws EngineError(kUnsupported) naming what no kernel of a device can do.
+std::vector<Stage> place(const Network& network, std::span<const Share> shares);
+
+// Divides a network: the last n_device_layers on devices, as many as there is room for where that
+// is -1, and the others on `host` (nullptr: there is none and a device takes all). They go to the
+// one device that has the most room, if they fit there: at a border between devices values are
+// copied, and one waits for the other. If not, to all devices, each filled to the same part, as
+// Ollama does. spare_bytes of each device are left over. Takes no memory. Throws as place(), and
 // DeviceError.
-int64_t layers_that_fit(const Network& network, kernels::Device* host, kernels::Device& device,
-                        uint64_t spare_bytes);
+std::vector<Share> divide(const Network& network, kernels::Device* host,
+                          std::span<kernels::Device* const> devices, int64_t n_device_layers,
+                          uint64_t spare_bytes);
 
 // How many to try after n did not fit although they should have: three quarters, at last none.
 int64_t fewer_layers(int64_t n);

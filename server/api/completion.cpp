@@ -203,6 +203,7 @@ Completion start_completion(App& app, Exchange& exchange, const CompletionReques
   load.options.n_batch = options.num_batch;
   load.options.n_threads = options.num_thread;
   load.options.device = options.num_gpu == 0 ? "cpu" : app.options.device;
+  load.options.main_gpu = load.options.device == "cpu" ? -1 : options.main_gpu;
   load.options.n_gpu_layers = options.num_gpu;
   load.options.gpu_spare_bytes = app.options.gpu_overhead_bytes;
   load.options.is_device_required = app.options.is_device_required;

@@ -17,7 +17,7 @@ namespace json = boost::json;
 using Sampling = engine::SamplingOptions;
 
 // Known, checked, and of no effect here.
-enum class Ignored { kInteger, kBoolean };
+enum class Ignored { kBoolean };
 
 using Place = std::variant<int RequestOptions::*, int Sampling::*, float Sampling::*, int64_t Sampling::*,
                            std::vector<std::string> RequestOptions::*,
@@ -33,6 +33,7 @@ const OptionRow kOptions[] = {
     {"num_batch", &RequestOptions::num_batch},
     {"num_thread", &RequestOptions::num_thread},
     {"num_gpu", &RequestOptions::num_gpu},
+    {"main_gpu", &RequestOptions::main_gpu},
     {"num_predict", &RequestOptions::num_predict},
     {"num_keep", &RequestOptions::num_keep},
     {"draft_num_predict", &RequestOptions::draft_num_predict},
@@ -51,7 +52,6 @@ const OptionRow kOptions[] = {
     {"frequency_penalty", &Sampling::frequency_penalty},
     {"mirostat_tau", &Sampling::mirostat_tau},
     {"mirostat_eta", &Sampling::mirostat_eta},
-    {"main_gpu", Ignored::kInteger},
     {"use_mmap", Ignored::kBoolean},
 };
 
@@ -91,9 +91,8 @@ void set(const OptionRow& row, const json::value& value, RequestOptions& options
   } else if (const auto* place = std::get_if<std::optional<std::string> RequestOptions::*>(&row.place)) {
     if (!value.is_string()) wrong_type(row.name, "of type string");
     options.**place = std::string(value.get_string());
-  } else if (const auto* type = std::get_if<Ignored>(&row.place)) {
-    if (*type == Ignored::kInteger && !value.is_number()) wrong_type(row.name, "of type integer");
-    if (*type == Ignored::kBoolean && !value.is_bool()) wrong_type(row.name, "of type boolean");
+  } else if (!value.is_bool()) {  // Ignored::kBoolean
+    wrong_type(row.name, "of type boolean");
   }
 }
 
@@ -112,6 +111,7 @@ RequestOptions merge_options(const ServerOptions& server, const Parameters& mode
   options.num_ctx = std::max(options.num_ctx, 4);
   options.num_batch = std::clamp(options.num_batch, 1, 4096);
   options.num_gpu = std::max(options.num_gpu, -1);
+  options.main_gpu = std::max(options.main_gpu, -1);
   options.num_thread = std::clamp(options.num_thread, 0, 1024);
   return options;
 }

@@ -27,7 +27,8 @@ struct RequestOptions {
   int num_ctx = 0;     // 0: the server's default
   int num_batch = 512;
   int num_thread = 0;
-  int num_gpu = -1;    // layers on the server's device; -1: as many as fit
+  int num_gpu = -1;   // layers on the server's devices; -1: as many as fit
+  int main_gpu = -1;  // the one device that gets them; -1: one, or as many as it takes
   std::optional<std::string> draft;  // an installed model that guesses for this one; "": none; nullopt: the server's
 };
 

@@ -22,10 +22,12 @@ struct EngineHost::Entry {
 
 namespace {
 
-// Whether a model loaded with options a serves a request with b. One that does not say how many layers a device gets takes
-// what is there.
+// Whether a model loaded with options a serves a request with b. One that does not say how many
+// layers devices get, or which device, takes what is there.
 bool same_load(const engine::EngineOptions& a, const engine::EngineOptions& b) {
-  const bool is_placed_alike = b.n_gpu_layers < 0 || (a.device == b.device && a.n_gpu_layers == b.n_gpu_layers);
+  const bool is_placed_alike =
+      (b.n_gpu_layers < 0 || (a.device == b.device && a.n_gpu_layers == b.n_gpu_layers)) &&
+      (b.main_gpu < 0 || a.main_gpu == b.main_gpu);
   return is_placed_alike && a.model_path == b.model_path && a.template_text == b.template_text && a.adapter_paths == b.adapter_paths &&
          a.n_threads == b.n_threads && a.n_ctx == b.n_ctx && a.n_parallel == b.n_parallel &&
          a.n_batch == b.n_batch && a.kv_cache_type == b.kv_cache_type && a.speculate == b.speculate &&

@@ -172,8 +172,9 @@ void fields(auto& io, auto& v, const engine::ChatRequest*) {
 }
 void fields(auto& io, auto& v, const engine::ChatPrompt*) { io(v.text, v.breaks); }
 void fields(auto& io, auto& v, const engine::EngineOptions*) {
-  io(v.model_path, v.template_text, v.adapter_paths, v.device, v.n_gpu_layers, v.gpu_spare_bytes, v.is_device_required, v.cpu_isa, v.n_threads, v.n_ctx,
-     v.n_parallel, v.n_batch, v.kv_cache_type, v.speculate, v.draft_path, v.is_draft_required);
+  io(v.model_path, v.template_text, v.adapter_paths, v.device, v.main_gpu, v.n_gpu_layers,
+     v.gpu_spare_bytes, v.is_device_required, v.cpu_isa, v.n_threads, v.n_ctx, v.n_parallel,
+     v.n_batch, v.kv_cache_type, v.speculate, v.draft_path, v.is_draft_required);
 }
 void fields(auto& io, auto& v, const engine::ModelInfo*) {
   io(v.architecture, v.name, v.parameter_size, v.quantization, v.n_parameters, v.n_ctx_train,

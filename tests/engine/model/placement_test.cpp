@@ -12,7 +12,6 @@
 #include "engine/arch/architecture.h"
 #include "engine/error.h"
 #include "engine/model/model_runner.h"
-#include "kernels/gpu/device.h"
 #include "tests/kernels/gpu/fake_driver.h"
 #include "tests/support/catch.h"
 #include "tests/support/sanitizers.h"
@@ -26,9 +25,11 @@ using kernels::gpu::begin_fake_driver;
 using kernels::gpu::FakeDriver;
 using kernels::gpu::FakeForm;
 
-std::unique_ptr<kernels::Device> open_fake() {
-  return kernels::gpu::open_device(kernels::gpu::fake_driver_api(), kernels::gpu::fake_images(),
-                                   kernels::gpu::fake_backend());
+std::vector<std::unique_ptr<kernels::Device>> open_fakes() {
+  std::vector<std::unique_ptr<kernels::Device>> devices;
+  for (int i = 0; i < std::max(kernels::gpu::fake_driver().n_devices, 1); ++i)
+    devices.push_back(kernels::gpu::open_fake_device(i));
+  return devices;
 }
 
 RunnerOptions small_options(const std::string& device, int n_gpu_layers) {
@@ -45,7 +46,7 @@ RunnerOptions small_options(const std::string& device, int n_gpu_layers) {
 
 RunnerOptions fake_options(int n_gpu_layers) {
   RunnerOptions options = small_options("cpu", n_gpu_layers);
-  options.open_device = open_fake;
+  options.open_devices = open_fakes;
   return options;
 }
 
@@ -226,6 +227,166 @@ TEST_CASE("Placement_TriesFewerLayersWhenMemoryEndsAfterAll") {
   CHECK(runner->n_device_layers() == 0);
   CHECK_FALSE(fake.has_leaks());
   CHECK(write_text(*runner) == expected);
+}
+
+// Several devices of a model, which has four places: three layers and the logits.
+namespace {
+
+// What each of two devices has and has done.
+struct Two {
+  explicit Two(FakeForm form = FakeForm::kCuda, int wave_size = 32)
+      : fake(begin_fake_driver(form, wave_size)) {
+    fake.n_devices = 2;
+  }
+  // To this, and what a device takes for its staging at the first step.
+  void limit_memory(size_t n_bytes) { fake.memory_bytes = n_bytes + kStagingBytes; }
+  static RunnerOptions options(int n_gpu_layers = -1) {
+    RunnerOptions options = fake_options(n_gpu_layers);
+    options.gpu_spare_bytes = kStagingBytes;
+    return options;
+  }
+  size_t held(int device) const { return fake.devices[device].allocated_bytes; }
+  bool has_run(int device) const { return fake.devices[device].n_launches > 0; }
+
+  static constexpr size_t kStagingBytes = 64 << 10;
+  FakeDriver& fake;
+};
+
+struct TwoDevices {
+  tests::TempDir folder;
+  std::string path = folder.file("tiny.gguf");
+  std::vector<int32_t> expected;
+  size_t whole_bytes = 0;  // what the model takes on one device
+
+  explicit TwoDevices(const char* architecture = "llama") {
+    tests::write_tiny_model(architecture, {.seed = 3}, path);
+    expected = write_text(*open_runner(path, small_options("cpu", 0)));
+    const Two two;
+    const auto runner = open_runner(path, fake_options(-1));
+    CHECK(two.held(1) == 0);
+    whole_bytes = two.held(0);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Placement_OneOfTwoDevicesTakesAModelThatFitsThere") {
+  const TwoDevices model;
+  const auto [form, wave_size] =
+      GENERATE(std::pair{FakeForm::kCuda, 32}, std::pair{FakeForm::kHip, 64});
+  const int free_one = GENERATE(0, 1);
+  Two two(form, wave_size);
+  two.fake.devices[1 - free_one].taken_bytes = 1000;  // it has less room
+  {
+    const auto runner = open_runner(model.path, Two::options());
+    CHECK(runner->n_device_layers() == runner->n_places());
+    CHECK(two.held(1 - free_one) == 0);
+    if (form == FakeForm::kCuda) CHECK(two.fake.n_contexts == 1);  // the other is given back
+    CHECK(two.fake.n_streams == 1);
+    CHECK(write_text(*runner) == model.expected);
+    CHECK(two.has_run(free_one));
+    CHECK_FALSE(two.has_run(1 - free_one));
+  }
+  CHECK(two.fake.misuse == "");
+  CHECK_FALSE(two.fake.has_leaks());
+}
+
+TEST_CASE("Placement_WhatDoesNotFitOneDeviceIsSpreadOverAll") {
+  const auto& row = GENERATE(from_range(architectures().begin(), architectures().end()));
+  const TwoDevices model(row.name);
+  INFO(row.name);
+  Two two;
+  two.limit_memory(model.whole_bytes * 9 / 10);
+  {
+    const auto runner = open_runner(model.path, Two::options());
+    CHECK(runner->n_device_layers() == runner->n_places());
+    CHECK(runner->device_bytes() == runner->weight_bytes() + runner->kv_bytes());
+    for (const int device : {0, 1}) CHECK(two.held(device) > model.whole_bytes / 5);
+    // Each kernel has reached memory of its own device alone, or this would be misuse.
+    CHECK(write_text(*runner) == model.expected);
+    for (const int device : {0, 1}) CHECK(two.has_run(device));
+  }
+  CHECK(two.fake.misuse == "");
+  CHECK_FALSE(two.fake.has_leaks());
+}
+
+TEST_CASE("Placement_TwoDevicesAndTheProcessorShareWhatFitsNeither") {
+  const TwoDevices model;
+  int64_t before = 5;
+  std::vector<int64_t> seen;
+  bool have_all_three = false;
+  for (const size_t percent : {100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 1}) {
+    Two two(FakeForm::kHip, 32);
+    two.limit_memory(model.whole_bytes * percent / 100);
+    two.fake.devices[1].taken_bytes = two.fake.memory_bytes / 4;
+    const auto runner = open_runner(model.path, Two::options());
+    INFO(percent << " %: " << runner->n_device_layers() << " layers");
+    CHECK(runner->n_device_layers() <= before);  // never more for less
+    CHECK(two.held(0) <= two.fake.memory_bytes);
+    CHECK(two.held(1) <= two.fake.memory_bytes * 3 / 4);
+    if (seen.empty() || seen.back() != runner->n_device_layers()) {
+      CHECK(write_text(*runner) == model.expected);
+      CHECK(two.fake.misuse == "");
+      have_all_three |= two.has_run(0) && two.has_run(1) && runner->n_device_layers() < 4;
+      seen.push_back(runner->n_device_layers());
+    }
+    before = runner->n_device_layers();
+  }
+  CHECK(have_all_three);
+  CHECK(seen.front() == 4);
+  CHECK(seen.back() == 0);
+  CHECK(seen.size() > 2);
+}
+
+TEST_CASE("Placement_LayersAskedForByNumberAreOnDevicesWhateverTheyHaveFree") {
+  const TwoDevices model;
+  for (const int n : {0, 1, 2, 3, 4}) {
+    INFO(n);
+    Two two;
+    RunnerOptions options = Two::options(n);
+    options.gpu_spare_bytes = two.fake.memory_bytes - 1000;  // no room is left, as far as is known
+    const auto runner = open_runner(model.path, options);
+    CHECK(runner->n_device_layers() == n);
+    CHECK(write_text(*runner) == model.expected);
+    CHECK((two.held(0) > 0 && two.held(1) > 0) == (n > 1));
+    CHECK(two.fake.misuse == "");
+  }
+}
+
+TEST_CASE("Placement_MainGpuIsTheOneDeviceToTake") {
+  const TwoDevices model;
+  for (const int main_gpu : {0, 1, 2}) {
+    INFO(main_gpu);
+    Two two;
+    two.limit_memory(model.whole_bytes * 9 / 10);
+    RunnerOptions options = Two::options();
+    options.main_gpu = main_gpu;
+    const auto runner = open_runner(model.path, options);
+    CHECK(write_text(*runner) == model.expected);
+    const bool is_one = main_gpu < 2;  // there is no third: as if it were not said
+    CHECK((runner->n_device_layers() < runner->n_places()) == is_one);
+    CHECK(two.has_run(0) == (main_gpu != 1));
+    CHECK(two.has_run(1) == (main_gpu != 0));
+  }
+}
+
+TEST_CASE("Placement_TriesFewerLayersWhenMemoryOfOneOfTwoDevicesEndsAfterAll") {
+  const TwoDevices model;
+  for (int nth = 1;; ++nth) {
+    Two two;
+    two.limit_memory(model.whole_bytes * 9 / 10);
+    two.fake.fails_function = "allocate_managed";
+    two.fake.fails_at = nth;
+    two.fake.fails_with = kernels::gpu::kOutOfMemory;
+    const auto runner = open_runner(model.path, Two::options());
+    if (two.fake.n_calls_of_failing_function < nth) break;
+    INFO(nth);
+    CHECK(runner->n_device_layers() == fewer_layers(runner->n_places()));
+    two.fake.fails_function = "";
+    CHECK(write_text(*runner) == model.expected);
+    CHECK(two.fake.misuse == "");
+    REQUIRE(nth < 20);
+  }
 }
 
 TEST_CASE("Placement_ADeviceThatCannotBeOpenedIsAnErrorOnlyWhereItIsAskedFor") {

@@ -1,7 +1,7 @@
 // The tests' own driver as a library that a whole program opens in the place of libcuda.so.1
 // (OLLAMAX_CUDA_DRIVER). Where the file named by CUDA_FAKE exists, it says what the next call does,
-// once: "launch" fails, the device is "lost", an "allocate" finds no memory. FILE.bytes tells how
-// much the program holds.
+// once: a device does not "open", a "launch" fails, the device is "lost", an "allocate" finds no
+// memory. FILE.bytes tells how much the program holds, in all and of each of two devices.
 
 #include <cstdio>
 #include <cstdlib>
@@ -37,8 +37,11 @@ bool is_asked(const std::string& wanted) {
 }
 
 Result report(Result result) {
+  const olx::kernels::gpu::FakeDriver& fake = olx::kernels::gpu::fake_driver();
   if (!file_name().empty())
-    std::ofstream(file_name() + ".bytes") << olx::kernels::gpu::fake_driver().allocated_bytes;
+    std::ofstream(file_name() + ".bytes")
+        << fake.allocated_bytes << ' ' << fake.devices[0].allocated_bytes << ' '
+        << fake.devices[1].allocated_bytes;
   return result;
 }
 
@@ -66,7 +69,7 @@ Result cuDeviceTotalMem_v2(size_t* size_bytes, int device) {
   return api().device_memory(size_bytes, device);
 }
 Result cuDevicePrimaryCtxRetain(Handle* context, int device) {
-  return api().retain_context(context, device);
+  return is_asked("open") ? kOutOfMemory : api().retain_context(context, device);
 }
 Result cuDevicePrimaryCtxRelease_v2(int device) { return api().release_context(device); }
 Result cuCtxSetCurrent(Handle context) { return api().set_context(context); }

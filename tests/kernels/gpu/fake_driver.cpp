@@ -14,6 +14,7 @@
 #include "kernels/api/registry.h"
 #include "kernels/args_cast.h"
 #include "kernels/cuda/driver.h"
+#include "kernels/gpu/device.h"
 #include "kernels/hip/driver.h"
 #include "kernels/simt/launch_table.h"
 
@@ -27,15 +28,19 @@ using Work = std::vector<std::function<void()>>;
 
 struct State {
   FakeDriver fake;
-  std::map<uintptr_t, size_t> allocations;
-  Work queue;
+  struct Allocation {
+    size_t size_bytes;
+    int device;
+  };
+  std::map<uintptr_t, Allocation> allocations;
+  Work queues[FakeDriver::kMaxDevices];
   Work recorded;  // while the stream is capturing
   std::map<Handle, Work> graphs, executables;
   uintptr_t n_handles = 0;
   bool is_lost = false;
 
   ~State() {
-    for (const auto& [address, size] : allocations) std::free(reinterpret_cast<void*>(address));
+    for (const auto& [address, _] : allocations) std::free(reinterpret_cast<void*>(address));
   }
 };
 
@@ -45,9 +50,15 @@ std::unique_ptr<State>& holder() {
 }
 State& state() { return *holder(); }
 
-// Any address that is not null.
-int the_context, the_module, the_stream;
+// Any addresses that are not null; contexts and streams, one a device.
+int the_module, contexts[FakeDriver::kMaxDevices], streams[FakeDriver::kMaxDevices];
 thread_local Handle current_context = nullptr;
+int current_device() { return static_cast<int>(static_cast<int*>(current_context) - contexts); }
+// What a stream of the present context has to do; nullptr: it is another's.
+Work* queue_of(Handle stream) {
+  const int device = current_device();
+  return stream == &streams[device] ? &state().queues[device] : nullptr;
+}
 
 // What every call does first: the script, and a device that is lost.
 Result enter(const char* function, bool needs_context = true) {
@@ -69,20 +80,24 @@ Result enter(const char* function, bool needs_context = true) {
   return kSuccess;
 }
 
-bool is_ours(const void* from, size_t size_bytes) {
+// Of this device, or of any (-1).
+bool is_ours(const void* from, size_t size_bytes, int device = -1) {
   const auto address = reinterpret_cast<uintptr_t>(from);
   auto next = state().allocations.upper_bound(address);
   if (next == state().allocations.begin()) return false;
-  const auto& [begin, size] = *--next;
-  return address >= begin && address + size_bytes <= begin + size;
+  const auto& [begin, allocation] = *--next;
+  return address >= begin && address + size_bytes <= begin + allocation.size_bytes &&
+         (device < 0 || device == allocation.device);
 }
 
 // Every address in an op's arguments has to be the device's.
 struct PointerCheck {
   const char* kernel;
+  int device;
 
   void memory(const void* from, int64_t size_bytes) const {
-    if (from != nullptr && size_bytes > 0 && !is_ours(from, static_cast<size_t>(size_bytes)))
+    if (from != nullptr && size_bytes > 0 &&
+        !is_ours(from, static_cast<size_t>(size_bytes), device))
       state().fake.misuse = std::string(kernel) + " is given an address that is not the device's";
   }
   void matrix(const MatrixView& m) const {
@@ -133,13 +148,6 @@ struct PointerCheck {
   void operator()(const SoftmaxArgs& a) const { matrix(a.y), matrix(a.x); }
 };
 
-const KernelRow& host_row(const char* name) {
-  for (const KernelRow& row : KernelRegistry::instance().rows())
-    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
-      return row;
-  std::abort();
-}
-
 // The program's formats as those of this library, where it is one of its own: they are known by
 // their addresses.
 const ActivationFormat* own_format(const ActivationFormat* format) {
@@ -170,27 +178,30 @@ Result launch(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z
   adopt_formats(row.op, args.data());
   RowRange range;
   std::memcpy(&range, parameters[1], sizeof range);
-  if (stream != &the_stream || grid_x == 0 || grid_y != 1 || grid_z != 1 || block_x == 0 ||
+  Work* const queue = queue_of(stream);
+  if (queue == nullptr || grid_x == 0 || grid_y != 1 || grid_z != 1 || block_x == 0 ||
       block_x > 1024 || block_y != 1 || block_z != 1)
     state().fake.misuse = std::string(row.name) + " is launched with a shape that no device takes";
   const simt::Grid grid = row.grid(args.data(), range, state().fake.wave_size);
   if (grid.n_blocks != grid_x || grid.n_threads != static_cast<int>(block_x))
     state().fake.misuse = std::string(row.name) + " is launched with the shape of another kernel";
-  Work& work = state().fake.is_capturing ? state().recorded : state().queue;
-  work.push_back([&row, args, range] {
+  if (queue == nullptr) return kInvalidValue;
+  Work& work = state().fake.is_capturing ? state().recorded : *queue;
+  work.push_back([&row, args, range, device = current_device()] {
     State& s = state();
     if (s.fake.n_launches + 1 == s.fake.faults_at_launch) {
       s.is_lost = true;
       s.fake.faults_at_launch = 0;
     }
     if (s.is_lost) return;
-    visit_args(row.op, args.data(), PointerCheck{row.name});
+    visit_args(row.op, args.data(), PointerCheck{row.name, device});
     if (!s.fake.misuse.empty()) {
       s.is_lost = true;
       return;
     }
-    host_row(row.name).run(args.data(), range);
+    fake_row(row.name).run(args.data(), range);
     ++s.fake.n_launches;
+    ++s.fake.devices[device].n_launches;
   });
   return kSuccess;
 }
@@ -239,6 +250,23 @@ FakeDriver& fake_driver() { return state().fake; }
 
 const char* fake_backend() { return state().fake.wave_size == 64 ? "host_simt64" : "host_simt32"; }
 
+const KernelRow& fake_row(const char* name) {
+  for (const KernelRow& row : KernelRegistry::instance().rows())
+    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
+      return row;
+  std::abort();
+}
+
+const std::vector<FakeKind>& fake_kinds() {
+  static const std::vector<FakeKind> kKinds = {
+      {FakeForm::kCuda, 32}, {FakeForm::kHip, 32}, {FakeForm::kHip, 64}};
+  return kKinds;
+}
+
+std::unique_ptr<Device> open_fake_device(int index) {
+  return open_device(fake_driver_api(), fake_images(), fake_backend(), index);
+}
+
 bool is_fake_device_memory(const void* from, size_t size_bytes) {
   return is_ours(from, size_bytes);
 }
@@ -268,16 +296,23 @@ Result answer_attribute(int* value, int attribute, int) {
   return enter("device_attribute", false);
 }
 
+size_t free_bytes_of(int device) {
+  const FakeDriver& fake = state().fake;
+  const FakeDriver::OfDevice& of = fake.devices[device];
+  return fake.memory_bytes - std::min(fake.memory_bytes, of.taken_bytes + of.allocated_bytes);
+}
+
 Result allocate_managed(uint64_t* address, size_t size_bytes, unsigned) {
   if (const Result result = enter("allocate_managed"); result != kSuccess) return result;
   State& s = state();
-  if (size_bytes > s.fake.memory_bytes - s.fake.allocated_bytes) return kOutOfMemory;
+  if (size_bytes > free_bytes_of(current_device())) return kOutOfMemory;
   void* memory = std::aligned_alloc(256, (size_bytes + 255) / 256 * 256);
   std::memset(memory, 0xCD, size_bytes);
   *address = reinterpret_cast<uintptr_t>(memory);
-  s.allocations[*address] = size_bytes;
+  s.allocations[*address] = {size_bytes, current_device()};
   ++s.fake.n_allocations;
   s.fake.allocated_bytes += size_bytes;
+  s.fake.devices[current_device()].allocated_bytes += size_bytes;
   return kSuccess;
 }
 
@@ -288,16 +323,20 @@ Result free_memory(uint64_t address) {
     s.fake.misuse = "frees what was not allocated";
     return kInvalidContext;
   }
-  s.fake.allocated_bytes -= found->second;
+  const auto [size_bytes, device] = found->second;
+  s.fake.allocated_bytes -= size_bytes;
+  s.fake.devices[device].allocated_bytes -= size_bytes;
   s.allocations.erase(found);
   std::free(reinterpret_cast<void*>(address));
   --s.fake.n_allocations;
   return enter("free");
 }
 
-Result synchronize(Handle) {
+Result synchronize(Handle stream) {
   if (const Result result = enter("synchronize"); result != kSuccess) return result;
-  for (const auto& work : std::exchange(state().queue, {})) work();
+  Work* const queue = queue_of(stream);
+  if (queue == nullptr) return kInvalidValue;
+  for (const auto& work : std::exchange(*queue, {})) work();
   return state().is_lost ? kLaunchFailed : kSuccess;
 }
 
@@ -305,7 +344,7 @@ Handle new_handle() { return reinterpret_cast<Handle>(++state().n_handles); }
 
 Result begin_capture(Handle stream, int mode) {
   if (const Result result = enter("begin_capture"); result != kSuccess) return result;
-  if (stream != &the_stream || mode != kCaptureThreadLocal)
+  if (queue_of(stream) == nullptr || mode != kCaptureThreadLocal)
     state().fake.misuse = "records another stream than its own";
   state().fake.is_capturing = true;
   return kSuccess;
@@ -341,8 +380,9 @@ Result launch_graph(Handle executable, Handle stream) {
   if (const Result result = enter("launch_graph"); result != kSuccess) return result;
   State& s = state();
   const auto found = s.executables.find(executable);
-  if (found == s.executables.end() || stream != &the_stream) return kInvalidValue;
-  s.queue.insert(s.queue.end(), found->second.begin(), found->second.end());
+  Work* const queue = queue_of(stream);
+  if (found == s.executables.end() || queue == nullptr) return kInvalidValue;
+  queue->insert(queue->end(), found->second.begin(), found->second.end());
   return kSuccess;
 }
 
@@ -355,7 +395,7 @@ Result destroy_graph(Handle graph) {
 Result destroy_executable(Handle executable) {
   if (state().executables.erase(executable) == 0)
     state().fake.misuse = "destroys an executable graph that is not there";
-  if (!state().queue.empty() && !state().is_lost)
+  if (!state().queues[current_device()].empty() && !state().is_lost)
     state().fake.misuse = "destroys an executable graph that may run";
   --state().fake.n_executables;
   return enter("destroy_executable");
@@ -378,10 +418,10 @@ const char* error_text(Result result) {
 
 // A thread's context, as CUDA has it.
 void set_contexts(DriverApi& api) {
-  api.retain_context = {[](Handle* context, int) {
+  api.retain_context = {[](Handle* context, int device) {
                           const Result result = enter("retain_context", false);
                           if (result != kSuccess) return result;
-                          *context = &the_context;
+                          *context = &contexts[device];
                           ++state().fake.n_contexts;
                           return kSuccess;
                         },
@@ -411,7 +451,7 @@ void set_devices(DriverApi& api) {
   api.set_device = {[](int device) {
                       if (device >= state().fake.n_devices) return kNoDevice;
                       const Result result = enter("set_device", false);
-                      if (result == kSuccess) current_context = &the_context;
+                      if (result == kSuccess) current_context = &contexts[device];
                       return result;
                     },
                     "set_device"};
@@ -456,10 +496,11 @@ DriverApi fake_driver_api() {
                        },
                        "device_memory"};
   api.memory_info = {[](size_t* free_bytes, size_t* size_bytes) {
-                       const FakeDriver& fake = state().fake;
-                       *size_bytes = fake.memory_bytes;
-                       *free_bytes = fake.memory_bytes - fake.allocated_bytes;
-                       return enter("memory_info");
+                       const Result result = enter("memory_info");
+                       if (result != kSuccess) return result;
+                       *size_bytes = state().fake.memory_bytes;
+                       *free_bytes = free_bytes_of(current_device());
+                       return kSuccess;
                      },
                      "memory_info"};
   api.allocate_managed = {allocate_managed, "allocate_managed"};
@@ -490,7 +531,7 @@ DriverApi fake_driver_api() {
   api.create_stream = {[](Handle* stream, unsigned) {
                          const Result result = enter("create_stream");
                          if (result != kSuccess) return result;
-                         *stream = &the_stream;
+                         *stream = &streams[current_device()];
                          ++state().fake.n_streams;
                          return kSuccess;
                        },
@@ -505,18 +546,30 @@ DriverApi fake_driver_api() {
   return api;
 }
 
+namespace {
+
+void read_environment() {
+  FakeDriver& fake = state().fake;
+  const bool is_cuda = fake.form == FakeForm::kCuda;
+  const char* n = std::getenv(is_cuda ? "CUDA_FAKE_DEVICES" : "HIP_FAKE_DEVICES");
+  fake.n_devices = n != nullptr ? std::clamp(std::atoi(n), 0, FakeDriver::kMaxDevices) : 1;
+  const char* name = std::getenv(is_cuda ? "CUDA_FAKE_ARCHITECTURE" : "HIP_FAKE_ARCHITECTURE");
+  if (name == nullptr) return;
+  fake.architecture = name;
+  fake.major = std::atoi(name);
+  fake.minor = std::atoi(name + fake.architecture.find('.') + 1);
+}
+
+}  // namespace
+
 DriverApi fake_library_api(FakeForm form) {
-  FakeDriver& fake = begin_fake_driver(form);
-  const bool is_cuda = form == FakeForm::kCuda;
-  if (const char* n = std::getenv(is_cuda ? "CUDA_FAKE_DEVICES" : "HIP_FAKE_DEVICES"))
-    fake.n_devices = std::atoi(n);
-  if (const char* name =
-          std::getenv(is_cuda ? "CUDA_FAKE_ARCHITECTURE" : "HIP_FAKE_ARCHITECTURE")) {
-    fake.architecture = name;
-    fake.major = std::atoi(name);
-    fake.minor = std::atoi(name + fake.architecture.find('.') + 1);
-  }
-  return fake_driver_api();
+  begin_fake_driver(form);
+  DriverApi api = fake_driver_api();
+  api.init.function = [](unsigned) {
+    read_environment();
+    return enter("init", false);
+  };
+  return api;
 }
 
 }  // namespace olx::kernels::gpu

@@ -22,14 +22,14 @@
 namespace olx::kernels::gpu {
 namespace {
 
-std::unique_ptr<Device> open_fake() {
-  return open_device(fake_driver_api(), fake_images(), fake_backend());
-}
-
 // A model with room for two sequences, all of it on the fake device.
 std::unique_ptr<engine::ModelRunner> open_runner(const std::string& path, int n_ctx) {
   engine::RunnerOptions options;
-  options.open_device = open_fake;
+  options.open_devices = [] {
+    std::vector<std::unique_ptr<Device>> devices;
+    devices.push_back(open_fake_device());
+    return devices;
+  };
   options.n_gpu_layers = 1000;
   options.n_threads = 1;
   options.n_ctx = n_ctx;
@@ -83,22 +83,15 @@ bool is_same(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-const KernelRow& row_named(const char* name) {
-  for (const KernelRow& row : KernelRegistry::instance().rows())
-    if (std::strcmp(row.backend, fake_backend()) == 0 && std::strcmp(row.name, name) == 0)
-      return row;
-  throw std::logic_error(name);
-}
-
 // Four floats on a device, that are multiplied.
 struct Scaler {
-  std::unique_ptr<Device> device = open_fake();
+  std::unique_ptr<Device> device = open_fake_device();
   std::unique_ptr<Buffer> buffer = device->allocate(16);
   float* values = static_cast<float*>(buffer->host());
 
   void enqueue(float factor, const std::atomic<bool>* cancel = nullptr) {
     ScaleArgs args{{values, 1, 4, 4}, {values, 1, 4, 4}, factor};
-    const BoundNode node{&row_named("scale_simt"), &args};
+    const BoundNode node{&fake_row("scale_simt"), &args};
     const bool is_done = device->execute({&node, 1}, cancel);
     CHECK(is_done == (cancel == nullptr || !*cancel));
   }
@@ -111,13 +104,10 @@ struct Scaler {
   }
 };
 
-const std::vector<std::pair<FakeForm, int>> kForms = {
-    {FakeForm::kCuda, 32}, {FakeForm::kHip, 32}, {FakeForm::kHip, 64}};
-
 }  // namespace
 
 TEST_CASE("StepGraphs_ModelsComputeTheSameBitsWithAndWithout") {
-  const auto [form, wave_size] = GENERATE(from_range(kForms));
+  const auto [form, wave_size] = GENERATE(from_range(fake_kinds()));
   const tests::TempDir folder;
   const std::string path = folder.file("tiny.gguf");
   for (const auto& row : engine::architectures()) {
@@ -137,7 +127,7 @@ TEST_CASE("StepGraphs_ModelsComputeTheSameBitsWithAndWithout") {
 }
 
 TEST_CASE("StepGraphs_ATokenIsAHandfulOfCallsInsteadOfOneAKernel") {
-  const auto [form, wave_size] = GENERATE(from_range(kForms));
+  const auto [form, wave_size] = GENERATE(from_range(fake_kinds()));
   const bool has_graphs = GENERATE(true, false);
   const tests::TempDir folder;
   const std::string path = folder.file("tiny.gguf");
@@ -210,7 +200,7 @@ TEST_CASE("StepGraphs_AStepWithAnotherArgumentIsAnotherStep") {
 }
 
 TEST_CASE("StepGraphs_WhereOneCannotBeMadeKernelsAreStartedOneByOneForGood") {
-  for (const auto& [form, wave_size] : kForms)
+  for (const auto& [form, wave_size] : fake_kinds())
     for (const std::string function :
          {"begin_capture", "launch", "end_capture", "instantiate_graph"}) {
       INFO(function);

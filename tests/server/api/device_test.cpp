@@ -24,7 +24,8 @@ struct DeviceServer {
   std::string script = dir.file("fake");
   mutable std::optional<tests::ServerFixture> server;
 
-  explicit DeviceServer(const std::string& device = "cuda") {
+  explicit DeviceServer(const std::string& device = "cuda", const char* n_devices = "1") {
+    ::setenv("CUDA_FAKE_DEVICES", n_devices, 1);
     ::setenv("OLLAMAX_CUDA_DRIVER", OLLAMAX_TEST_DRIVER, 1);
     ::setenv("CUDA_FAKE", script.c_str(), 1);
     server.emplace(1, 64, [&](ServerOptions& options) {
@@ -37,6 +38,7 @@ struct DeviceServer {
     server.reset();
     ::unsetenv("OLLAMAX_CUDA_DRIVER");
     ::unsetenv("CUDA_FAKE");
+    ::unsetenv("CUDA_FAKE_DEVICES");
   }
 
   void next_call(const std::string& what) const { std::ofstream(script) << what; }
@@ -45,6 +47,12 @@ struct DeviceServer {
     std::string text;
     std::ifstream(script + ".bytes") >> text;
     return text;
+  }
+  bool is_held_by(int device) const {
+    size_t n_bytes[3] = {};
+    std::ifstream file(script + ".bytes");
+    file >> n_bytes[0] >> n_bytes[1] >> n_bytes[2];
+    return n_bytes[1 + device] > 0;
   }
   tests::HttpAnswer generate(const std::string& options = "") const {
     return server->post(
@@ -114,6 +122,36 @@ TEST_CASE("Device_AutoTakesTheFirstAccelerator") {
   const std::string expected = server.text(R"(,"num_gpu":0)");
   server.unload();
   CHECK(server.text() == expected);
+  CHECK(server.loaded().at("size_vram") == server.loaded().at("size"));
+}
+
+TEST_CASE("Device_MainGpuNamesOneOfSeveral") {
+  if (!has_kernels()) return;
+  const DeviceServer server("cuda", "2");
+  const std::string expected = server.text(R"(,"num_gpu":0)");
+  CHECK(server.text(R"(,"main_gpu":1)") == expected);
+  CHECK((server.is_held_by(1) && !server.is_held_by(0)));
+  CHECK(server.text() == expected);  // takes what is loaded
+  CHECK((server.is_held_by(1) && !server.is_held_by(0)));
+  CHECK(server.text(R"(,"main_gpu":0)") == expected);
+  CHECK(server.is_held_by(0));
+  CHECK(server.loaded().at("size_vram") == server.loaded().at("size"));
+  CHECK(server.text(R"(,"main_gpu":7)") == expected);  // there is none: as if it were not said
+  CHECK(server.loaded().at("size_vram") == server.loaded().at("size"));
+  CHECK(server.text(R"(,"num_gpu":0,"main_gpu":1)") == expected);
+  CHECK(server.loaded().at("size_vram") == 0);
+  CHECK(server.generate(R"(,"main_gpu":"a")").body ==
+        R"({"error":"option \"main_gpu\" must be of type integer"})");
+}
+
+TEST_CASE("Device_OneThatCannotBeOpenedLeavesTheOthers") {
+  if (!has_kernels()) return;
+  const DeviceServer server("cuda", "2");
+  const std::string expected = server.text(R"(,"num_gpu":0)");
+  server.next_call("open");
+  CHECK(server.text(R"(,"num_gpu":4)") == expected);
+  CHECK(server.was_called());
+  CHECK((!server.is_held_by(0) && server.is_held_by(1)));
   CHECK(server.loaded().at("size_vram") == server.loaded().at("size"));
 }
 
