@@ -1,13 +1,16 @@
 #pragma once
-// Attention over cache pages. A unit is a (kv head, split of the context, token); the first unit of
-// each tile makes the whole tile, the blocks of the others end at once. A tile is as many tokens of
-// one sequence that follow each other as fill 16 rows with their query heads of the kv head
-// (attention_tile.h): one token for a token made alone, many in a prompt.
+// Attention over cache pages. A block makes a tile of a line, which is a (kv head, split of the
+// context): as many tokens of one sequence that follow each other as fill 16 rows with their query
+// heads of the kv head (attention_tile.h), which is one token for a token made alone and many in a
+// prompt. How the tokens are cut is the same for all lines; of a line that a range holds in part,
+// tiles are made in part.
 //
 // One order of sums for every token, whoever else is in the batch and however the context is split:
 // softmax over segments of kAttentionSegment positions, counted from position 0; then the segments,
 // in order. A split leaves its segments in args.scratch, and the last split of a (kv head, token)
 // to arrive joins them all.
+
+#include <bit>
 
 #include "kernels/simt/attention_tile.h"
 
@@ -39,21 +42,26 @@ constexpr Joint join(Online a, Online b) {
 template <typename Type>
 struct Attention {
   template <int kWave>
-  static Grid grid(const AttentionArgs&, RowRange range) {
-    return {range.size(), kAttentionThreads};
+  static Grid grid(const AttentionArgs& args, RowRange range) {
+    int64_t n_tiles = 0;
+    for (int token = 0; token < args.q.n_rows; ++token) n_tiles += begins_tile(args, token) ? 1 : 0;
+    return {n_tiles * lines_of(args, range).size(), kAttentionThreads};
   }
 
   template <Simt S>
   static constexpr void run(S& s, const AttentionArgs& args, RowRange range) {
-    // All in 32 bits, which a grid has: a division of 64 is a loop on a device.
-    const auto unit = static_cast<int>(range.from + s.block());
     const auto n_tokens = static_cast<int>(args.q.n_rows),
-               n_splits = static_cast<int>(args.n_splits),
-               group = static_cast<int>(args.n_heads) / static_cast<int>(args.kv.n_kv_heads);
-    const int token = unit % n_tokens, split = unit / n_tokens % n_splits,
-              kv_head = unit / n_tokens / n_splits;
-    const int n = n_tokens_of_tile(args, range, unit, token, group);
-    if (n == 0) return;
+               n_splits = static_cast<int>(args.n_splits), group = group_of(args);
+    const Span lines = lines_of(args, range);
+    const auto block = static_cast<int>(s.block());  // a division of 64 bits is a loop on a device
+    const int line = lines.from + block % lines.size();
+    const int64_t unit = int64_t{line} * n_tokens;  // the line's first
+    const Span in_range{static_cast<int>(larger(range.from - unit, int64_t{0})),
+                        static_cast<int>(smaller(range.to - unit, n_tokens))};
+    const Span tokens = common(tokens_of_tile(s, args, block / lines.size()), in_range);
+    const int token = tokens.from, n = tokens.size(), kv_head = line / n_splits,
+              split = line % n_splits;
+    if (n <= 0) return;
     Span seen = visible(args, token);
     for (int i = 1; i < n; ++i) seen = hull(seen, visible(args, token + i));
     Span segments = segments_of(seen), of_batch = segments;
@@ -98,18 +106,33 @@ struct Attention {
     for (int64_t token = 1; token < args.q.n_rows; ++token) all = hull(all, visible(args, token));
     return segments_of(all);
   }
-  // 0 where the unit's token belongs to the tile of one before it.
-  static constexpr int n_tokens_of_tile(const AttentionArgs& args, RowRange range, int unit,
-                                        int token, int group) {
-    const int width = group < kTileRows ? kTileRows / group : 1;
-    const auto begins = [&](int t) {
-      return t % width == 0 || args.tokens[t].sequence != args.tokens[t - 1].sequence;
-    };
-    if (unit > range.from && !begins(token)) return 0;
-    const int64_t most = smaller(args.q.n_rows - token, range.to - unit);
-    int n = 1;
-    while (n < most && !begins(token + n)) ++n;
-    return n;
+  static constexpr int group_of(const AttentionArgs& args) {
+    return static_cast<int>(args.n_heads) / static_cast<int>(args.kv.n_kv_heads);
+  }
+  // Those of which a range has units.
+  static constexpr Span lines_of(const AttentionArgs& args, RowRange range) {
+    return {static_cast<int>(range.from / args.q.n_rows),
+            static_cast<int>((range.to - 1) / args.q.n_rows) + 1};
+  }
+  static constexpr bool begins_tile(const AttentionArgs& args, int token) {
+    const int group = group_of(args), width = group < kTileRows ? kTileRows / group : 1;
+    return token % width == 0 || args.tokens[token].sequence != args.tokens[token - 1].sequence;
+  }
+  // Every wave looks for it, a token a lane.
+  template <Simt S>
+  static constexpr Span tokens_of_tile(S& s, const AttentionArgs& args, int tile) {
+    const auto n_tokens = static_cast<int>(args.q.n_rows);
+    Span tokens{n_tokens, n_tokens};
+    for (int first = 0; first < n_tokens; first += S::kWave) {
+      const int token = first + s.lane();
+      uint64_t begins = s.ballot(token < n_tokens && begins_tile(args, token));
+      for (; begins != 0; begins &= begins - 1) {
+        const int begin = first + std::countr_zero(begins);
+        if (tile-- == 0) tokens.from = begin;
+        if (tile == -2) return {tokens.from, begin};
+      }
+    }
+    return tokens;
   }
   // Where a segment of a head of a token is left: its peak and sum, then head_dim outputs.
   static constexpr float* partial(const AttentionArgs& args, int64_t token, int64_t head,

@@ -355,7 +355,7 @@ class AttentionTile {
     using Runs = LaneRuns<Layout>;
     Columns<Layout> columns{};
     if (d >= kv.head_dim) return columns;
-    const int64_t row_bytes = kv_row_bytes<Type>(kv.head_dim);
+    const int row_bytes = static_cast<int>(kv_row_bytes<Type>(kv.head_dim));
     const uint8_t* values = kv_row<Type>(kv, kv.v, rows.sequence, start + 16 * block,
                                          rows.kv_head);  // all 16 are in its page
     for (int i = 0; i < Runs::kRuns; ++i) {

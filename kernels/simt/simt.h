@@ -6,7 +6,8 @@
 //
 // A kernel is a struct with two static functions:
 //   template <int kWave> Grid grid(const Args&, RowRange)
-//       on the host: how many blocks, of how many threads
+//       on the host, which reads the small arrays of a plan (tokens): how many blocks, of how many
+//       threads
 //   template <Simt S> constexpr void run(S& s, const Args&, RowRange)
 //       on the device: one thread
 // Everything that runs on a device is constexpr: nvcc (--expt-relaxed-constexpr) and clang take

@@ -57,12 +57,13 @@ struct CacheTerms {
   template <Simt S, int kN>
   static constexpr Terms<kTerms, kN> load(const uint8_t* row, int col, float scale) {
     Terms<kTerms, kN> terms{};
+    const auto at = static_cast<uint32_t>(col);
     float step = scale;
-    if constexpr (kIsQ8) step *= S::from_f16(block_of(row, col / 32).d);
+    if constexpr (kIsQ8) step *= S::from_f16(block_of(row, at / 32).d);
     for (int i = 0; i < kN; ++i) {
       float x = 0;
       if constexpr (kIsQ8)
-        x = static_cast<float>(block_of(row, col / 32).qs[col % 32 + i]);
+        x = static_cast<float>(block_of(row, at / 32).qs[at % 32 + i]);
       else
         x = Type::template load<S>(row, col + i);
       const TwoTerms both = two_terms<S>(x * step);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/host_simt/lane.h"
+#include "kernels/simt/launch_table.h"
 #include "tests/kernels/host_simt/faulty_kernels.h"
 #include "tests/support/catch.h"
 
@@ -385,6 +386,31 @@ TEST_CASE("HostSimt_LayoutsOfTilesHoldEveryWord") {
   holds_everything<simt::TileLayoutDot4<64>>(8, 8);
   multiplies_by_dot4<32>();
   multiplies_by_dot4<64>();
+}
+
+TEST_CASE("AttentionGrid_HasABlockATile") {
+  AttentionArgs args;
+  args.n_heads = 8;
+  args.kv.n_kv_heads = 2;  // four heads each: four tokens fill a tile
+  const auto n_blocks = [&](const std::vector<TokenSlot>& tokens, int64_t n_splits,
+                            RowRange range) {
+    args.tokens = tokens.data();
+    args.q.n_rows = static_cast<int64_t>(tokens.size());
+    args.n_splits = n_splits;
+    if (range.size() == 0) range = {0, args.rows()};
+    const simt::LaunchRow* row = simt::find_launch("attention_f16_simt");
+    REQUIRE(row != nullptr);
+    CHECK(row->grid(&args, range, 64).n_blocks == row->grid(&args, range, 32).n_blocks);
+    return row->grid(&args, range, 32).n_blocks;
+  };
+  std::vector<TokenSlot> prompt, batch;
+  for (int32_t i = 0; i < 62; ++i) prompt.push_back({0, i});
+  for (int32_t i = 0; i < 6; ++i) batch.push_back({i, 100});
+  CHECK(n_blocks(prompt, 1, {}) == 16 * 2);
+  CHECK(n_blocks(batch, 1, {}) == 6 * 2);
+  CHECK(n_blocks(batch, 3, {}) == 6 * 2 * 3);
+  CHECK(n_blocks(prompt, 1, {10, 62}) == 16);  // of one kv head
+  CHECK(n_blocks(prompt, 1, {61, 63}) == 16 * 2);
 }
 
 TEST_CASE("HostSimt_RunsOnManyThreadsAtOnce") {
