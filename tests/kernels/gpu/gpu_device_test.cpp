@@ -115,13 +115,8 @@ TEST_CASE("Gpu_RunsWholeModelsThroughTheDriver") {
     }
 }
 
-<<<<<<< HEAD
 TEST_CASE("Gpu_EachCallThatFailsIsAnErrorAndLeavesNothingBehind", "[T-89][T-90]") {
-  const Form form = GENERATE(from_range(kForms));
-=======
-TEST_CASE("Gpu_EachCallThatFailsIsAnErrorAndLeavesNothingBehind") {
   const FakeKind form = GENERATE(from_range(fake_kinds()));
->>>>>>> 6227272ca7cd7ce38c47f4c095c1b32fa07f9997
   FakeDriver* fake = &begin(form);
   use_device();
   CHECK(fake->misuse == "");
