@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   peers_command->add_option("--sequences", peers.n_sequences, "that generate at the same time; the rate is of all")->check(CLI::Range(1, 64));
   peers_command->add_option("--threads", peers.n_threads, "threads of every engine")->check(CLI::Range(1, 1024));
   peers_command->add_option("--rounds", peers.n_rounds, "runs of each engine, in turn")->check(CLI::Range(1, 1000));
+  peers_command->add_option("--device", peers.device, "the backend of ollamax: cpu, cuda, hip, …");
   peers_command->add_option("--python", peers.python, "interpreter with llama-cpp-python");
   peers_command->add_option("--llama-bench", peers.llama_benches, "a llama-bench and its arguments; may be repeated");
   peers_command->add_flag("--json", peers.is_json, "the report as JSON");

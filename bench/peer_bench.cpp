@@ -89,7 +89,7 @@ Contender own(const PeerBenchOptions& options) {
   const auto text = [](int n) { return std::to_string(n); };
   return {{std::filesystem::read_symlink("/proc/self/exe").string(), "model", options.path,
            "--prompt", text(options.n_prompt), "--generate", text(options.n_generate), "--depth",
-           text(options.n_depth), "--sequences", text(options.n_sequences), "--threads", text(options.n_threads), "--repeat", "1", "--json"},
+           text(options.n_depth), "--sequences", text(options.n_sequences), "--threads", text(options.n_threads), "--device", options.device, "--repeat", "1", "--json"},
           read_own,
           "ollamax"};
 }
