@@ -19,9 +19,10 @@ namespace olx::kernels::simt {
 constexpr int kAttentionThreads = 256;
 constexpr int kMaxHeadDim = 512;
 
-// What a lane loads at once lies in one row, and 16 positions in one page.
+// What a lane loads at once lies in one row, and 16 positions in one page; the bound is that of two
+// terms (terms.h).
 inline bool accepts_tiles(const AttentionArgs& args) {
-  return args.kv.head_dim <= kMaxHeadDim && args.kv.head_dim % 4 == 0 &&
+  return args.kv.head_dim >= 16 && args.kv.head_dim <= kMaxHeadDim && args.kv.head_dim % 4 == 0 &&
          args.kv.page_tokens % 16 == 0;
 }
 

@@ -9,11 +9,11 @@
 // Nothing that a row's bits depend on is shared with other rows: positions count from 0, those that
 // a row does not see have weight 0, and each scale is a row's or a position's own.
 
+#include "kernels/simt/attention_rows.h"
 #include "kernels/simt/terms.h"
 
 namespace olx::kernels::simt {
 
-constexpr int kTileRows = 16;
 constexpr int kQueryDims = 128;  // of q at a time in shared memory
 
 // Softmax over some positions: outputs beside it are sums of weight times value, weights relative
@@ -21,49 +21,6 @@ constexpr int kQueryDims = 128;  // of q at a time in shared memory
 struct Online {
   float peak = -kInfinity;
   float sum = 0.0f;
-};
-
-// Of positions, or of segments: 32 bits, as positions have.
-struct Span {
-  int from;
-  int to;
-  constexpr int size() const { return to - from; }
-  constexpr bool has(int i) const { return from <= i && i < to; }
-  constexpr int nearest(int i) const { return i < from ? from : i < to ? i : to - 1; }
-};
-
-constexpr int clamped(int i, int most) { return i < 0 ? 0 : i < most ? i : most; }
-
-constexpr Span visible(const AttentionArgs& args, int64_t token) {
-  const int position = args.tokens[token].position;
-  const bool has_start = args.sliding_window > 0 && args.sliding_window <= position;
-  return {has_start ? position + 1 - static_cast<int>(args.sliding_window) : 0, position + 1};
-}
-constexpr Span hull(Span a, Span b) {
-  return {a.from < b.from ? a.from : b.from, a.to > b.to ? a.to : b.to};
-}
-constexpr Span common(Span a, Span b) {
-  return {a.from > b.from ? a.from : b.from, a.to < b.to ? a.to : b.to};
-}
-
-// What of a span lies in the segment from `start` on, counted from there.
-constexpr Span part_of(Span span, int start) {
-  constexpr int kSize = static_cast<int>(kAttentionSegment);
-  return {clamped(span.from - start, kSize), clamped(span.to - start, kSize)};
-}
-
-// Which rows a tile has: n_heads query heads of each of n_tokens tokens.
-struct AttentionRows {
-  int kv_head;
-  int token;  // the first
-  int n_tokens;
-  int head;  // the first
-  int n_heads;
-  int sequence;
-  Span seen;  // by any of the tokens
-  constexpr int size() const { return n_tokens * n_heads; }
-  constexpr int token_of(int row) const { return token + row / n_heads; }
-  constexpr int head_of(int row) const { return head + row % n_heads; }
 };
 
 template <typename Type>
@@ -204,9 +161,24 @@ class AttentionTile {
     }
   };
 
+  // use(i, load(i)) for i from `from` on, each loaded while the one before is used; where a lane
+  // holds whole columns there are no registers for that.
+  template <typename Layout, typename Load, typename Use>
+  static constexpr void one_ahead(int from, int to, Load load, Use use) {
+    if constexpr (LaneRuns<Layout>::kRuns == 1) {
+      Columns<Layout> next = load(from);
+      for (int i = from; i < to; ++i) {
+        const Columns<Layout> now = next;
+        if (i + 1 < to) next = load(i + 1);
+        use(i, now);
+      }
+    } else {
+      for (int i = from; i < to; ++i) use(i, load(i));
+    }
+  }
+
   // Adds q k over kQueryDims dimensions; a column is a position. Those that no row sees are not
-  // read: the nearest that one sees stands for them. A step is loaded while the one before is
-  // multiplied.
+  // read: the nearest that one sees stands for them.
   template <Simt S>
   static constexpr void score(S& s, const AttentionArgs& args, const AttentionRows& rows, int start,
                               int first_dim) {
@@ -224,13 +196,12 @@ class AttentionTile {
         key_scales[c] = scale_of<KeyScales>(s, p);
       }
       typename Tile<Layout>::Floats high{}, low{};
-      Columns<Layout> next = load_keys(s, keys, key_scales, first_dim, head_dim);
-      for (int step = 0; step < n_steps; ++step) {
-        const Columns<Layout> k = next;
-        if (step + 1 < n_steps)
-          next = load_keys(s, keys, key_scales, first_dim + 16 * (step + 1), head_dim);
-        multiply(s, queries(s), 8 * step, kQueryDims / 2, kQueryStride, k, high, low);
-      }
+      one_ahead<Layout>(
+          0, n_steps,
+          [&](int step) { return load_keys(s, keys, key_scales, first_dim + 16 * step, head_dim); },
+          [&](int step, const Columns<Layout>& k) {
+            multiply(s, queries(s), 8 * step, kQueryDims / 2, kQueryStride, k, high, low);
+          });
       for (int i = 0; i < Layout::kSums; ++i) {
         const TilePlace place = Layout::sum(s.lane(), i);
         const int at = place.row * kScoreStride + 16 * block + place.word;
@@ -327,15 +298,14 @@ class AttentionTile {
       const int d = dim + Layout::neighbour(LaneRuns<Layout>::col_of(s.lane(), 0));
       typename Tile<Layout>::Floats high{}, low{};
       bool has_left_out = false;
-      const auto load = [&](int block) {
-        return load_values(s, args.kv, rows, start, seen, block, d, has_left_out);
-      };
-      Columns<Layout> next = load(seen.from / 16);
-      for (int block = seen.from / 16; 16 * block < seen.to; ++block) {
-        const Columns<Layout> v = next;
-        if (16 * block + 16 < seen.to) next = load(block + 1);
-        multiply(s, scores(s), 8 * block, kScores / 2, kScoreStride, v, high, low);
-      }
+      one_ahead<Layout>(
+          seen.from / 16, (seen.to + 15) / 16,
+          [&](int block) {
+            return load_values(s, args.kv, rows, start, seen, block, d, has_left_out);
+          },
+          [&](int block, const Columns<Layout>& v) {
+            multiply(s, scores(s), 8 * block, kScores / 2, kScoreStride, v, high, low);
+          });
       if (s.ballot(has_left_out) != 0) add_left_out(s, args, rows, start, dim, high);
       for (int i = 0; i < Layout::kSums; ++i) {
         const TilePlace place = Layout::sum(s.lane(), i);

@@ -1,9 +1,9 @@
 #pragma once
 // Numbers that are more than an f16, for products of tiles of f16 (multiply_f16): a sum of two of
 // them, which keeps 22 bits, after a power of two has brought the largest number of a row to where
-// f16 ends. What such a product is off by is 2^-21 of the numbers' magnitudes, less than f32 sums
-// of 32 terms are. And rows of the KV cache as that: f16 is what it is, F32 and Q8_0 become two
-// terms.
+// f16 ends. A product of two such numbers is off by 3 * 2^-22 of their magnitudes at most, for
+// which a contract of n 2^-23 has room from some eight columns on. And rows of the KV cache as
+// that: f16 is what it is, F32 and Q8_0 become two terms.
 
 #include <bit>
 #include <type_traits>
