@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -152,6 +153,9 @@ TEST_CASE("ThreadPool_ThreadsThatCannotBeHadAreAnErrorAndNotAHang") {
     ::alarm(30);
     const rlimit limit{256 << 20, 256 << 20};  // room for some stacks
     ::setrlimit(RLIMIT_AS, &limit);
+    rlimit kept{};
+    ::getrlimit(RLIMIT_AS, &kept);
+    if (kept.rlim_cur != limit.rlim_cur) ::_exit(77);
     try {
       ThreadPool pool(1000);
     } catch (const olx::kernels::DeviceError& error) {
@@ -161,5 +165,9 @@ TEST_CASE("ThreadPool_ThreadsThatCannotBeHadAreAnErrorAndNotAHang") {
   }
   int status = -1;
   ::waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+    std::printf("SKIPPED: this machine keeps no limit of memory, as qemu-user\n");
+    return;
+  }
   CHECK(status == 0);
 }
