@@ -21,8 +21,7 @@ struct EngineOptions {
   std::string template_text;           // Go template of a TEMPLATE layer; "": the GGUF's own chat template
   std::vector<std::string> adapter_paths;
   std::string device = "cpu";          // a row of backends.inc
-  int main_gpu =
-      -1;  // of its devices the one to take, counted from 0; -1: one, or as many as it takes
+  int main_gpu = -1;                   // of its devices the one to take, from 0; -1: one, or as many as it takes
   // Of the layers, and the logits as one more, so many on devices, the last ones; -1: as many as
   // there is memory for.
   int n_gpu_layers = -1;

@@ -27,16 +27,13 @@ struct MemoryNeed {
 };
 
 struct RunnerOptions {
-  std::string device =
-      "cpu";  // a row of backends.inc; of its devices one, or as many as it takes (placement.h)
-  int main_gpu =
-      -1;  // the one to take, as DeviceInfo::index; none has that index: as if this were not said
+  std::string device = "cpu";  // a row of backends.inc; of its devices one, or as many as it takes (placement.h)
+  int main_gpu = -1;           // the one to take, as DeviceInfo::index; none has that index: as if this were not said
   // Of the layers, and the logits as one more, the last so many on devices and the others on the
   // processor; -1: as many as there is memory for. What does not fit after all is tried with fewer,
   // and a line on standard error says so.
   int n_gpu_layers = -1;
-  uint64_t gpu_spare_bytes =
-      0;  // of each device's memory, to be left to others; heeded where n_gpu_layers is -1
+  uint64_t gpu_spare_bytes = 0;     // of each device's memory, to be left to others; heeded where n_gpu_layers is -1
   bool is_device_required = true;   // false: where the device or a kernel of it is missing, the processor does all
   // In the place of the backend's, all of them; for tests.
   std::function<std::vector<std::unique_ptr<kernels::Device>>()> open_devices;

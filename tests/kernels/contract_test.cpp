@@ -1,5 +1,5 @@
 // Every row of the registry that this machine can run keeps the contract of its op. A new row is tested by existing. Rows that
-// have no function run on their device. OLLAMAX_TEST_BACKEND: those of one backend alone.
+// have no function run on their device. OLLAMAX_TEST_BACKEND: those of one backend alone; OLLAMAX_TEST_BRIEF: a few cases of each.
 
 #include <cstdio>
 #include <cstdlib>
