@@ -6,10 +6,10 @@
 // columns, so that a kernel that multiplies one weight with N tokens reads one stream:
 //   int8  q[8][N][4]   q[g][n][t] is the code of column 32 b + 4 g + t of token n
 //   float d[N]         scale: x is about d * q, with d = max|x| / 127 over the block
-//   float lo[N]        d times the sum of the codes of columns 0 .. 15 of the block
-//   float hi[N]        the same for columns 16 .. 31
-//   float all[N]       lo + hi
-// The sums serve weights with a minimum or an offset: sum x (w - m) = sum x w - m sum x.
+//   int32 lo[N]        the sum of the codes of columns 0 .. 15 of the block
+//   int32 hi[N]        the same for columns 16 .. 31
+//   float all[N]       d (lo + hi)
+// The sums serve weights with an offset, in integers, or with a minimum: sum x (w - m) = sum x w - m sum x.
 // Scales are f32 and per 32 columns: with f16 scales, or one scale per 256, the error of the logits is visibly larger.
 
 #include <cstdint>
@@ -21,6 +21,26 @@ namespace olx::kernels::cpu {
 constexpr int64_t kQ8BlockCols = 32;
 constexpr int64_t kQ8GroupTokens = 8;
 constexpr int64_t kQ8BytesPerTokenBlock = 32 + 4 * 4;
+
+// What a kernel reads of the token at `column` of a block of n_tokens tokens.
+struct Q8Scales {
+  const float* d;
+  const int32_t* lo;
+  const int32_t* hi;
+  const float* all;
+};
+static inline Q8Scales q8_scales(const uint8_t* block, int64_t n_tokens, int64_t column) {
+  const uint8_t* d = block + 32 * n_tokens + 4 * column;
+  return {reinterpret_cast<const float*>(d), reinterpret_cast<const int32_t*>(d + 4 * n_tokens),
+          reinterpret_cast<const int32_t*>(d + 8 * n_tokens), reinterpret_cast<const float*>(d + 12 * n_tokens)};
+}
+static inline void store_q8_scales(int8_t* block, int64_t n_tokens, int64_t column, float d, int32_t lo, int32_t hi) {
+  int8_t* to = block + 32 * n_tokens + 4 * column;
+  *reinterpret_cast<float*>(to) = d;
+  *reinterpret_cast<int32_t*>(to + 4 * n_tokens) = lo;
+  *reinterpret_cast<int32_t*>(to + 8 * n_tokens) = hi;
+  *reinterpret_cast<float*>(to + 12 * n_tokens) = d * (static_cast<float>(lo) + static_cast<float>(hi));
+}
 
 // Byte offset of a group of tokens; every group before it is full.
 static constexpr int64_t q8_group_offset(int64_t group, int64_t n_cols) {
@@ -57,4 +77,4 @@ extern const ActivationFormat kActivationQ8;
 // "q8_fine": x in q8, and behind it what that leaves over, in q8 again: 14 bits for twice the arithmetic.
 extern const ActivationFormat kActivationQ8Fine;
 extern const ActivationFormat kActivationQ8Bf16;
-}
+}  // namespace olx::kernels

@@ -13,6 +13,12 @@ bool has_f16c() {
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx >> 29 & 1) != 0;
 }
 
+// Leaf 7, part 1, EAX: bit 4. GCC 12 does not know its name.
+bool has_avxvnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+}
+
 // Linux keeps the tiles' 8 KiB of registers from a process until it asks for them; threads made later may use them too.
 // Numbers of arch_prctl(2): ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA.
 bool may_use_tiles() { return ::syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
@@ -32,6 +38,7 @@ Features detect_features() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
       __builtin_cpu_supports("bmi2"))
     features |= kFeatureAvx2;
+  if ((features & kFeatureAvx2) && has_avxvnni()) features |= kFeatureAvxVnni;
   if ((features & kFeatureAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi"))
     features |= kFeatureAvx512;

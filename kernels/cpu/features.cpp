@@ -21,6 +21,7 @@ struct Isa {
 constexpr Isa kIsas[] = {
     {"portable", kFeatureNone, kFeatureNone},
     {"avx2", kFeatureAvx2, kFeatureAvx2},
+    {"avxvnni", kFeatureAvx2 | kFeatureAvxVnni, kFeatureAvx2 | kFeatureAvxVnni},
     {"avx512", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni, kFeatureAvx512 | kFeatureAvx512Vnni},
     {"amx", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16,
      kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16},
@@ -37,7 +38,7 @@ Features force_isa(std::string_view isa, Features available) {
                         std::string(isa_name(available)) + ")");
     return available & row.allowed;
   }
-  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avx512, amx or neon");
+  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avxvnni, avx512, amx or neon");
 }
 
 std::string_view isa_name(Features features) {

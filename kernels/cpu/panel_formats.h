@@ -6,9 +6,10 @@
 // A Format says how a 32-column sub-block gives codes and scales:
 //   kDType, kSubBlocks (sub-blocks of a block), kIsPer16 (scales per 16 columns instead of 32)
 //   kIsSigned                    codes are int8, otherwise uint8, of at most kMaxCode
-//   kHasMinimum                  false: m is zero
+//   kOffset                      x = w (code - kOffset), a power of two; 0: none
+//   kHasMinimum                  x = w code - m
 //   codes(q, sub, g)             codes of columns 4 g .. 4 g + 3 of sub-block `sub`, for every row of the panel
-//   scales(s, sub, half, w, m)   x = w * code - m, for every row; half is 0 where scales are per 32
+//   scales(s, sub, half, w, m)   of every row; half is 0 where scales are per 32; m is 0 where there is no minimum
 //
 // Lanes, of an instruction set:
 //   kRows                        rows of a panel
@@ -54,14 +55,20 @@ struct FormatOf {
   static constexpr bool kIsPer16 = kScalesPer16;
   static constexpr bool kIsSigned = false;
   static constexpr bool kHasMinimum = true;
+  static constexpr int kOffset = 0;
 };
 
-// Around zero by nature: x = w * code, with an offset where the codes are better unsigned.
-template <DType kType, int kSubBlocksOfBlock, int kOffset>
-struct SignedFormatOf : FormatOf<kType, kSubBlocksOfBlock, false> {
-  static constexpr bool kIsSigned = !becomes_unsigned(kOffset);
-  static constexpr bool kHasMinimum = !kIsSigned;
-  static Floats minimum(Floats w) { return kIsSigned ? Lanes::zero() : Lanes::mul(w, kOffset); }
+// Codes around a middle: x = w (code - kMiddle).
+template <DType kType, int kSubBlocksOfBlock, bool kScalesPer16, int kMiddle>
+struct CentredFormatOf : FormatOf<kType, kSubBlocksOfBlock, kScalesPer16> {
+  static constexpr bool kHasMinimum = false;
+  static constexpr int kOffset = kMiddle;
+};
+
+// Around zero by nature: x = w code, with an offset where the codes are better unsigned.
+template <DType kType, int kSubBlocksOfBlock, int kMiddle>
+struct SignedFormatOf : CentredFormatOf<kType, kSubBlocksOfBlock, false, becomes_unsigned(kMiddle) ? kMiddle : 0> {
+  static constexpr bool kIsSigned = !becomes_unsigned(kMiddle);
 };
 
 // 32-column blocks: columns 0..15 are the low nibbles of units 0..3, columns 16..31 the high ones.
@@ -73,9 +80,9 @@ inline Bytes five_bit_codes(const uint8_t* q, int g) {
   return Lanes::or_bits(split_nibbles(q, g), Lanes::move_bits(Lanes::load(q, 4), g, 4), 16);
 }
 // x = d (n - offset)
-inline void scale_and_offset(const uint8_t* s, float offset, Floats& w, Floats& m) {
+inline void scale_alone(const uint8_t* s, Floats& w, Floats& m) {
   w = Lanes::f16(s);
-  m = Lanes::mul(w, offset);
+  m = Lanes::zero();
 }
 // x = d n + m: the minimum is added, so it is subtracted with the other sign.
 inline void scale_and_minimum(const uint8_t* s, Floats& w, Floats& m) {
@@ -83,10 +90,10 @@ inline void scale_and_minimum(const uint8_t* s, Floats& w, Floats& m) {
   m = Lanes::negated(Lanes::f16(s + 2 * kRows));
 }
 
-struct Q4_0 : FormatOf<DType::kQ4_0, 1, false> {
+struct Q4_0 : CentredFormatOf<DType::kQ4_0, 1, false, 8> {
   static constexpr int kMaxCode = 15;
   static Bytes codes(const uint8_t* q, int, int g) { return split_nibbles(q, g); }
-  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_and_offset(s, 8, w, m); }
+  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_alone(s, w, m); }
 };
 
 struct Q4_1 : FormatOf<DType::kQ4_1, 1, false> {
@@ -95,10 +102,10 @@ struct Q4_1 : FormatOf<DType::kQ4_1, 1, false> {
   static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_and_minimum(s, w, m); }
 };
 
-struct Q5_0 : FormatOf<DType::kQ5_0, 1, false> {
+struct Q5_0 : CentredFormatOf<DType::kQ5_0, 1, false, 16> {
   static constexpr int kMaxCode = 31;
   static Bytes codes(const uint8_t* q, int, int g) { return five_bit_codes(q, g); }
-  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_and_offset(s, 16, w, m); }
+  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_alone(s, w, m); }
 };
 
 struct Q5_1 : FormatOf<DType::kQ5_1, 1, false> {
@@ -112,29 +119,23 @@ struct Q8_0 : SignedFormatOf<DType::kQ8_0, 1, 128> {
   static Bytes codes(const uint8_t* q, int, int g) {  // stored unsigned
     return kIsSigned ? Lanes::flip_signs(Lanes::load(q, g)) : Lanes::load(q, g);
   }
-  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) {
-    w = Lanes::f16(s);
-    m = minimum(w);
-  }
+  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_alone(s, w, m); }
 };
 
 struct IQ4_NL : SignedFormatOf<DType::kIQ4_NL, 1, 128> {
   static constexpr int kMaxCode = 255;
   static constexpr CodeTable kTable = table_plus(kIq4Values, kIsSigned ? 0 : 128);
   static Bytes codes(const uint8_t* q, int, int g) { return Lanes::look_up(kTable.values, split_nibbles(q, g)); }
-  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) {
-    w = Lanes::f16(s);
-    m = minimum(w);
-  }
+  static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) { scale_alone(s, w, m); }
 };
 
-struct MXFP4 : SignedFormatOf<DType::kMXFP4, 1, 12> {
-  static constexpr int kMaxCode = 24;
-  static constexpr CodeTable kTable = table_plus(kFp4Values, kIsSigned ? 0 : 12);
+struct MXFP4 : SignedFormatOf<DType::kMXFP4, 1, 16> {
+  static constexpr int kMaxCode = 28;
+  static constexpr CodeTable kTable = table_plus(kFp4Values, kIsSigned ? 0 : 16);
   static Bytes codes(const uint8_t* q, int, int g) { return Lanes::look_up(kTable.values, split_nibbles(q, g)); }
   static void scales(const uint8_t* s, int, int, Floats& w, Floats& m) {
     w = Lanes::e8m0(s);
-    m = minimum(w);
+    m = Lanes::zero();
   }
 };
 
@@ -164,7 +165,7 @@ struct Q5_K : FormatOf<DType::kQ5_K, 8, false> {
   static void scales(const uint8_t* s, int sub, int, Floats& w, Floats& m) { k_scales(s, sub, w, m); }
 };
 
-struct Q6_K : FormatOf<DType::kQ6_K, 8, true> {
+struct Q6_K : CentredFormatOf<DType::kQ6_K, 8, true, 32> {
   static constexpr int kMaxCode = 63;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     const int h = sub / 4, j = sub % 4;
@@ -174,11 +175,11 @@ struct Q6_K : FormatOf<DType::kQ6_K, 8, true> {
   }
   static void scales(const uint8_t* s, int sub, int half, Floats& w, Floats& m) {
     w = Lanes::mul(Lanes::f16(s), Lanes::i8(s + 2 * kRows + kRows * (2 * sub + half)));
-    m = Lanes::mul(w, 32);
+    m = Lanes::zero();
   }
 };
 
-struct Q3_K : FormatOf<DType::kQ3_K, 8, true> {
+struct Q3_K : CentredFormatOf<DType::kQ3_K, 8, true, 4> {
   static constexpr int kMaxCode = 7;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     const int h = sub / 4, j = sub % 4;
@@ -187,7 +188,7 @@ struct Q3_K : FormatOf<DType::kQ3_K, 8, true> {
   }
   static void scales(const uint8_t* s, int sub, int half, Floats& w, Floats& m) {
     w = Lanes::mul(Lanes::f16(s), Lanes::add(Lanes::u8(s + 2 * kRows + kRows * (2 * sub + half)), -32));
-    m = Lanes::mul(w, 4);
+    m = Lanes::zero();
   }
 };
 
@@ -209,7 +210,7 @@ struct IQ4_XS : SignedFormatOf<DType::kIQ4_XS, 8, 128> {
   static Bytes codes(const uint8_t* q, int sub, int g) { return Lanes::look_up(kTable.values, split_nibbles(q + 16 * kRows * sub, g)); }
   static void scales(const uint8_t* s, int sub, int, Floats& w, Floats& m) {
     w = Lanes::mul(Lanes::f16(s), Lanes::add(Lanes::u8(s + 2 * kRows + kRows * sub), -32));
-    m = minimum(w);
+    m = Lanes::zero();
   }
 };
 

@@ -1,19 +1,13 @@
-#include "kernels/cpu/avx2/panel_block.h"
+#include "kernels/cpu/avx2/lanes.h"
+#include "kernels/cpu/panel_block.h"
 
 namespace olx::kernels::cpu {
 
-void matmul_q2_k_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q2_K>(args, range); }
-void matmul_q3_k_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q3_K>(args, range); }
-void matmul_q4_k_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_K>(args, range); }
-void matmul_q5_k_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_K>(args, range); }
-void matmul_q6_k_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q6_K>(args, range); }
-void matmul_iq4_xs_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<IQ4_XS>(args, range); }
-
-void matmul_q2_k_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q2_K, 2>(args, range); }
-void matmul_q3_k_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q3_K, 2>(args, range); }
-void matmul_q4_k_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_K, 2>(args, range); }
-void matmul_q5_k_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_K, 2>(args, range); }
-void matmul_q6_k_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q6_K, 2>(args, range); }
-void matmul_iq4_xs_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<IQ4_XS, 2>(args, range); }
+OLX_MATMUL_PANELS(q2_k, Q2_K, avx2)
+OLX_MATMUL_PANELS(q3_k, Q3_K, avx2)
+OLX_MATMUL_PANELS(q4_k, Q4_K, avx2)
+OLX_MATMUL_PANELS(q5_k, Q5_K, avx2)
+OLX_MATMUL_PANELS(q6_k, Q6_K, avx2)
+OLX_MATMUL_PANELS(iq4_xs, IQ4_XS, avx2)
 
 }  // namespace olx::kernels::cpu

@@ -1,21 +1,14 @@
-#include "kernels/cpu/avx2/panel_block.h"
+#include "kernels/cpu/avx2/lanes.h"
+#include "kernels/cpu/panel_block.h"
 
 namespace olx::kernels::cpu {
 
-void matmul_q4_0_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_0>(args, range); }
-void matmul_q4_1_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_1>(args, range); }
-void matmul_q5_0_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_0>(args, range); }
-void matmul_q5_1_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_1>(args, range); }
-void matmul_q8_0_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<Q8_0>(args, range); }
-void matmul_iq4_nl_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<IQ4_NL>(args, range); }
-void matmul_mxfp4_avx2(const MatmulArgs& args, RowRange range) { matmul_panels<MXFP4>(args, range); }
-
-void matmul_q4_0_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_0, 2>(args, range); }
-void matmul_q4_1_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_1, 2>(args, range); }
-void matmul_q5_0_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_0, 2>(args, range); }
-void matmul_q5_1_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_1, 2>(args, range); }
-void matmul_q8_0_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<Q8_0, 2>(args, range); }
-void matmul_iq4_nl_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<IQ4_NL, 2>(args, range); }
-void matmul_mxfp4_avx2_fine(const MatmulArgs& args, RowRange range) { matmul_panels<MXFP4, 2>(args, range); }
+OLX_MATMUL_PANELS(q4_0, Q4_0, avx2)
+OLX_MATMUL_PANELS(q4_1, Q4_1, avx2)
+OLX_MATMUL_PANELS(q5_0, Q5_0, avx2)
+OLX_MATMUL_PANELS(q5_1, Q5_1, avx2)
+OLX_MATMUL_PANELS(q8_0, Q8_0, avx2)
+OLX_MATMUL_PANELS(iq4_nl, IQ4_NL, avx2)
+OLX_MATMUL_PANELS(mxfp4, MXFP4, avx2)
 
 }  // namespace olx::kernels::cpu

@@ -49,12 +49,7 @@ void quantize_q8_avx2(const QuantizeArgs& args, RowRange range) {
       alignas(32) int32_t dwords[8];
       _mm256_store_si256(reinterpret_cast<__m256i*>(dwords), _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
       for (int64_t g = 0; g < 8; ++g) *reinterpret_cast<int32_t*>(block + (g * n + column) * 4) = dwords[g];
-      auto* scales = reinterpret_cast<float*>(block + 32 * n) + column;
-      const int32_t low = sum_of(_mm256_add_epi32(q[0], q[1])), high = sum_of(_mm256_add_epi32(q[2], q[3]));
-      scales[0] = d;
-      scales[n] = d * static_cast<float>(low);
-      scales[2 * n] = d * static_cast<float>(high);
-      scales[3 * n] = d * static_cast<float>(low + high);
+      store_q8_scales(block, n, column, d, sum_of(_mm256_add_epi32(q[0], q[1])), sum_of(_mm256_add_epi32(q[2], q[3])));
     }
   }
 }

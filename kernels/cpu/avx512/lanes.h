@@ -1,5 +1,6 @@
 #pragma once
-// Lanes of AVX-512: what the formats of cpu/panel_formats.h are written in.
+// Lanes of AVX-512 and its VNNI: what cpu/panel_formats.h, panel_dot.h and panel_block.h are
+// written in.
 
 #include <immintrin.h>
 
@@ -13,6 +14,14 @@ struct Lanes {
   static constexpr int kLargestOffset = 128;  // vpdpbusd: any unsigned byte
   using Bytes = __m512i;
   using Floats = __m512;
+  using Ints = __m512i;
+  static constexpr int kFewPanels = 2;
+  static constexpr int kTileColumns = 5;
+  static constexpr int kTileTokens = 4;
+  static constexpr int kFewTokens = 16;
+  static constexpr int64_t kBlockTokens = 128;
+  static constexpr int64_t kSecondLevelBytes = 1 << 20;
+  static constexpr int64_t kPrefetchBytes = 2048;
   static Bytes load(const uint8_t* q, int unit) { return _mm512_load_si512(q + 64 * unit); }
   static Bytes low_bits(Bytes x, char mask) { return _mm512_and_si512(x, _mm512_set1_epi8(mask)); }
   static Bytes high_nibbles(Bytes x) { return low_bits(_mm512_srli_epi16(x, 4), 15); }
@@ -44,8 +53,31 @@ struct Lanes {
   static Floats negated(Floats a) { return _mm512_sub_ps(_mm512_setzero_ps(), a); }
   static Floats zero() { return _mm512_setzero_ps(); }
 
+  static Bytes set(const uint8_t* codes) { return _mm512_set1_epi32(*reinterpret_cast<const int32_t*>(codes)); }
+  static Ints set(int32_t x) { return _mm512_set1_epi32(x); }
+  static Floats set(float x) { return _mm512_set1_ps(x); }
+  static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
+  static Ints sum(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+  static Ints minus_shifted(Ints a, Ints b, unsigned n) { return _mm512_sub_epi32(a, _mm512_slli_epi32(b, n)); }
+  static Floats sum(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  static Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
+  static Floats load_rows(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(row_mask(n), p); }
+  static void store_rows(float* p, int64_t n, Floats y) { _mm512_mask_storeu_ps(p, row_mask(n), y); }
+
  private:
+  static __mmask16 row_mask(int64_t n) { return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1); }
   static __m512i wide(const uint8_t* s) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))); }
+};
+
+template <typename Format>
+class Products {
+ public:
+  void add(int g, __m512i w, __m512i a) { sums_ = _mm512_dpbusd_epi32(g == 0 ? _mm512_setzero_si512() : sums_, w, a); }
+  __m512i ints() const { return sums_; }
+
+ private:
+  __m512i sums_;
 };
 
 }  // namespace

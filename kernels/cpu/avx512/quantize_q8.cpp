@@ -37,12 +37,7 @@ void quantize_q8_avx512(const QuantizeArgs& args, RowRange range) {
       const __m512i q_high = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
       scatter_codes(q_low, block + 4 * column, 4 * n);
       scatter_codes(q_high, block + 16 * n + 4 * column, 4 * n);
-      auto* scales = reinterpret_cast<float*>(block + 32 * n) + column;
-      const int32_t sum_low = sum16(q_low), sum_high = sum16(q_high);
-      scales[0] = d;
-      scales[n] = d * static_cast<float>(sum_low);
-      scales[2 * n] = d * static_cast<float>(sum_high);
-      scales[3 * n] = d * static_cast<float>(sum_low + sum_high);
+      store_q8_scales(block, n, column, d, sum16(q_low), sum16(q_high));
     }
   }
 }

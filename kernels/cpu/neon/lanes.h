@@ -1,5 +1,6 @@
 #pragma once
-// Lanes of NEON: what the formats of cpu/panel_formats.h are written in.
+// Lanes of NEON with its dot products: what cpu/panel_formats.h, panel_dot.h and panel_block.h are
+// written in.
 
 #include <arm_neon.h>
 
@@ -13,6 +14,14 @@ struct Lanes {
   static constexpr int kLargestOffset = 0;  // sdot: codes are signed
   using Bytes = int8x16_t;
   using Floats = float32x4_t;
+  using Ints = int32x4_t;
+  static constexpr int kFewPanels = 2;
+  static constexpr int kTileColumns = 4;
+  static constexpr int kTileTokens = 4;
+  static constexpr int kFewTokens = 8;
+  static constexpr int64_t kBlockTokens = 64;
+  static constexpr int64_t kSecondLevelBytes = 512 << 10;
+  static constexpr int64_t kPrefetchBytes = 0;
   static Bytes load(const uint8_t* q, int unit) { return vreinterpretq_s8_u8(vld1q_u8(q + 16 * unit)); }
   static Bytes low_bits(Bytes x, int8_t mask) { return vandq_s8(x, vdupq_n_s8(mask)); }
   static Bytes high_nibbles(Bytes x) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(x), 4)); }
@@ -40,6 +49,28 @@ struct Lanes {
   static Floats negated(Floats a) { return vnegq_f32(a); }
   static Floats zero() { return vdupq_n_f32(0); }
 
+  static Bytes set(const uint8_t* codes) { return vreinterpretq_s8_s32(vld1q_dup_s32(reinterpret_cast<const int32_t*>(codes))); }
+  static Ints set(int32_t x) { return vdupq_n_s32(x); }
+  static Floats set(float x) { return vdupq_n_f32(x); }
+  static Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
+  static Floats fnma(Floats a, Floats b, Floats c) { return vfmsq_f32(c, a, b); }
+  static Ints sum(Ints a, Ints b) { return vaddq_s32(a, b); }
+  static Ints minus_shifted(Ints a, Ints b, int n) { return vsubq_s32(a, vshlq_s32(b, vdupq_n_s32(n))); }
+  static Floats sum(Floats a, Floats b) { return vaddq_f32(a, b); }
+  static Floats to_floats(Ints x) { return vcvtq_f32_s32(x); }
+  static Floats load_rows(const float* p, int64_t n) {
+    if (n >= kRows) return vld1q_f32(p);
+    float lanes[kRows] = {};
+    for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return vld1q_f32(lanes);
+  }
+  static void store_rows(float* p, int64_t n, Floats y) {
+    if (n >= kRows) return vst1q_f32(p, y);
+    float lanes[kRows];
+    vst1q_f32(lanes, y);
+    for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+  }
+
  private:
   static uint8x8_t four(const uint8_t* s) {
     uint32_t word;
@@ -47,6 +78,16 @@ struct Lanes {
     return vreinterpret_u8_u32(vdup_n_u32(word));
   }
   static uint32x4_t wide(const uint8_t* s) { return vmovl_u16(vget_low_u16(vmovl_u8(four(s)))); }
+};
+
+template <typename Format>
+class Products {
+ public:
+  void add(int g, int8x16_t w, int8x16_t a) { sums_ = vdotq_s32(g == 0 ? vdupq_n_s32(0) : sums_, w, a); }
+  int32x4_t ints() const { return sums_; }
+
+ private:
+  int32x4_t sums_;
 };
 
 }  // namespace

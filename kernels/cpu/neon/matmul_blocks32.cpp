@@ -1,13 +1,14 @@
-#include "kernels/cpu/neon/panel_dot.h"
+#include "kernels/cpu/neon/lanes.h"
+#include "kernels/cpu/panel_block.h"
 
 namespace olx::kernels::cpu {
 
-void matmul_q4_0_neon(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_0>(args, range); }
-void matmul_q4_1_neon(const MatmulArgs& args, RowRange range) { matmul_panels<Q4_1>(args, range); }
-void matmul_q5_0_neon(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_0>(args, range); }
-void matmul_q5_1_neon(const MatmulArgs& args, RowRange range) { matmul_panels<Q5_1>(args, range); }
-void matmul_q8_0_neon(const MatmulArgs& args, RowRange range) { matmul_panels<Q8_0>(args, range); }
-void matmul_iq4_nl_neon(const MatmulArgs& args, RowRange range) { matmul_panels<IQ4_NL>(args, range); }
-void matmul_mxfp4_neon(const MatmulArgs& args, RowRange range) { matmul_panels<MXFP4>(args, range); }
+OLX_MATMUL_PANELS(q4_0, Q4_0, neon)
+OLX_MATMUL_PANELS(q4_1, Q4_1, neon)
+OLX_MATMUL_PANELS(q5_0, Q5_0, neon)
+OLX_MATMUL_PANELS(q5_1, Q5_1, neon)
+OLX_MATMUL_PANELS(q8_0, Q8_0, neon)
+OLX_MATMUL_PANELS(iq4_nl, IQ4_NL, neon)
+OLX_MATMUL_PANELS(mxfp4, MXFP4, neon)
 
 }  // namespace olx::kernels::cpu

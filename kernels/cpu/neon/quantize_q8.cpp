@@ -33,11 +33,7 @@ void quantize_q8_neon(const QuantizeArgs& args, RowRange range) {
         const int8x8_t codes = vqmovn_s16(vcombine_s16(narrow, narrow));
         vst1_lane_s32(reinterpret_cast<int32_t*>(block + (i * n + column) * 4), vreinterpret_s32_s8(codes), 0);
       }
-      auto* scales = reinterpret_cast<float*>(block + 32 * n) + column;
-      scales[0] = d;
-      scales[n] = d * static_cast<float>(sums[0]);
-      scales[2 * n] = d * static_cast<float>(sums[1]);
-      scales[3 * n] = d * static_cast<float>(sums[0] + sums[1]);
+      store_q8_scales(block, n, column, d, sums[0], sums[1]);
     }
   }
 }

@@ -25,9 +25,7 @@ void encode_block(float* x, int8_t* block, int64_t n, int64_t column) {
     sums[i / 16] += code;
     x[i] -= d * static_cast<float>(code);
   }
-  const float scales[4] = {d, d * static_cast<float>(sums[0]), d * static_cast<float>(sums[1]),
-                           d * static_cast<float>(sums[0] + sums[1])};
-  for (int i = 0; i < 4; ++i) std::memcpy(block + 32 * n + 4 * (i * n + column), &scales[i], sizeof(float));
+  store_q8_scales(block, n, column, d, sums[0], sums[1]);
 }
 
 }  // namespace

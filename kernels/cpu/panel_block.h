@@ -1,0 +1,208 @@
+#pragma once
+// The integer matmul of panels with many tokens: the codes and scales of kPanels panels are
+// unpacked once, a run of columns at a time, and multiplied with a block of tokens that stays in
+// the second cache level. What is left of the loop over tokens is products and their sums. With two
+// terms an activation ("q8_fine" of activation_q8.h) both are multiplied with what was unpacked
+// once, and the second sum is added to the first. As panel_dot.h, over the
+// lanes of an instruction set, with internal linkage.
+
+#include "kernels/cpu/panel_dot.h"
+
+namespace olx::kernels::cpu {
+namespace {
+
+constexpr int kPanels = 2;
+constexpr int kTileTokens = Lanes::kTileTokens;
+constexpr int kRunSubBlocks = 16;  // 512 columns
+constexpr int64_t kBlockTokens = Lanes::kBlockTokens;
+constexpr int64_t kBlockActivationBytes = Lanes::kSecondLevelBytes / 2;
+constexpr int64_t kBlockWeightBytes = Lanes::kSecondLevelBytes / 4;  // weights come from memory once
+
+// Scales once for 32 columns, or once for each half of them.
+template <typename Format>
+struct UnpackedRun {
+  Bytes codes[kRunSubBlocks][8][kPanels];
+  Floats w[kRunSubBlocks][kHalvesOf<Format>][kPanels];
+  Floats m[kRunSubBlocks][kHalvesOf<Format>][kPanels];
+};
+
+// Where a run begins in a panel.
+struct PackedRun {
+  const uint8_t* scales;
+  const uint8_t* codes;
+};
+template <typename Format>
+inline PackedRun packed_run(const uint8_t* panel, int64_t scale_area, int64_t first_sub) {
+  constexpr PanelShape kShape = panel_shape(Format::kDType);
+  const int64_t first_block = first_sub / Format::kSubBlocks;
+  return {panel + first_block * kShape.scale_bytes * kRows, panel + scale_area + first_block * kShape.code_bytes * kRows};
+}
+
+// n_subs sub-blocks of one panel, a multiple of a block's. next: the run after this one, which is
+// fetched meanwhile (past a matrix it is a hint about nothing).
+template <typename Format>
+inline void unpack(PackedRun from, PackedRun next, int64_t n_subs, int p, UnpackedRun<Format>& run) {
+  constexpr PanelShape kShape = panel_shape(Format::kDType);
+  const uint8_t *scales = from.scales, *codes = from.codes;
+  const int64_t to_next_scales = next.scales - scales, to_next_codes = next.codes - codes;
+  for (int64_t at = 0; at < n_subs; at += Format::kSubBlocks) {
+    if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kShape.scale_bytes * kRows>(scales + to_next_scales);
+#pragma GCC unroll 8
+    for (int sub = 0; sub < Format::kSubBlocks; ++sub) {
+      constexpr int64_t kShare = kShape.code_bytes * kRows / Format::kSubBlocks;
+      if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kShare>(codes + to_next_codes + sub * kShare);
+#pragma GCC unroll 8
+      for (int g = 0; g < 8; ++g) run.codes[at + sub][g][p] = Format::codes(codes, sub, g);
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalvesOf<Format>; ++half)
+        Format::scales(scales, sub, half, run.w[at + sub][half][p], run.m[at + sub][half][p]);
+    }
+    scales += kShape.scale_bytes * kRows;
+    codes += kShape.code_bytes * kRows;
+  }
+}
+
+// y[token][panel], a token's vectors together. x: the block of the run's first sub-block in the
+// tile's group.
+template <typename Format, int kTokens>
+inline void run_times_tile(const UnpackedRun<Format>& run, int64_t n_subs, const uint8_t* x, int64_t stride, int64_t first, Floats* y) {
+  constexpr int kHalves = kHalvesOf<Format>, kGroups = 8 / kHalves;
+  Floats sums[kTokens][kPanels];
+#pragma GCC unroll 8
+  for (int n = 0; n < kTokens; ++n)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) sums[n][p] = y[n * kPanels + p];
+  for (int64_t sub = 0; sub < n_subs; ++sub, x += kQ8BytesPerTokenBlock * stride) {
+    const Q8Scales x_scales = q8_scales(x, stride, first);
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      Products<Format> products[kTokens][kPanels];
+#pragma GCC unroll 8
+      for (int g = 0; g < kGroups; ++g) {
+        const uint8_t* dwords = x + ((half * kGroups + g) * stride + first) * 4;
+#pragma GCC unroll 8
+        for (int n = 0; n < kTokens; ++n) {
+          const Bytes a = Lanes::set(dwords + 4 * n);
+#pragma GCC unroll 2
+          for (int p = 0; p < kPanels; ++p) products[n][p].add(g, run.codes[sub][half * kGroups + g][p], a);
+        }
+      }
+#pragma GCC unroll 8
+      for (int n = 0; n < kTokens; ++n)
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p)
+          sums[n][p] = add_scaled<Format>(sums[n][p], run.w[sub][half][p], run.m[sub][half][p], products[n][p].ints(), x_scales, n, half);
+    }
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < kTokens; ++n)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) y[n * kPanels + p] = sums[n][p];
+}
+
+// The tokens of a group from `first` on, in tiles of kTokens and a smaller one.
+template <typename Format, int kTokens>
+inline void run_times_group(const UnpackedRun<Format>& run, int64_t n_subs, const uint8_t* x, int64_t stride, int64_t first, Floats* y) {
+  for (; stride - first >= kTokens; first += kTokens) run_times_tile<Format, kTokens>(run, n_subs, x, stride, first, y + first * kPanels);
+  if constexpr (kTokens > 1)
+    if (first < stride) run_times_group<Format, kTokens - 1>(run, n_subs, x, stride, first, y);
+}
+
+// Fetches what a pair of panels will be stored to: lines far apart, which nobody else asks for in
+// time.
+inline void prefetch_rows(const MatmulArgs& args, int64_t row, int64_t token, int64_t n_tokens) {
+  for (int64_t n = token; n < token + n_tokens; ++n)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      const int64_t at = n * args.y.row_stride_elems + row + p * kRows;
+      __builtin_prefetch(args.y.data + at, 1);
+      if (args.residual != nullptr && args.residual != args.y.data) __builtin_prefetch(args.residual + at);
+    }
+}
+
+// Tokens first_token … of the activations at `x`, which begin a group; y as in run_times_tile, of
+// the first of these tokens. row: where their sums are stored after this run, negative if it is not
+// the last one.
+template <typename Format>
+inline void run_times_tokens(const UnpackedRun<Format>& run, int64_t first_sub, int64_t n_subs, const MatmulArgs& args, const uint8_t* x,
+                             int64_t first_token, int64_t n_tokens, int64_t row, Floats* y) {
+  const uint8_t* group_x = x + q8_group_offset(first_token / kQ8GroupTokens, args.w.n_cols);
+  for (int64_t done = 0; done < n_tokens;) {
+    const int64_t stride = q8_group_size((first_token + done) / kQ8GroupTokens, args.x.n_tokens);
+    if (row >= 0) prefetch_rows(args, row, first_token + done, stride);
+    run_times_group<Format, kTileTokens>(run, n_subs, group_x + first_sub * kQ8BytesPerTokenBlock * stride, stride, 0, y + done * kPanels);
+    group_x += args.w.n_cols / kQ8BlockCols * kQ8BytesPerTokenBlock * stride;
+    done += stride;
+  }
+}
+
+// A last panel that is alone is multiplied twice and stored once.
+template <typename Format, int kTerms>
+inline void panels_times_block(const MatmulArgs& args, int64_t row, bool is_alone, int64_t first_token, int64_t n_tokens,
+                               UnpackedRun<Format>& run) {
+  constexpr PanelShape kShape = panel_shape(Format::kDType);
+  const int64_t n_cols = args.w.n_cols, n_subs = n_cols / kQ8BlockCols;
+  const int64_t scale_area = panel_scale_area(kShape, n_cols, kRows), panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
+  const uint8_t* panel = static_cast<const uint8_t*>(args.w.data) + row / kRows * panel_bytes;
+  const auto* x = static_cast<const uint8_t*>(args.x.data);
+  Floats y[kTerms][kBlockTokens * kPanels];
+  for (int term = 0; term < kTerms; ++term)
+    for (int64_t i = 0; i < n_tokens * kPanels; ++i) y[term][i] = Lanes::zero();
+  for (int64_t sub = 0; sub < n_subs; sub += kRunSubBlocks) {
+    const int64_t n = n_subs - sub < kRunSubBlocks ? n_subs - sub : kRunSubBlocks;
+    const bool is_last = sub + n == n_subs;
+    for (int p = 0; p < kPanels; ++p) {
+      const uint8_t* of_rows = panel + (is_alone ? 0 : p * panel_bytes);
+      const PackedRun next = packed_run<Format>(of_rows + (is_last ? kPanels * panel_bytes : 0), scale_area, is_last ? 0 : sub + n);
+      unpack(packed_run<Format>(of_rows, scale_area, sub), next, n, p, run);
+    }
+    for (int term = 0; term < kTerms; ++term)
+      run_times_tokens<Format>(run, sub, n, args, x + term * q8_matrix_bytes(args.x.n_tokens, n_cols), first_token, n_tokens,
+                               is_last ? row : -1, y[term]);
+  }
+  for (int64_t n = 0; n < n_tokens; ++n)
+    for (int p = 0; p < (is_alone ? 1 : kPanels); ++p) {
+      Floats sum = with_bias_and_residual(args, row + p * kRows, first_token + n, y[0][n * kPanels + p]);
+      if constexpr (kTerms == 2) sum = Lanes::sum(y[1][n * kPanels + p], sum);
+      store(args, row + p * kRows, first_token + n, sum);
+    }
+}
+
+// As many units of `unit_bytes` as are within `bytes`, at least one.
+inline int64_t units_within(int64_t bytes, int64_t unit_bytes) { return bytes > unit_bytes ? bytes / unit_bytes : 1; }
+
+template <typename Format, int kTerms>
+inline void matmul_blocks(const MatmulArgs& args, RowRange range) {
+  const int64_t n_tokens = args.x.n_tokens, n_cols = args.w.n_cols;
+  const int64_t group_bytes = n_cols / kQ8BlockCols * kQ8BytesPerTokenBlock * kQ8GroupTokens;
+  const int64_t fitting_tokens = units_within(kBlockActivationBytes, kTerms * group_bytes) * kQ8GroupTokens;
+  const int64_t token_step = fitting_tokens < kBlockTokens ? fitting_tokens : kBlockTokens;
+  const int64_t row_step =
+      units_within(kBlockWeightBytes, kPanels * panel_size_bytes(panel_shape(Format::kDType), n_cols, kRows)) * kRows * kPanels;
+  UnpackedRun<Format> run;
+  for (int64_t from = range.from; from < range.to; from += row_step) {
+    const int64_t to = range.to - from < row_step ? range.to : from + row_step;
+    for (int64_t token = 0; token < n_tokens; token += token_step) {
+      const int64_t n = n_tokens - token < token_step ? n_tokens - token : token_step;
+      for (int64_t row = from; row < to; row += kRows * kPanels)
+        panels_times_block<Format, kTerms>(args, row, row + kRows >= to, token, n, run);
+    }
+  }
+}
+
+// kTerms of every token: 1 of "q8", 2 of "q8_fine".
+template <typename Format, int kTerms = 1>
+inline void matmul_panels(const MatmulArgs& args, RowRange range) {
+  if (args.x.n_tokens <= kFewTokens<kTerms>)
+    matmul_few<Format, kTerms>(args, range);
+  else
+    matmul_blocks<Format, kTerms>(args, range);
+}
+
+}  // namespace
+}  // namespace olx::kernels::cpu
+
+// matmul_q4_k_avx2 and matmul_q4_k_avx2_fine from the format Q4_K.
+#define OLX_MATMUL_PANELS(type, format, isa)                                                                 \
+  void matmul_##type##_##isa(const MatmulArgs& args, RowRange range) { matmul_panels<format>(args, range); } \
+  void matmul_##type##_##isa##_fine(const MatmulArgs& args, RowRange range) { matmul_panels<format, 2>(args, range); }
