@@ -30,9 +30,9 @@ ScaleWidths scale_widths(DType dtype) {
     case DType::kQ4_1:
     case DType::kQ5_1: return {2, 0};
     case DType::kMXFP4: return {0, 1};
-    case DType::kQ2_K:
+    case DType::kQ2_K: return {2, 16};
     case DType::kQ4_K:
-    case DType::kQ5_K: return {2, 16};
+    case DType::kQ5_K: return {2, 12};
     case DType::kQ3_K:
     case DType::kQ6_K: return {1, 16};
     case DType::kIQ4_XS: return {1, 8};
@@ -55,6 +55,21 @@ uint32_t untranspose_high_bits(uint32_t bits) {
   for (int g = 0; g < 8; ++g)
     for (int t = 0; t < 4; ++t) out |= ((bits >> (8 * t + g)) & 1u) << (4 * g + t);
   return out;
+}
+
+// The 6-bit scales and minima of eight sub-blocks <-> 12 bytes (panel.h).
+void join_scales(uint8_t (&sc)[8], uint8_t (&mn)[8], uint8_t* joined, bool is_packing) {
+  for (int s = 0; s < 8; ++s) {
+    uint8_t& high = joined[8 + s / 2];
+    const int shift = 4 * (s % 2);
+    if (is_packing) {
+      joined[s] = static_cast<uint8_t>(sc[s] | (mn[s] & 3) << 6);
+      high = static_cast<uint8_t>((shift == 0 ? 0 : high) | mn[s] >> 2 << shift);
+    } else {
+      sc[s] = joined[s] & 63;
+      mn[s] = static_cast<uint8_t>(joined[s] >> 6 | (high >> shift & 15) << 2);
+    }
+  }
 }
 
 // A block whose members are copied as they are: pairs of (native offset, canonical place), direction by is_packing.
@@ -106,10 +121,12 @@ void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
       copy(block, row.codes + 64, 32, is_packing);
       return;
     case DType::kQ4_K:
-    case DType::kQ5_K:
+    case DType::kQ5_K: {
       copy(block, row.scales, 4, is_packing);
-      if (is_packing) unpack_scales_q4_k(block + 4, row.scales + 4, row.scales + 12);
-      else pack_scales_q4_k(row.scales + 4, row.scales + 12, block + 4);
+      uint8_t sc[8], mn[8];
+      if (is_packing) unpack_scales_q4_k(block + 4, sc, mn);
+      join_scales(sc, mn, row.scales + 4, is_packing);
+      if (!is_packing) pack_scales_q4_k(sc, mn, block + 4);
       if (dtype == DType::kQ4_K) {
         copy(block + 16, row.codes, 128, is_packing);
       } else {
@@ -117,6 +134,7 @@ void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
         copy(block + 16, row.codes + 128, 32, is_packing);
       }
       return;
+    }
     case DType::kQ6_K:
       copy(block + 208, row.scales, 2, is_packing);
       copy(block + 192, row.scales + 2, 16, is_packing);
@@ -166,6 +184,20 @@ void interleave(const PanelShape& shape, ScaleWidths widths, RowBlock& row, uint
          static_cast<size_t>(shape.unit_bytes), !is_packing);
 }
 
+// Where block `b` of a panel lies.
+struct PanelBlock {
+  uint8_t* scales;
+  uint8_t* codes;
+};
+template <int kLanes>
+PanelBlock block_of(uint8_t* panel, const PanelShape& shape, int64_t n_cols, int64_t b) {
+  const int64_t col = b * shape.block_elems, chunk_col = col / kChunkCols * kChunkCols;
+  const int64_t in_chunk = (col - chunk_col) / shape.block_elems, chunk_cols = std::min(kChunkCols, n_cols - chunk_col);
+  uint8_t* chunk = panel + chunk_col / kChunkCols * chunk_size_bytes(shape, kChunkCols, kLanes);
+  return {chunk + in_chunk * shape.scale_bytes * kLanes,
+          chunk + chunk_scale_bytes(shape, chunk_cols, kLanes) + in_chunk * shape.code_bytes * kLanes};
+}
+
 template <int kLanes>
 int64_t size_bytes(DType dtype, int64_t n_rows, int64_t n_cols) {
   const PanelShape shape = panel_shape(dtype);
@@ -184,16 +216,16 @@ void pack(DType dtype, int64_t n_rows, int64_t n_cols, const void* native, void*
     auto* panel = static_cast<uint8_t*>(packed) + first / kLanes * panel_bytes;
     const int64_t n_lanes = std::min<int64_t>(kLanes, n_rows - first);
     if (n_lanes < kLanes) std::memset(panel, 0, static_cast<size_t>(panel_bytes));
-    uint8_t* codes = panel + panel_scale_area(shape, n_cols, kLanes);
-    for (int64_t b = 0; b < n_blocks; ++b)
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      const PanelBlock to = block_of<kLanes>(panel, shape, n_cols, b);
       for (int64_t lane = 0; lane < n_lanes; ++lane) {
         // `native` holds the rows of the range only.
         auto* block = static_cast<const uint8_t*>(native) + (first - range.from + lane) * row_bytes + b * block_bytes;
         RowBlock row;
         convert(dtype, const_cast<uint8_t*>(block), row, true);
-        interleave<kLanes>(shape, widths, row, panel + b * shape.scale_bytes * kLanes, codes + b * shape.code_bytes * kLanes,
-                           lane, true);
+        interleave<kLanes>(shape, widths, row, to.scales, to.codes, lane, true);
       }
+    }
   }
 }
 
@@ -204,11 +236,10 @@ void unpack_row(DType dtype, int64_t n_rows, int64_t n_cols, const void* packed,
   OLX_CHECK(row_index >= 0 && row_index < n_rows);
   const int64_t block_bytes = dtype_info(dtype).block_bytes;
   auto* panel = static_cast<uint8_t*>(const_cast<void*>(packed)) + row_index / kLanes * panel_size_bytes(shape, n_cols, kLanes);
-  uint8_t* codes = panel + panel_scale_area(shape, n_cols, kLanes);
   for (int64_t b = 0; b < n_cols / shape.block_elems; ++b) {
+    const PanelBlock from = block_of<kLanes>(panel, shape, n_cols, b);
     RowBlock row;
-    interleave<kLanes>(shape, widths, row, panel + b * shape.scale_bytes * kLanes, codes + b * shape.code_bytes * kLanes,
-                       row_index % kLanes, false);
+    interleave<kLanes>(shape, widths, row, from.scales, from.codes, row_index % kLanes, false);
     convert(dtype, static_cast<uint8_t*>(native) + b * block_bytes, row, false);
   }
 }

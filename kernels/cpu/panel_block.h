@@ -26,39 +26,33 @@ struct UnpackedRun {
   Floats m[kRunSubBlocks][kHalvesOf<Format>][kPanels];
 };
 
-// Where a run begins in a panel.
-struct PackedRun {
-  const uint8_t* scales;
-  const uint8_t* codes;
-};
+// n_subs sub-blocks of one panel, whole chunks but for the last of a row. from: their first chunk. next: the run after this
+// one, which is fetched meanwhile (past a matrix it is a hint about nothing).
 template <typename Format>
-inline PackedRun packed_run(const uint8_t* panel, int64_t scale_area, int64_t first_sub) {
+inline void unpack(const uint8_t* from, const uint8_t* next, int64_t n_subs, int p, UnpackedRun<Format>& run) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
-  const int64_t first_block = first_sub / Format::kSubBlocks;
-  return {panel + first_block * kShape.scale_bytes * kRows, panel + scale_area + first_block * kShape.code_bytes * kRows};
-}
-
-// n_subs sub-blocks of one panel, a multiple of a block's. next: the run after this one, which is
-// fetched meanwhile (past a matrix it is a hint about nothing).
-template <typename Format>
-inline void unpack(PackedRun from, PackedRun next, int64_t n_subs, int p, UnpackedRun<Format>& run) {
-  constexpr PanelShape kShape = panel_shape(Format::kDType);
-  const uint8_t *scales = from.scales, *codes = from.codes;
-  const int64_t to_next_scales = next.scales - scales, to_next_codes = next.codes - codes;
-  for (int64_t at = 0; at < n_subs; at += Format::kSubBlocks) {
-    if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kShape.scale_bytes * kRows>(scales + to_next_scales);
+  constexpr int64_t kChunkSubBlocks = kChunkCols / kQ8BlockCols;
+  for (int64_t first = 0; first < n_subs; first += kChunkSubBlocks) {
+    const int64_t end = n_subs - first < kChunkSubBlocks ? n_subs : first + kChunkSubBlocks;
+    const uint8_t* scales = from;
+    const uint8_t* codes = from + chunk_scale_bytes(kShape, (end - first) * kQ8BlockCols, kRows);
+    if constexpr (Lanes::kPrefetchBytes > 0) prefetch<chunk_scale_bytes(kShape, kChunkCols, kRows)>(scales + (next - from));
+    for (int64_t at = first; at < end; at += Format::kSubBlocks) {
 #pragma GCC unroll 8
-    for (int sub = 0; sub < Format::kSubBlocks; ++sub) {
-      constexpr int64_t kShare = kShape.code_bytes * kRows / Format::kSubBlocks;
-      if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kShare>(codes + to_next_codes + sub * kShare);
+      for (int sub = 0; sub < Format::kSubBlocks; ++sub) {
+        constexpr int64_t kShare = kShape.code_bytes * kRows / Format::kSubBlocks;
+        if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kShare>(codes + (next - from) + sub * kShare);
 #pragma GCC unroll 8
-      for (int g = 0; g < 8; ++g) run.codes[at + sub][g][p] = Format::codes(codes, sub, g);
+        for (int g = 0; g < 8; ++g) run.codes[at + sub][g][p] = Format::codes(codes, sub, g);
 #pragma GCC unroll 2
-      for (int half = 0; half < kHalvesOf<Format>; ++half)
-        Format::scales(scales, sub, half, run.w[at + sub][half][p], run.m[at + sub][half][p]);
+        for (int half = 0; half < kHalvesOf<Format>; ++half)
+          Format::scales(scales, sub, half, run.w[at + sub][half][p], run.m[at + sub][half][p]);
+      }
+      scales += kShape.scale_bytes * kRows;
+      codes += kShape.code_bytes * kRows;
     }
-    scales += kShape.scale_bytes * kRows;
-    codes += kShape.code_bytes * kRows;
+    from += chunk_size_bytes(kShape, kChunkCols, kRows);
+    next += chunk_size_bytes(kShape, kChunkCols, kRows);
   }
 }
 
@@ -142,7 +136,7 @@ inline void panels_times_block(const MatmulArgs& args, int64_t row, bool is_alon
                                UnpackedRun<Format>& run) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
   const int64_t n_cols = args.w.n_cols, n_subs = n_cols / kQ8BlockCols;
-  const int64_t scale_area = panel_scale_area(kShape, n_cols, kRows), panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
+  const int64_t chunk_bytes = chunk_size_bytes(kShape, kChunkCols, kRows), panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
   const uint8_t* panel = static_cast<const uint8_t*>(args.w.data) + row / kRows * panel_bytes;
   const auto* x = static_cast<const uint8_t*>(args.x.data);
   Floats y[kTerms][kBlockTokens * kPanels];
@@ -153,8 +147,9 @@ inline void panels_times_block(const MatmulArgs& args, int64_t row, bool is_alon
     const bool is_last = sub + n == n_subs;
     for (int p = 0; p < kPanels; ++p) {
       const uint8_t* of_rows = panel + (is_alone ? 0 : p * panel_bytes);
-      const PackedRun next = packed_run<Format>(of_rows + (is_last ? kPanels * panel_bytes : 0), scale_area, is_last ? 0 : sub + n);
-      unpack(packed_run<Format>(of_rows, scale_area, sub), next, n, p, run);
+      const uint8_t* from = of_rows + sub * kQ8BlockCols / kChunkCols * chunk_bytes;
+      const uint8_t* next = is_last ? of_rows + kPanels * panel_bytes : from + kRunSubBlocks * kQ8BlockCols / kChunkCols * chunk_bytes;
+      unpack(from, next, n, p, run);
     }
     for (int term = 0; term < kTerms; ++term)
       run_times_tokens<Format>(run, sub, n, args, x + term * q8_matrix_bytes(args.x.n_tokens, n_cols), first_token, n_tokens,

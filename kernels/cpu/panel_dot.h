@@ -1,6 +1,6 @@
 #pragma once
-// The integer matmul of panels (panel.h) with a few tokens: kFewPanels panels are unpacked in registers as they come from memory,
-// for a tile of tokens at a time. More tokens: panel_block.h. Written once over the lanes of an instruction set: a file of
+// The integer matmul of panels (panel.h) with a few tokens: a panel is unpacked in registers as it comes from memory, for a
+// tile of tokens at a time. Memory gives most to one stream: two panels at a time are slower. More tokens: panel_block.h. Written once over the lanes of an instruction set: a file of
 // kernels includes its lanes.h before this. Everything has internal linkage.
 //
 // Integer sums are exact; the scale of weight and token is applied per sub-block in f32, in the same order in both files: the
@@ -12,8 +12,7 @@
 //
 // Lanes, beside what panel_formats.h asks for:
 //   Ints               kRows int32
-//   kFewPanels         panels at a time, here
-//   kTileColumns       tokens times terms of a tile: their products and sums of that many panels stay in registers
+//   kTileColumns       tokens times terms of a tile: their products and sums stay in registers
 //   kFewTokens         tokens times terms up to which this file is faster than the unpacking of panel_block.h
 //   kTileTokens        tokens of a tile there
 //   kBlockTokens       tokens of a block there, at most
@@ -70,8 +69,6 @@ inline void store(const MatmulArgs& args, int64_t row, int64_t token, Floats y) 
   Lanes::store_rows(args.y.data + token * args.y.row_stride_elems + row, args.w.n_rows - row, y);
 }
 
-constexpr int kFewPanels = Lanes::kFewPanels;
-
 // The processor fetches ahead within a page of 4 KiB, this across its end (past a matrix it is a
 // hint about nothing). A few lines at a time, between products: many at once hold up the loads
 // behind them.
@@ -83,6 +80,11 @@ template <int64_t kBytes>
 inline void prefetch(const uint8_t* base) {
   prefetch(base, 0, kBytes);
 }
+
+// How far ahead of what is multiplied a panel is fetched.
+template <typename Format>
+constexpr int64_t kAheadBytes = Lanes::kPrefetchBytes +
+                                (Format::kHasBitsBehind ? chunk_size_bytes(panel_shape(Format::kDType), kChunkCols, kRows) : 0);
 
 // How the tokens of a group are cut into tiles that are as even as can be; the last one begins
 // early enough to be full.
@@ -101,124 +103,105 @@ struct Tiles {
   }
 };
 
-// Adds a block of kFewPanels panels times the tokens of a tile from `first` on. x: the block's
+// Adds a block of a panel times the tokens of a tile from `first` on. x: the block's
 // columns of the group, in each term of the tile. sums: term by term.
 template <typename Format, int kTokens, typename Tile>
-inline __attribute__((always_inline)) void add_block(const uint8_t* scales, const uint8_t* codes, int64_t next_panel,
-                                                     const uint8_t* const* x, int64_t first, bool is_first_tile,
-                                                     Floats (&sums)[kFewPanels][Tile::kColumns]) {
+inline __attribute__((always_inline)) void add_block(const uint8_t* scales, const uint8_t* codes, const uint8_t* const* x, int64_t first,
+                                                     bool is_first_tile, Floats (&sums)[Tile::kColumns]) {
   constexpr int kHalves = kHalvesOf<Format>, kGroups = 8 / kHalves;
 #pragma GCC unroll 8
   for (int sub = 0; sub < Format::kSubBlocks; ++sub) {
     constexpr int64_t kStride = kQ8BytesPerTokenBlock * kTokens;
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
-      Products<Format> products[Tile::kColumns][kFewPanels];
+      Products<Format> products[Tile::kColumns];
 #pragma GCC unroll 8
       for (int g = 0; g < kGroups; ++g) {
-        Bytes q[kFewPanels];
-#pragma GCC unroll 2
-        for (int p = 0; p < kFewPanels; ++p) q[p] = Format::codes(codes + p * next_panel, sub, half * kGroups + g);
+        const Bytes q = Format::codes(codes, sub, half * kGroups + g);
         if constexpr (Lanes::kPrefetchBytes > 0) {
           constexpr int64_t kShare = panel_shape(Format::kDType).code_bytes * kRows / Format::kSubBlocks;
           const int64_t from = kShare * (half * kGroups + g) / 8 / 64 * 64, to = kShare * (half * kGroups + g + 1) / 8 / 64 * 64;
-          if (is_first_tile)
-#pragma GCC unroll 2
-            for (int p = 0; p < kFewPanels; ++p) prefetch(codes + p * next_panel + Lanes::kPrefetchBytes + sub * kShare, from, to);
+          if (is_first_tile) prefetch(codes + kAheadBytes<Format> + sub * kShare, from, to);
         }
 #pragma GCC unroll 8
         for (int c = 0; c < Tile::kColumns; ++c) {
           const uint8_t* of_term = x[c / Tile::kTokensOfTile] + sub * kStride + 4 * first;
           const Bytes a = Lanes::set(of_term + ((half * kGroups + g) * kTokens + c % Tile::kTokensOfTile) * 4);
-#pragma GCC unroll 2
-          for (int p = 0; p < kFewPanels; ++p) products[c][p].add(g, q[p], a);
+          products[c].add(g, q, a);
         }
       }
-#pragma GCC unroll 2
-      for (int p = 0; p < kFewPanels; ++p) {
-        Floats w, m;
-        Format::scales(scales + p * next_panel, sub, half, w, m);
+      Floats w, m;
+      Format::scales(scales, sub, half, w, m);
 #pragma GCC unroll 8
-        for (int c = 0; c < Tile::kColumns; ++c) {
-          const Q8Scales of_term = q8_scales(x[c / Tile::kTokensOfTile] + sub * kStride, kTokens, first);
-          sums[p][c] = add_scaled<Format>(sums[p][c], w, m, products[c][p].ints(), of_term, c % Tile::kTokensOfTile, half);
-        }
+      for (int c = 0; c < Tile::kColumns; ++c) {
+        const Q8Scales of_term = q8_scales(x[c / Tile::kTokensOfTile] + sub * kStride, kTokens, first);
+        sums[c] = add_scaled<Format>(sums[c], w, m, products[c].ints(), of_term, c % Tile::kTokensOfTile, half);
       }
     }
   }
 }
 
-// The panels of rows [rows.from, rows.to), as many as kFewPanels or one, times a group of kTokens
-// tokens. group: its start in each term.
+// The panel at `row` times a group of kTokens tokens. group: its start in each term.
 template <typename Format, int kTokens, int kTerms>
-inline void panels_times_group(const MatmulArgs& args, RowRange rows, int64_t token, const uint8_t* const (&group)[kTerms]) {
+inline void panel_times_group(const MatmulArgs& args, int64_t row, int64_t token, const uint8_t* const (&group)[kTerms]) {
   using Tile = Tiles<kTokens, kTerms>;
   constexpr PanelShape kShape = panel_shape(Format::kDType);
-  constexpr int64_t kCodeBytes = kShape.code_bytes * kRows, kScaleBytes = kShape.scale_bytes * kRows;
-  const int64_t n_blocks = args.w.n_cols / kShape.block_elems, panel_bytes = panel_size_bytes(kShape, args.w.n_cols, kRows);
-  const bool is_alone = rows.from + kRows >= rows.to;  // multiplied twice, stored once
-  const int64_t next_panel = is_alone ? 0 : panel_bytes;
-  const uint8_t* scales = static_cast<const uint8_t*>(args.w.data) + rows.from / kRows * panel_bytes;
-  const uint8_t* codes = scales + panel_scale_area(kShape, args.w.n_cols, kRows);
+  constexpr int64_t kScaleBytes = chunk_scale_bytes(kShape, kChunkCols, kRows), kBytes = chunk_size_bytes(kShape, kChunkCols, kRows);
+  const int64_t n_cols = args.w.n_cols;
+  const uint8_t* chunk = static_cast<const uint8_t*>(args.w.data) + row / kRows * panel_size_bytes(kShape, n_cols, kRows);
   const uint8_t* x[kTerms];
   for (int term = 0; term < kTerms; ++term) x[term] = group[term];
-  Floats sums[Tile::kCount][kFewPanels][Tile::kColumns];
+  Floats sums[Tile::kCount][Tile::kColumns];
   for (auto& of_tile : sums)
-#pragma GCC unroll 2
-    for (auto& of_panel : of_tile)
 #pragma GCC unroll 8
-      for (Floats& y : of_panel) y = Lanes::zero();
-  for (int64_t b = 0; b < n_blocks; ++b) {
-    if constexpr (Lanes::kPrefetchBytes > 0)
+    for (Floats& y : of_tile) y = Lanes::zero();
+  for (int64_t col = 0; col < n_cols; col += kChunkCols, chunk += kBytes) {
+    if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kScaleBytes>(chunk + kAheadBytes<Format>);
+    const int64_t chunk_cols = n_cols - col < kChunkCols ? n_cols - col : kChunkCols;
+    const uint8_t* scales = chunk;
+    const uint8_t* codes = chunk + (chunk_cols == kChunkCols ? kScaleBytes : chunk_scale_bytes(kShape, chunk_cols, kRows));
+    for (int64_t in_chunk = 0; in_chunk < chunk_cols; in_chunk += kShape.block_elems) {
+      for (int tile = 0; tile < Tile::kCount; ++tile)
+        add_block<Format, kTokens, Tile>(scales, codes, x + Tile::first_term(tile), Tile::first_token(tile), tile == 0, sums[tile]);
 #pragma GCC unroll 2
-      for (int p = 0; p < kFewPanels; ++p)
-        prefetch<kScaleBytes>(scales + p * next_panel + kScaleBytes * (Lanes::kPrefetchBytes / kCodeBytes + 1));
-    for (int tile = 0; tile < Tile::kCount; ++tile)
-      add_block<Format, kTokens, Tile>(scales, codes, next_panel, x + Tile::first_term(tile), Tile::first_token(tile), tile == 0,
-                                       sums[tile]);
-#pragma GCC unroll 2
-    for (const uint8_t*& block : x) block += Format::kSubBlocks * kQ8BytesPerTokenBlock * kTokens;
-    scales += kScaleBytes;
-    codes += kCodeBytes;
-  }
-  for (int p = 0; p < (is_alone ? 1 : kFewPanels); ++p)
-    for (int n = 0; n < kTokens; ++n) {
-      constexpr int kLast = Tile::kOfTerm - 1;
-      const int tile = n >= Tile::first_token(kLast) ? kLast : n / Tile::kTokensOfTile, column = n - Tile::first_token(tile);
-      const int64_t row = rows.from + p * kRows;
-      Floats y = with_bias_and_residual(args, row, token + n, sums[tile][p][column]);
-      if constexpr (kTerms == 2)
-        y = Lanes::sum(Tile::kTermsTogether ? sums[0][p][kTokens + column] : sums[Tile::kOfTerm + tile][p][column], y);
-      store(args, row, token + n, y);
+      for (const uint8_t*& block : x) block += Format::kSubBlocks * kQ8BytesPerTokenBlock * kTokens;
+      scales += kShape.scale_bytes * kRows;
+      codes += kShape.code_bytes * kRows;
     }
+  }
+  for (int n = 0; n < kTokens; ++n) {
+    constexpr int kLast = Tile::kOfTerm - 1;
+    const int tile = n >= Tile::first_token(kLast) ? kLast : n / Tile::kTokensOfTile, column = n - Tile::first_token(tile);
+    Floats y = with_bias_and_residual(args, row, token + n, sums[tile][column]);
+    if constexpr (kTerms == 2) y = Lanes::sum(Tile::kTermsTogether ? sums[0][kTokens + column] : sums[Tile::kOfTerm + tile][column], y);
+    store(args, row, token + n, y);
+  }
 }
 
 // Groups of 1 to kTokens tokens.
 template <typename Format, int kTerms, int kTokens>
-inline void panels_times_any_group(const MatmulArgs& args, RowRange rows, int64_t token, int64_t n_tokens,
-                                   const uint8_t* const (&group)[kTerms]) {
+inline void panel_times_any_group(const MatmulArgs& args, int64_t row, int64_t token, int64_t n_tokens,
+                                  const uint8_t* const (&group)[kTerms]) {
   if constexpr (kTokens > 1)
-    if (n_tokens < kTokens) return panels_times_any_group<Format, kTerms, kTokens - 1>(args, rows, token, n_tokens, group);
-  panels_times_group<Format, kTokens, kTerms>(args, rows, token, group);
+    if (n_tokens < kTokens) return panel_times_any_group<Format, kTerms, kTokens - 1>(args, row, token, n_tokens, group);
+  panel_times_group<Format, kTokens, kTerms>(args, row, token, group);
 }
 
-// Tokens up to which panels_times_group is used.
+// Tokens up to which matmul_few is used.
 template <int kTerms>
 constexpr int kFewTokens = Lanes::kFewTokens / kTerms;
 
-// Weights outside, groups of tokens inside: panels stay in the first cache levels while every group
-// passes by.
+// Weights outside, groups of tokens inside: a panel stays in the first cache levels while every group passes by.
 template <typename Format, int kTerms>
 inline void matmul_few(const MatmulArgs& args, RowRange range) {
   constexpr int kTokens = kFewTokens<kTerms> < kQ8GroupTokens ? kFewTokens<kTerms> : kQ8GroupTokens;
-  for (int64_t row = range.from; row < range.to; row += kFewPanels * kRows)
+  for (int64_t row = range.from; row < range.to; row += kRows)
     for (int64_t token = 0; token < args.x.n_tokens; token += kQ8GroupTokens) {
       const uint8_t* group[kTerms];
       for (int term = 0; term < kTerms; ++term)
         group[term] = static_cast<const uint8_t*>(args.x.data) + term * q8_matrix_bytes(args.x.n_tokens, args.w.n_cols) +
                       q8_group_offset(token / kQ8GroupTokens, args.w.n_cols);
-      panels_times_any_group<Format, kTerms, kTokens>(args, {row, range.to}, token, q8_group_size(token / kQ8GroupTokens, args.x.n_tokens),
-                                                      group);
+      panel_times_any_group<Format, kTerms, kTokens>(args, row, token, q8_group_size(token / kQ8GroupTokens, args.x.n_tokens), group);
     }
 }
 

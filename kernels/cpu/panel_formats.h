@@ -8,6 +8,7 @@
 //   kIsSigned                    codes are int8, otherwise uint8, of at most kMaxCode
 //   kOffset                      x = w (code - kOffset), a power of two; 0: none
 //   kHasMinimum                  x = w code - m
+//   kHasBitsBehind               every sub-block needs bits from the end of the codes
 //   codes(q, sub, g)             codes of columns 4 g .. 4 g + 3 of sub-block `sub`, for every row of the panel
 //   scales(s, sub, half, w, m)   of every row; half is 0 where scales are per 32; m is 0 where there is no minimum
 //
@@ -19,6 +20,7 @@
 //   load(q, unit) low_bits(x, mask) high_nibbles(x) or_bits(a, b, mask): a | (b & mask)   move_bits(x, from, to): bit
 //   `from` of every byte to `to`; what crosses a byte's border is masked away by the caller   flip_signs(x): x ^ 0x80
 //   look_up(table, indices)
+//   low_six(s) f32 of a plane's lower six bits   low_nibbles(s) upper_nibbles(s) as Ints   six_bits(n, s) f32 of 4 n + s / 64
 //   f16(s) u8(s) i8(s) low_nibble(s) high_nibble(s) e8m0(s): a plane of kRows scales as f32; e8m0 is 2^(s - 128)
 //   mul(a, b) mul(a, float) add(a, float) negated(a) zero()
 
@@ -56,6 +58,7 @@ struct FormatOf {
   static constexpr bool kIsSigned = false;
   static constexpr bool kHasMinimum = true;
   static constexpr int kOffset = 0;
+  static constexpr bool kHasBitsBehind = false;
 };
 
 // Codes around a middle: x = w (code - kMiddle).
@@ -145,10 +148,11 @@ inline Bytes paired_nibbles(const uint8_t* q, int sub, int g) {
   const Bytes unit = Lanes::load(q, 8 * (sub / 2) + g);
   return sub % 2 == 0 ? Lanes::low_bits(unit, 15) : Lanes::high_nibbles(unit);
 }
-// d sc, dmin mn of Q4_K and Q5_K: planes d, dmin, sc[8], mn[8].
+// d sc, dmin mn of Q4_K and Q5_K: planes d, dmin, eight of sc + 64 (mn % 4), four of two mn / 4.
 inline void k_scales(const uint8_t* s, int sub, Floats& w, Floats& m) {
-  w = Lanes::mul(Lanes::f16(s), Lanes::u8(s + 4 * kRows + kRows * sub));
-  m = Lanes::mul(Lanes::f16(s + 2 * kRows), Lanes::u8(s + 4 * kRows + 8 * kRows + kRows * sub));
+  const uint8_t *joined = s + 4 * kRows + kRows * sub, *high = s + 12 * kRows + kRows * (sub / 2);
+  w = Lanes::mul(Lanes::f16(s), Lanes::low_six(joined));
+  m = Lanes::mul(Lanes::f16(s + 2 * kRows), Lanes::six_bits(sub % 2 == 0 ? Lanes::low_nibbles(high) : Lanes::upper_nibbles(high), joined));
 }
 
 struct Q4_K : FormatOf<DType::kQ4_K, 8, false> {
@@ -158,6 +162,7 @@ struct Q4_K : FormatOf<DType::kQ4_K, 8, false> {
 };
 
 struct Q5_K : FormatOf<DType::kQ5_K, 8, false> {
+  static constexpr bool kHasBitsBehind = true;
   static constexpr int kMaxCode = 31;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     return Lanes::or_bits(paired_nibbles(q, sub, g), Lanes::move_bits(Lanes::load(q, 32 + g), sub, 4), 16);
@@ -166,6 +171,7 @@ struct Q5_K : FormatOf<DType::kQ5_K, 8, false> {
 };
 
 struct Q6_K : CentredFormatOf<DType::kQ6_K, 8, true, 32> {
+  static constexpr bool kHasBitsBehind = true;
   static constexpr int kMaxCode = 63;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     const int h = sub / 4, j = sub % 4;
@@ -180,6 +186,7 @@ struct Q6_K : CentredFormatOf<DType::kQ6_K, 8, true, 32> {
 };
 
 struct Q3_K : CentredFormatOf<DType::kQ3_K, 8, true, 4> {
+  static constexpr bool kHasBitsBehind = true;
   static constexpr int kMaxCode = 7;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     const int h = sub / 4, j = sub % 4;

@@ -23,7 +23,7 @@ namespace {
 // 32 tokens and of 32 rows, kBlockCols columns stay in the first.
 constexpr int64_t kBlockTokens = 512;
 constexpr int64_t kBlockRows = 256;
-constexpr int64_t kBlockCols = 256;
+constexpr int64_t kBlockCols = kChunkCols;
 constexpr int64_t kTileBytes = 1024;
 constexpr int64_t kTileCols = 32;  // columns of weights and activations a tile holds, as bfloat16
 static_assert(kTileBytes == kBf16TileBytes && kTileCols == kQ8BlockCols);
@@ -90,14 +90,13 @@ inline void unpack_tile(const uint8_t* scales, const uint8_t* codes, int sub, ui
   }
 }
 
-// Some columns of a panel as tiles, one after the other.
+// A chunk of a panel as tiles, one after the other.
 template <typename Format>
-inline void unpack_panel(const uint8_t* panel, int64_t scale_area, RowRange cols, uint8_t* tiles) {
+inline void unpack_chunk(const uint8_t* chunk, int64_t n_cols, uint8_t* tiles) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
-  const uint8_t* scales = panel + cols.from / kShape.block_elems * kShape.scale_bytes * kRows;
-  const uint8_t* codes =
-      panel + scale_area + cols.from / kShape.block_elems * kShape.code_bytes * kRows;
-  for (int64_t col = cols.from; col < cols.to; col += kShape.block_elems) {
+  const uint8_t* scales = chunk;
+  const uint8_t* codes = chunk + chunk_scale_bytes(kShape, n_cols, kRows);
+  for (int64_t col = 0; col < n_cols; col += kShape.block_elems) {
 #pragma GCC unroll 8
     for (int sub = 0; sub < Format::kSubBlocks; ++sub, tiles += kTileBytes)
       unpack_tile<Format>(scales, codes, sub, tiles);
@@ -217,7 +216,7 @@ inline void matmul_tiles(const MatmulArgs& args, RowRange range) {
   }
   if (n_prompt == 0) return;
   constexpr PanelShape kShape = panel_shape(Format::kDType);
-  const int64_t scale_area = panel_scale_area(kShape, n_cols, kRows),
+  const int64_t chunk_bytes = chunk_size_bytes(kShape, kChunkCols, kRows),
                 panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
   Workspace space;
   const Tiles tiles;
@@ -229,8 +228,9 @@ inline void matmul_tiles(const MatmulArgs& args, RowRange range) {
         const RowRange cols{col, col + kBlockCols < n_cols ? col + kBlockCols : n_cols};
         uint8_t* to = space.weights;
         for (int64_t r = rows.from; r < rows.to; r += kRows, to += cols.size() * kRows * 2)
-          unpack_panel<Format>(static_cast<const uint8_t*>(args.w.data) + r / kRows * panel_bytes,
-                               scale_area, cols, to);
+          unpack_chunk<Format>(static_cast<const uint8_t*>(args.w.data) + r / kRows * panel_bytes +
+                                   col / kChunkCols * chunk_bytes,
+                               cols.size(), to);
         publish(&space);
         multiply_block(args, tokens, rows, cols, space);
       }

@@ -13,8 +13,7 @@ struct YmmLanes {
   using Bytes = __m256i;
   using Floats = __m256;
   using Ints = __m256i;
-  static constexpr int kFewPanels = 2;
-  static constexpr int kTileColumns = 2;
+  static constexpr int kTileColumns = 4;
   static constexpr int kTileTokens = 4;
   static constexpr int kFewTokens = 4;
   static constexpr int64_t kBlockTokens = 64;
@@ -36,8 +35,14 @@ struct YmmLanes {
   static Floats i8(const uint8_t* s) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s))));
   }
-  static Floats low_nibble(const uint8_t* s) { return _mm256_cvtepi32_ps(_mm256_and_si256(wide(s), _mm256_set1_epi32(15))); }
-  static Floats high_nibble(const uint8_t* s) { return _mm256_cvtepi32_ps(_mm256_srli_epi32(wide(s), 4)); }
+  static Floats low_nibble(const uint8_t* s) { return _mm256_cvtepi32_ps(low_nibbles(s)); }
+  static Floats high_nibble(const uint8_t* s) { return _mm256_cvtepi32_ps(upper_nibbles(s)); }
+  static Ints low_nibbles(const uint8_t* s) { return _mm256_and_si256(wide(s), _mm256_set1_epi32(15)); }
+  static Ints upper_nibbles(const uint8_t* s) { return _mm256_srli_epi32(wide(s), 4); }
+  static Floats low_six(const uint8_t* s) { return _mm256_cvtepi32_ps(_mm256_and_si256(wide(s), _mm256_set1_epi32(63))); }
+  static Floats six_bits(Ints high, const uint8_t* s) {
+    return _mm256_cvtepi32_ps(_mm256_or_si256(_mm256_slli_epi32(high, 2), _mm256_srli_epi32(wide(s), 6)));
+  }
   // The exponent field is s - 1 for s >= 2; 0 and 1 are subnormal.
   static Floats e8m0(const uint8_t* s) {
     const __m256i e = wide(s);

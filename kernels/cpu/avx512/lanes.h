@@ -15,13 +15,12 @@ struct Lanes {
   using Bytes = __m512i;
   using Floats = __m512;
   using Ints = __m512i;
-  static constexpr int kFewPanels = 2;
   static constexpr int kTileColumns = 5;
   static constexpr int kTileTokens = 4;
   static constexpr int kFewTokens = 16;
   static constexpr int64_t kBlockTokens = 128;
   static constexpr int64_t kSecondLevelBytes = 1 << 20;
-  static constexpr int64_t kPrefetchBytes = 2048;
+  static constexpr int64_t kPrefetchBytes = 2304;
   static Bytes load(const uint8_t* q, int unit) { return _mm512_load_si512(q + 64 * unit); }
   static Bytes low_bits(Bytes x, char mask) { return _mm512_and_si512(x, _mm512_set1_epi8(mask)); }
   static Bytes high_nibbles(Bytes x) { return low_bits(_mm512_srli_epi16(x, 4), 15); }
@@ -38,8 +37,14 @@ struct Lanes {
   static Floats i8(const uint8_t* s) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))));
   }
-  static Floats low_nibble(const uint8_t* s) { return _mm512_cvtepi32_ps(_mm512_and_si512(wide(s), _mm512_set1_epi32(15))); }
-  static Floats high_nibble(const uint8_t* s) { return _mm512_cvtepi32_ps(_mm512_srli_epi32(wide(s), 4)); }
+  static Floats low_nibble(const uint8_t* s) { return _mm512_cvtepi32_ps(low_nibbles(s)); }
+  static Floats high_nibble(const uint8_t* s) { return _mm512_cvtepi32_ps(upper_nibbles(s)); }
+  static Ints low_nibbles(const uint8_t* s) { return _mm512_and_si512(wide(s), _mm512_set1_epi32(15)); }
+  static Ints upper_nibbles(const uint8_t* s) { return _mm512_srli_epi32(wide(s), 4); }
+  static Floats low_six(const uint8_t* s) { return _mm512_cvtepi32_ps(_mm512_and_si512(wide(s), _mm512_set1_epi32(63))); }
+  static Floats six_bits(Ints high, const uint8_t* s) {
+    return _mm512_cvtepi32_ps(_mm512_or_si512(_mm512_slli_epi32(high, 2), _mm512_srli_epi32(wide(s), 6)));
+  }
   // The exponent field is s - 1 for s >= 2; 0 and 1 are subnormal.
   static Floats e8m0(const uint8_t* s) {
     const __m512i e = wide(s);

@@ -8,8 +8,7 @@ namespace {
 
 struct Lanes : YmmLanes {
   static constexpr int kLargestOffset = 128;  // vpdpbusd: any unsigned byte
-  static constexpr int kFewPanels = 2;
-  static constexpr int kTileColumns = 3;
+  static constexpr int kTileColumns = 5;
   static constexpr int64_t kPrefetchBytes = 2048;
 };
 

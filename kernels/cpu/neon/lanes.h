@@ -15,7 +15,6 @@ struct Lanes {
   using Bytes = int8x16_t;
   using Floats = float32x4_t;
   using Ints = int32x4_t;
-  static constexpr int kFewPanels = 2;
   static constexpr int kTileColumns = 4;
   static constexpr int kTileTokens = 4;
   static constexpr int kFewTokens = 8;
@@ -34,8 +33,14 @@ struct Lanes {
   static Floats f16(const uint8_t* s) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(s))); }
   static Floats u8(const uint8_t* s) { return vcvtq_f32_u32(wide(s)); }
   static Floats i8(const uint8_t* s) { return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(four(s)))))); }
-  static Floats low_nibble(const uint8_t* s) { return vcvtq_f32_u32(vandq_u32(wide(s), vdupq_n_u32(15))); }
-  static Floats high_nibble(const uint8_t* s) { return vcvtq_f32_u32(vshrq_n_u32(wide(s), 4)); }
+  static Floats low_nibble(const uint8_t* s) { return vcvtq_f32_s32(low_nibbles(s)); }
+  static Floats high_nibble(const uint8_t* s) { return vcvtq_f32_s32(upper_nibbles(s)); }
+  static Ints low_nibbles(const uint8_t* s) { return vreinterpretq_s32_u32(vandq_u32(wide(s), vdupq_n_u32(15))); }
+  static Ints upper_nibbles(const uint8_t* s) { return vreinterpretq_s32_u32(vshrq_n_u32(wide(s), 4)); }
+  static Floats low_six(const uint8_t* s) { return vcvtq_f32_u32(vandq_u32(wide(s), vdupq_n_u32(63))); }
+  static Floats six_bits(Ints high, const uint8_t* s) {
+    return vcvtq_f32_s32(vorrq_s32(vshlq_n_s32(high, 2), vreinterpretq_s32_u32(vshrq_n_u32(wide(s), 6))));
+  }
   // The exponent field is s - 1 for s >= 2; 0 and 1 are subnormal.
   static Floats e8m0(const uint8_t* s) {
     const uint32x4_t e = wide(s);
