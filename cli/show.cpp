@@ -134,11 +134,13 @@ std::string devices_text() {
   for (const engine::ListedDevice& device : engine::list_devices()) {
     const std::string memory =
         device.memory_bytes > 0 ? human_bytes(static_cast<int64_t>(device.memory_bytes)) : "-";
-    rows.push_back(device.fault.empty()
-                       ? std::vector{device.backend, memory, device.name}
-                       : std::vector{device.backend, std::string("-"), "none: " + device.fault});
+    // What main_gpu takes; no option says which of other devices.
+    const std::string index = device.is_accelerator ? std::to_string(device.index) : "-";
+    rows.push_back(device.fault.empty() ? std::vector{device.backend, index, memory, device.name}
+                                        : std::vector{device.backend, std::string("-"),
+                                                      std::string("-"), "none: " + device.fault});
   }
-  return table({"BACKEND", "MEMORY", "DEVICE"}, rows);
+  return table({"BACKEND", "MAIN_GPU", "MEMORY", "DEVICE"}, rows);
 }
 
 }  // namespace

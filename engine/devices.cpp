@@ -19,6 +19,7 @@ std::vector<ListedDevice> list_devices() {
       for (const kernels::DeviceInfo& info : backend.devices())
         listed.push_back({.backend = backend.name,
                           .name = info.name,
+                          .index = info.index,
                           .memory_bytes = info.memory_bytes,
                           .is_accelerator = is_accelerator});
     } catch (const kernels::DeviceError& error) {

@@ -11,6 +11,7 @@ namespace olx::engine {
 struct ListedDevice {
   std::string backend;  // "cuda": EngineOptions::device
   std::string name;
+  int index = 0;              // among its backend's: EngineOptions::main_gpu
   uint64_t memory_bytes = 0;  // 0: not known
   std::string fault;          // why the backend has no device; the fields above are then empty
   bool is_accelerator = false;

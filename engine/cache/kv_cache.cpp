@@ -9,11 +9,7 @@
 namespace olx::engine {
 namespace {
 
-int64_t blocks_of(const KvCache::Shape& shape) {
-  return (shape.n_ctx + kPageTokens - 1) / kPageTokens;
-}
-
-int64_t n_pages_of(const KvCache::Shape& shape) { return blocks_of(shape) * shape.n_sequences; }
+int64_t n_pages_of(const KvCache::Shape& shape) { return shape.max_blocks() * shape.n_sequences; }
 
 int64_t checked_product(int64_t a, int64_t b) {
   int64_t product = 0;
@@ -56,7 +52,7 @@ KvCache::KvCache(std::span<const Part> parts, const Shape& shape)
     : shape_(shape),
       page_bytes_(page_size_bytes(shape)),
       plane_bytes_(plane_size_bytes(shape)),
-      tables_(n_pages_of(shape), kPageTokens, shape.n_sequences, blocks_of(shape)),
+      tables_(n_pages_of(shape), kPageTokens, shape.n_sequences, shape.max_blocks()),
       prefixes_(tables_) {
   int64_t first_layer = 0;
   for (const Part& part : parts) {

@@ -27,6 +27,7 @@ class KvCache {
     int64_t n_sequences = 1;
     int64_t n_ctx = 0;  // most positions of one sequence
     gguf::DType dtype = gguf::DType::kF16;
+    int64_t max_blocks() const { return (n_ctx + kPageTokens - 1) / kPageTokens; }  // of a sequence
   };
 
   // Layers from the one before's on, as many as the shape has in all.

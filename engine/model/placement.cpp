@@ -4,17 +4,19 @@
 #include <numeric>
 #include <optional>
 #include <utility>
+#include <variant>
 
+#include "engine/graph/bind.h"
 #include "engine/graph/split_graph.h"
 #include "gguf/check.h"
 
 namespace olx::engine {
 namespace {
 
-// More than the plan will ask for, which shares the space of values that are not needed at the same
-// time: at most four rows as wide as the widest live at once (the residual, what a block reads, and
-// the two it joins), encoded forms included.
-uint64_t scratch_bound(const Graph& graph, int64_t n_tokens, int64_t n_outputs) {
+// More than the plan will ask for its values, which shares the space of values that are not needed
+// at the same time: at most four rows as wide as the widest live at once (the residual, what a
+// block reads, and the two it joins), encoded forms included.
+uint64_t values_bound(const Graph& graph, int64_t n_tokens, int64_t n_outputs) {
   constexpr int64_t kLiveRows = 4;
   int64_t widest = 0, widest_output = 0;
   for (const GraphNode& node : graph.nodes)
@@ -26,6 +28,39 @@ uint64_t scratch_bound(const Graph& graph, int64_t n_tokens, int64_t n_outputs) 
     }
   const int64_t n_values = n_tokens * widest + n_outputs * widest_output;
   return static_cast<uint64_t>(n_values * kLiveRows) * sizeof(float);
+}
+
+// What the plan will ask for splits of attention.
+uint64_t attention_bytes(const Graph& graph, const Network& network) {
+  int64_t n_elems = 0;
+  for (const GraphNode& node : graph.nodes) {
+    const auto* attention = std::get_if<kernels::AttentionArgs>(&node.args);
+    if (attention == nullptr) continue;
+    kernels::AttentionArgs args = *attention;
+    args.kv.n_kv_heads = network.cache.n_kv_heads;
+    args.kv.head_dim = network.cache.head_dim;
+    args.kv.page_tokens = kPageTokens;
+    args.kv.max_blocks = network.cache.max_blocks();
+    const bool is_all = graph.values[static_cast<size_t>(node.y)].rows == RowCount::kTokens;
+    n_elems = std::max(n_elems,
+                       wanted_attention_scratch(args, is_all ? network.n_batch : network.n_logits));
+  }
+  return static_cast<uint64_t>(n_elems) * sizeof(float);
+}
+
+// What a device takes for the arrays of a step: ids and slots of all tokens and of those that want
+// logits, and the block table up to the last sequence of these and of those.
+uint64_t staging_bytes(const Network& network, const kernels::Device& device) {
+  const auto bytes = [](int64_t n, size_t of) { return static_cast<uint64_t>(n) * of; };
+  const uint64_t table =
+      bytes(network.cache.n_sequences * network.cache.max_blocks(), sizeof(int32_t));
+  const uint64_t arrays[] = {bytes(network.n_batch, sizeof(int32_t)),
+                             bytes(network.n_batch, sizeof(kernels::TokenSlot)),
+                             bytes(network.n_logits, sizeof(int32_t)),
+                             bytes(network.n_logits, sizeof(kernels::TokenSlot)),
+                             table,
+                             table};
+  return device.staging_bytes(arrays);
 }
 
 }  // namespace
@@ -58,7 +93,9 @@ std::vector<Stage> place(const Network& network, std::span<const Share> shares) 
     stage.weights =
         std::make_unique<WeightStore>(parts[i], network.table, *stage.device, network.n_batch);
     stage.kv_bytes = cache.n_layers > 0 ? KvCache::needed_bytes(cache) : 0;
-    stage.scratch_bytes = scratch_bound(parts[i], network.n_batch, network.n_logits);
+    stage.scratch_bytes = values_bound(parts[i], network.n_batch, network.n_logits) +
+                          attention_bytes(parts[i], network) +
+                          staging_bytes(network, *stage.device);
     stage.graph = std::move(parts[i]);
     stages.push_back(std::move(stage));
   }

@@ -23,7 +23,8 @@ struct Stage {
   Graph graph;                 // its part
   std::unique_ptr<WeightStore> weights;
   uint64_t kv_bytes = 0;
-  uint64_t scratch_bytes = 0;  // an upper bound
+  uint64_t scratch_bytes =
+      0;  // activations, and what attention and the device take for a step: an upper bound
   uint64_t total_bytes() const { return weights->size_bytes() + kv_bytes + scratch_bytes; }
 };
 

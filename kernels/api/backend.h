@@ -79,6 +79,10 @@ class Device {
   virtual std::unique_ptr<Buffer> allocate(size_t size_bytes) = 0;
   // What nobody has taken of its own memory; nothing where it works in the system's. Throws DeviceError.
   virtual std::optional<uint64_t> free_bytes() { return std::nullopt; }
+  // The most that steps take of its own memory beside what is allocated, for copies of the arrays
+  // in the program's memory that their nodes name: token ids, slots, block tables. The sizes are
+  // those of a step's arrays, at most.
+  virtual uint64_t staging_bytes(std::span<const uint64_t> /*array_bytes*/) const { return 0; }
   // Runs the nodes in order, each to its end before the next begins, and returns when all are done (CPU) or enqueued.
   // No allocation, lock or log between nodes. `cancel`, when given, is looked at between nodes; true: returns false.
   virtual bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel = nullptr) = 0;

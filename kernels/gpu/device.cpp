@@ -187,6 +187,9 @@ class GpuDevice final : public Device {
           session_->api().memory_info.name);
     return n_free;
   }
+  uint64_t staging_bytes(std::span<const uint64_t> array_bytes) const override {
+    return simt::Staging::most_bytes(array_bytes);
+  }
   void parallel(void (*fn)(void* context, int part, int n_parts), void* context) override {
     fn(context, 0, 1);
   }

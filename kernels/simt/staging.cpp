@@ -1,6 +1,7 @@
 #include "kernels/simt/staging.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
@@ -9,10 +10,24 @@
 namespace olx::kernels::simt {
 namespace {
 
-constexpr size_t kBlockBytes = 64 << 10;
+constexpr size_t kBlockBytes = 64 << 10;  // of the first; the next ones at least double
 constexpr size_t kAlignBytes = 64;
 
+constexpr size_t aligned(size_t n_bytes) {
+  return (n_bytes + kAlignBytes - 1) / kAlignBytes * kAlignBytes;
+}
+
 }  // namespace
+
+uint64_t Staging::most_bytes(std::span<const uint64_t> array_bytes) {
+  uint64_t all_bytes = 0;
+  for (const uint64_t n_bytes : array_bytes) all_bytes += aligned(n_bytes);
+  if (all_bytes <= kBlockBytes) return kBlockBytes;
+  // A block is taken for an array that the block before has no room for any more: that one has less
+  // than all_bytes, as the array has, and so the new one less than twice that; all those before it
+  // together less than the new one.
+  return 4 * all_bytes;
+}
 
 void Staging::begin() {
   block_ = used_bytes_ = 0;
@@ -27,12 +42,13 @@ const void* Staging::copy(const void* from, size_t size_bytes) {
     ++block_;
     used_bytes_ = 0;
   }
-  if (block_ == blocks_.size())
-    blocks_.push_back(device_.allocate(std::max(size_bytes, kBlockBytes)));
+  if (block_ == blocks_.size()) {
+    const size_t least_bytes = blocks_.empty() ? kBlockBytes : 2 * blocks_.back()->size_bytes();
+    blocks_.push_back(device_.allocate(std::max(std::bit_ceil(size_bytes), least_bytes)));
+  }
   auto* to = static_cast<std::byte*>(blocks_[block_]->host()) + used_bytes_;
   std::memcpy(to, from, size_bytes);
-  used_bytes_ = std::min(blocks_[block_]->size_bytes(),
-                         (used_bytes_ + size_bytes + kAlignBytes - 1) / kAlignBytes * kAlignBytes);
+  used_bytes_ += aligned(size_bytes);  // of a multiple of it
   entry->second = to;
   return to;
 }

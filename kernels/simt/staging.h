@@ -5,8 +5,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,8 @@ class Staging {
   // A copy of args of `op` whose host arrays are staged; an array that is there already in this
   // step is not copied again. Throws DeviceError when there is no memory.
   StagedArgs stage(Op op, const void* args, size_t args_bytes);
+  // The most that is ever taken when the arrays of a step are of these sizes, or smaller.
+  static uint64_t most_bytes(std::span<const uint64_t> array_bytes);
 
  private:
   struct Copier;

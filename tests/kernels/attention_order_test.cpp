@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <string>
@@ -96,10 +97,23 @@ class World {
     return y;
   }
 
-  // All bits of a value of the first sequence: no number, in every type of cache.
-  void spoil_value(int64_t position, int64_t kv_head) {
-    std::memset(reference::kv_row(kv_, kv_.v, 0, position, kv_head), 0xff,
-                static_cast<size_t>(reference::kv_row_bytes(kv_)));
+  enum class Spoil { kNan, kInfinity };
+
+  // A key or a value of the first sequence: no element of it is a finite number.
+  void spoil(bool is_key, int64_t position, int64_t kv_head, Spoil with) {
+    std::byte* row = reference::kv_row(kv_, is_key ? kv_.k : kv_.v, 0, position, kv_head);
+    const auto n_bytes = static_cast<size_t>(reference::kv_row_bytes(kv_));
+    // In every type a NaN, or codes of 1.
+    std::memset(row, with == Spoil::kNan ? 0xff : 1, n_bytes);
+    if (with == Spoil::kNan) return;
+    constexpr float kF32 = std::numeric_limits<float>::infinity();
+    constexpr uint16_t kF16 = 0x7c00;  // q8_0: the scale of a block
+    const size_t step = gguf::dtype_info(kv_.dtype).block_bytes;
+    for (size_t at = 0; at < n_bytes; at += step)
+      if (kv_.dtype == DType::kF32)
+        std::memcpy(row + at, &kF32, sizeof(kF32));
+      else
+        std::memcpy(row + at, &kF16, sizeof(kF16));
   }
 
  private:
@@ -196,29 +210,61 @@ TEST_CASE("Attention_ATokenHasTheSameBitsHoweverItsStepIsMadeUp") {
   }
 }
 
-// Other tokens of a tile have weight 0 for it, and 0 times it is no number either. On GPUs alone:
-// those of cpu/ leave it to the tokens of a vector.
-TEST_CASE("Attention_AValueThatIsNoNumberReachesOnlyTokensThatSeeItOnGpus") {
-  const Shape shape{4, 2, 64};
+// Those that share a tile with it and do not see it may not even weigh it with 0: 0 times it is no
+// number either.
+TEST_CASE("Attention_WhatIsNoNumberReachesOnlyTokensThatSeeIt") {
+  enum Speed { kLanesOnCpu, kPortable, kVectors };  // of a row, and what a case is worth running on
+  struct Spoiled {
+    Shape shape;
+    int64_t first;     // of the tokens of the step, which go on to kLength
+    int64_t position;  // what is spoiled, of the last kv head
+    Speed speed = kLanesOnCpu;
+  };
+  // Within a vector, with a window that ends; then the borders of a block, of a segment, and
+  // windows that end in another.
+  const Spoiled cases[] = {{{4, 2, 64}, 590, 595},
+                           {{4, 2, 64, 3}, 590, 592},
+                           {{6, 2, 96, 0, 2.0f, true}, 560, 576, kPortable},
+                           {{3, 1, 32, 40}, 500, 511, kVectors},
+                           {{8, 1, 64}, 100, 256, kVectors},
+                           {{2, 2, 128, 64}, 300, 383, kVectors},
+                           {{5, 1, 160, 300}, 0, 63, kVectors}};
   for (const KernelRow* row : rows_here()) {
-    if (!std::string_view(row->backend).starts_with("host_simt")) continue;
-    INFO(row->backend << " " << row->name);
-    Rng rng(test_seed(), "attention order");
-    World world(*row, shape);
-    const std::vector<float> sound = world.run(run_of(590, kLength), 1, rng);
-    world.spoil_value(595, 1);
-    const std::vector<float> spoiled = world.run(run_of(590, kLength), 1, rng);
-    int64_t n_wrong = 0;
-    for (int64_t i = 0; i < static_cast<int64_t>(sound.size()); ++i) {
-      const auto at = static_cast<size_t>(i);
-      const int64_t token = i / (shape.n_heads * shape.head_dim),
-                    kv_head = i / (2 * shape.head_dim) % shape.n_kv_heads;
-      const bool sees_it = token >= 5 && kv_head == 1;
-      const bool is_right = sees_it ? std::isnan(spoiled[at])
-                                    : std::memcmp(&spoiled[at], &sound[at], sizeof(float)) == 0;
-      n_wrong += is_right ? 0 : 1;
+    const Speed speed = std::string_view(row->backend) != "cpu"        ? kLanesOnCpu
+                        : std::string_view(row->variant) == "portable" ? kPortable
+                                                                       : kVectors;
+    for (const auto& [shape, first, position, least_speed] : cases) {
+      if (speed < least_speed) continue;
+      Rng rng(test_seed(), "attention order");
+      const int64_t n_splits = speed == kVectors ? rng.pick({1, 2, 3}) : 1;
+      const int64_t last_head = shape.n_kv_heads - 1, n_group = shape.n_heads / shape.n_kv_heads;
+      const std::vector<TokenSlot> tokens = run_of(first, kLength);
+      const std::vector<float> sound = World(*row, shape).run(tokens, n_splits, rng);
+      for (bool is_key : {false, true}) {
+        for (const World::Spoil with : {World::Spoil::kNan, World::Spoil::kInfinity}) {
+          World world(*row, shape);
+          world.spoil(is_key, position, last_head, with);
+          const std::vector<float> spoiled = world.run(tokens, n_splits, rng);
+          int64_t n_wrong = 0;
+          for (size_t i = 0; i < sound.size(); ++i) {
+            const int64_t at = static_cast<int64_t>(i) / shape.head_dim;
+            const int64_t token = first + at / shape.n_heads, head = at % shape.n_heads;
+            const bool sees_it = head / n_group == last_head && token >= position &&
+                                 (shape.window == 0 || token < position + shape.window);
+            if (!sees_it)
+              n_wrong += std::memcmp(&spoiled[i], &sound[i], sizeof(float)) != 0 ? 1 : 0;
+            else if (!is_key)  // a score that is no number may also be a weight of 0
+              n_wrong += std::isfinite(spoiled[i]) ? 1 : 0;
+          }
+          INFO(row->backend << " " << row->name << ": " << (is_key ? "key " : "value ") << position
+                            << " of " << shape.n_heads << " heads of " << shape.n_kv_heads
+                            << " kv heads, head_dim " << shape.head_dim << ", window "
+                            << shape.window << ", "
+                            << (with == World::Spoil::kNan ? "NaN" : "infinity"));
+          CHECK(n_wrong == 0);
+        }
+      }
     }
-    CHECK(n_wrong == 0);
   }
 }
 

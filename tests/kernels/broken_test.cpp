@@ -2,6 +2,9 @@
 
 #include <cstdio>
 #include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "kernels/rows.h"
 #include "tests/kernels/broken_formats.h"
@@ -42,6 +45,24 @@ TEST_CASE("BrokenKernels_AreRefusedRowByRow", "[T-104]") {
     INFO(row.name);
     CHECK(!failures.empty());
   }
+}
+
+// A mean over all elements would not show it: the judge looks at each.
+TEST_CASE("BrokenKernels_OneWrongElementAmongAMillionIsFound", "[T-105]") {
+  int n_rows = 0;
+  for (const KernelRow& row : kBroken) {
+    if (!std::string_view(row.name).ends_with("_gets_one_of_a_million_wrong")) continue;
+    ++n_rows;
+    const std::vector<std::string> failures = failures_of(row);
+    INFO(row.name);
+    REQUIRE(failures.size() == 1);
+    INFO(failures[0]);
+    const size_t at = failures[0].find(": 1 of ");
+    REQUIRE(at != std::string::npos);
+    CHECK(std::stol(failures[0].substr(at + 7)) >= 1'000'000);
+    CHECK(failures[0].find(" elements wrong, worst [") != std::string::npos);
+  }
+  CHECK(n_rows == 2);
 }
 
 TEST_CASE("BrokenKernels_HaveSoundTwinsThatAreAccepted") {

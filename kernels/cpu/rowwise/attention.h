@@ -1,15 +1,19 @@
 #pragma once
-// Attention over cache pages, written once over Simd (include simd.h and elementwise.h before). Internal linkage.
+// Attention over cache pages, written once over Simd (include simd.h and elementwise.h before).
+// Internal linkage.
 //
-// Consecutive tokens of a sequence and the query heads of one kv head share a tile: K and V are decoded once for all of
-// them. K is transposed while it is decoded, so that a vector holds scores of as many positions as it has lanes, each
-// one chain of multiply-adds over head_dim; then P V is accumulated with rows of V as vectors, in order of position.
+// Consecutive tokens of a sequence and the query heads of one kv head share a tile: K and V are
+// decoded once for all of them. K is transposed while it is decoded, so that a vector holds scores
+// of as many positions as it has lanes, each one chain of multiply-adds over head_dim; then P V is
+// accumulated with rows of V as vectors, in order of position.
 //
-// One order of sums for every token, whoever shares its tile and however the work is divided, so that a token gets the
-// same bits alone, in a draft and in any chunk of a prompt: online softmax over blocks of kBlock positions within a
-// segment of kAttentionSegment, both counted from position 0; then the segments, in order. Tile borders, splits and
-// threads only decide who adds, and what lies outside a token's span weighs an exact 0. A split leaves its segments in
-// args.scratch, and the last split of a (kv head, token) to arrive joins them all, in order.
+// One order of sums for every token, whoever shares its tile and however the work is divided, so
+// that a token gets the same bits alone, in a draft and in any chunk of a prompt: online softmax
+// over blocks of kBlock positions within a segment of kAttentionSegment, both counted from position
+// 0; then the segments, in order. Tile borders, splits and threads only decide who adds. What lies
+// outside a token's span is not added, not even with weight 0, for it may be no number. A split
+// leaves its segments in args.scratch, and the last split of a (kv head, token) to arrive joins
+// them all, in order.
 
 #include <cstdint>
 
@@ -82,8 +86,8 @@ struct Online {
   float sum = 0.0f;
 };
 
-// Scores of one query over a block -> weights in place; returns what the output so far must be multiplied with.
-// Scores outside [from, to) of the block weigh nothing.
+// Scores of one query over [from, to) of a block -> weights in place; returns what the output so
+// far must be multiplied with. What is beside them in their vectors is overwritten.
 inline float block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online& state) {
   const int64_t low = from / Simd::kLanes * Simd::kLanes, high = (to + Simd::kLanes - 1) / Simd::kLanes * Simd::kLanes;
   if (args.softcap > 0.0f) {
@@ -103,8 +107,6 @@ inline float block_softmax(const AttentionArgs& args, float* scores, int64_t fro
     Simd::store(scores + i, weight);
     sum = Simd::add(sum, weight);
   }
-  for (int64_t i = 0; i < from; ++i) scores[i] = 0.0f;
-  for (int64_t i = to; i < kBlock; ++i) scores[i] = 0.0f;
   float factor[Simd::kLanes];
   Simd::store(factor, exp(Simd::set(state.peak - peak)));
   const float rescale = state.sum > 0.0f ? factor[0] : 0.0f;
@@ -143,10 +145,9 @@ inline void finish(const AttentionArgs& args, int64_t head, const Online& state,
     rescale = a[0];
     denominator = denominator * a[0] + b[0];
   }
-  // + 0: a weight of 0 beside another token may have turned the sign of a zero.
-  const F inverse = Simd::set(rescale / denominator), zero = Simd::set(0.0f);
+  const F inverse = Simd::set(rescale / denominator);
   for (int64_t i = 0; i < args.kv.head_dim; i += Simd::kLanes)
-    Simd::store(y + i, Simd::add(Simd::mul(Simd::load(output + i), inverse), zero));
+    Simd::store(y + i, Simd::mul(Simd::load(output + i), inverse));
 }
 
 // Queries [0, kQueries) times kVectors vectors of keys [head_dim][kBlock] -> scores [kQueries][kBlock].
@@ -220,6 +221,42 @@ inline void accumulate_queries(const float* weights, const float* values, const 
     accumulate_tile<kQueries, 1>(weights, values + d, rescale, outputs + d, from, to, head_dim);
 }
 
+// One query over the positions that others of its tile do not see. Few, and not worth a copy in
+// each of its callers.
+[[gnu::noinline]] void accumulate_alone(const float* weights, const float* values, float rescale,
+                                        float* output, int64_t from, int64_t to, int64_t head_dim) {
+  accumulate_queries<1>(weights, values, &rescale, output, from, to, head_dim);
+}
+
+// As accumulate_queries, for queries that each see a part of the block, which may be empty, and add
+// that part alone. What all of them see is read once for all; what one sees before or after that,
+// at the beginning of its window or the end of its context, it adds by itself.
+template <int kQueries>
+inline void accumulate_seen(const float* weights, const float* values, float* rescale,
+                            const Span* seen, float* outputs, int64_t head_dim) {
+  Span all = seen[0];
+  if constexpr (kQueries == 1)
+    return accumulate_queries<1>(weights, values, rescale, outputs, all.from, all.to, head_dim);
+  for (int i = 1; i < kQueries; ++i) {
+    all.from = seen[i].from > all.from ? seen[i].from : all.from;
+    all.to = seen[i].to < all.to ? seen[i].to : all.to;
+  }
+  if (all.from >= all.to) all = {kBlock, kBlock};  // each by itself
+  for (int i = 0; i < kQueries; ++i) {
+    const int64_t to = seen[i].to < all.from ? seen[i].to : all.from;
+    if (seen[i].from >= to) continue;
+    accumulate_alone(weights + i * kBlock, values, rescale[i], outputs + i * head_dim, seen[i].from,
+                     to, head_dim);
+    rescale[i] = 1.0f;
+  }
+  if (all.from == kBlock) return;
+  accumulate_queries<kQueries>(weights, values, rescale, outputs, all.from, all.to, head_dim);
+  for (int i = 0; i < kQueries; ++i)
+    if (seen[i].to > all.to)
+      accumulate_alone(weights + i * kBlock, values, 1.0f, outputs + i * head_dim, all.to,
+                       seen[i].to, head_dim);
+}
+
 // fn<n>(first) for register tiles of n queries that together are [0, n_queries).
 template <typename Fn>
 inline void each_query_tile(int64_t n_queries, Fn fn) {
@@ -233,7 +270,8 @@ inline void each_query_tile(int64_t n_queries, Fn fn) {
   }
 }
 
-// keys[d][p] = the decoded row p, for rows [from, to) of a block; other columns of a group touched are any finite number.
+// keys[d][p] = the decoded row p, for rows [from, to) of a block; other columns of a group touched
+// are anything.
 template <typename Row>
 inline void decode_transposed(const uint8_t* const* rows, int64_t from, int64_t to, float* group, float* keys, int64_t head_dim) {
   for (int64_t first = from / Simd::kLanes * Simd::kLanes; first < to; first += Simd::kLanes) {
@@ -260,6 +298,7 @@ struct Workspace {
   alignas(64) float values[kBlock * kMaxHeadDim];
   alignas(64) float group[Simd::kLanes * kMaxHeadDim];
   float rescale[kMaxQueries];
+  Span seen[kMaxQueries];  // of the block
   Online states[kMaxQueries], total_states[kMaxQueries];
 };
 
@@ -292,18 +331,16 @@ inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t 
       const Span span = visible(args, tile.token + q / tile.n_group);
       const int64_t from = span.from > block ? span.from - block : 0;
       const int64_t to = span.to - block < kBlock ? span.to - block : kBlock;
-      if (from < to) {
-        work.rescale[q] = block_softmax(args, work.scores + q * kBlock, from, to, work.states[q]);
-        continue;
-      }
-      for (int64_t i = 0; i < kBlock; ++i) work.scores[q * kBlock + i] = 0.0f;  // this query sees nothing of the block
-      work.rescale[q] = 1.0f;
+      work.seen[q] = from < to ? Span{from, to} : Span{0, 0};
+      work.rescale[q] =
+          from < to ? block_softmax(args, work.scores + q * kBlock, from, to, work.states[q])
+                    : 1.0f;
     }
     find_rows<Row>(args.kv.v, args, sequence, tile.kv_head, block + first, last - first, rows + first);
     for (int64_t p = first; p < last; ++p) Row::decode(rows[p], work.values + p * head_dim, head_dim);
     each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
-      accumulate_queries<kQueries>(work.scores + q * kBlock, work.values, work.rescale + q, work.outputs + q * head_dim, first, last,
-                                   head_dim);
+      accumulate_seen<kQueries>(work.scores + q * kBlock, work.values, work.rescale + q,
+                                work.seen + q, work.outputs + q * head_dim, head_dim);
     });
   }
 }

@@ -47,6 +47,8 @@ std::vector<Shape> matmul_shapes(const KernelRow& row, bool is_brief, Rng& rng) 
   shapes.push_back({13, 72, model_width(row.dtype), Values::kOutliers});
   shapes.push_back({2, 24, 6 * 1024, Values::kRandom});
   shapes.push_back({50, 300, 2 * model_width(row.dtype), Values::kRandom});
+  // More than a million elements, each of which counts.
+  if (row.dtype == DType::kF32) shapes.push_back({517, 2039, 8, Values::kRandom});
   for (Shape& shape : shapes) shape.n_rows = std::max<int64_t>(shape.n_rows, 1);
   return shapes;
 }

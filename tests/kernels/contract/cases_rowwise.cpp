@@ -181,12 +181,14 @@ bool visit_unary(const CaseContext& context, int64_t n_cols, Values values, floa
   return finish(c, args, visit);
 }
 
-bool visit_add(const CaseContext& context, int64_t n_cols, Values values, const CaseVisitor& visit) {
+// n_tokens 0: a few.
+bool visit_add(const CaseContext& context, int64_t n_tokens, int64_t n_cols, Values values,
+               const CaseVisitor& visit) {
   Case c(context);
-  c.name = case_name(2, n_cols, values);
+  c.name = case_name(n_tokens > 0 ? n_tokens : 2, n_cols, values);
   Rng rng(context.seed, c.name);
   AddArgs args;
-  const int64_t n_tokens = rng.pick({1, 2, 3});
+  if (n_tokens == 0) n_tokens = rng.pick({1, 2, 3});
   args.a = c.memory.add_matrix(n_tokens, n_cols, rng.pick({0, 3}), rng.coin());
   fill(args.a, values, 1e30f, rng);
   if (rng.coin()) {  // one row for all tokens
@@ -215,13 +217,16 @@ void each_elementwise_case(const KernelRow& row, const CaseContext& context, con
                {Activation::kSilu, Activation::kGeluTanh, Activation::kGeluErf, Activation::kRelu})
             wants_more = wants_more && visit_gated(context, n_cols, values, activation, visit);
           break;
-        case Op::kAdd: wants_more = visit_add(context, n_cols, values, visit); break;
+        case Op::kAdd: wants_more = visit_add(context, 0, n_cols, values, visit); break;
         case Op::kScale: wants_more = visit_unary(context, n_cols, values, &ScaleArgs::scale, visit); break;
         default: wants_more = visit_unary(context, n_cols, values, &SoftcapArgs::cap, visit); break;
       }
       if (!wants_more) return;
     }
   }
+  // More than a million elements, each of which counts.
+  if (row.op == Op::kAdd && !context.is_brief)
+    visit_add(context, 997, 1031, Values::kRandom, visit);
 }
 
 void each_softmax_case(const KernelRow&, const CaseContext& context, const CaseVisitor& visit) {

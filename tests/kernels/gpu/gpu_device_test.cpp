@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "kernels/cuda/driver.h"
 #include "kernels/gpu/device.h"
 #include "kernels/hip/driver.h"
+#include "kernels/simt/staging.h"
 #include "tests/kernels/gpu/fake_driver.h"
 #include "tests/support/built_network.h"
 #include "tests/support/catch.h"
@@ -349,6 +351,41 @@ TEST_CASE("Gpu_SaysHowMuchMemoryIsFree") {
   fake.fails_with = 1;
   CHECK_THAT(error_of([&] { device->free_bytes(); }),
              Catch::Contains("memory_info: unknown error (1)"));
+}
+
+// What a model is placed by (Device::staging_bytes), for arrays of any sizes that differ from step
+// to step.
+TEST_CASE("Gpu_StagingTakesNoMoreThanItSays") {
+  FakeDriver& fake = begin_fake_driver();
+  const auto device = open_fake_device(0);
+  std::mt19937 random(5);
+  const auto up_to = [&](size_t n) { return random() % n + 1; };
+  for (int trial = 0; trial < 60; ++trial) {
+    INFO(trial);
+    std::vector<std::vector<int32_t>> arrays(up_to(6));
+    std::vector<uint64_t> sizes;
+    for (std::vector<int32_t>& array : arrays) {
+      array.resize(up_to(size_t{1} << up_to(17)));
+      for (size_t i = 0; i < array.size(); ++i) array[i] = static_cast<int32_t>(i + arrays.size());
+      sizes.push_back(array.size() * sizeof(int32_t));
+    }
+    const size_t before = fake.allocated_bytes;
+    simt::Staging staging(*device);
+    for (int step = 0; step < 20; ++step) {
+      staging.begin();
+      for (const std::vector<int32_t>& array : arrays) {
+        EmbedArgs args;
+        args.ids = array.data();
+        const size_t n = step < 19 ? up_to(array.size()) : array.size();
+        args.y.n_rows = static_cast<int64_t>(n);
+        const simt::StagedArgs staged = staging.stage(Op::kEmbed, &args, sizeof args);
+        std::memcpy(&args, staged.data(), sizeof args);
+        CHECK(args.ids != array.data());
+        CHECK(std::memcmp(args.ids, array.data(), n * sizeof(int32_t)) == 0);
+      }
+    }
+    CHECK(fake.allocated_bytes - before <= device->staging_bytes(sizes));
+  }
 }
 
 }  // namespace olx::kernels::gpu
