@@ -64,9 +64,10 @@ class Workers(unittest.TestCase):
         cls.env = dict(os.environ, HOME=str(root), OLLAMA_MODELS=str(root / "models"), OLLAMA_HOST=f"127.0.0.1:{cls.port}",
                        OLLAMAX_API_KEYS="key-of-the-server")
         cls.env.pop("OLLAMAX_ISOLATE", None)
-        (root / "Modelfile").write_text(f"FROM {SMOLLM2}\nPARAMETER temperature 0\n")
-        made = subprocess.run([OLLAMAX, "create", "m", "-f", str(root / "Modelfile")], env=cls.env, capture_output=True, text=True)
-        assert made.returncode == 0, made.stderr
+        for name, more in (("m", ""), ("brief", "PARAMETER num_predict 64\n")):
+            (root / "Modelfile").write_text(f"FROM {SMOLLM2}\nPARAMETER temperature 0\n{more}")
+            made = subprocess.run([OLLAMAX, "create", name, "-f", str(root / "Modelfile")], env=cls.env, capture_output=True, text=True)
+            assert made.returncode == 0, made.stderr
 
     @classmethod
     def tearDownClass(cls):
@@ -193,7 +194,7 @@ class Workers(unittest.TestCase):
         self.assertEqual(children(self.server.pid), [])
 
     def test_run_without_a_server_is_one_process(self):
-        run = subprocess.Popen([OLLAMAX, "run", "m", "Count to twenty."], env=dict(self.env, OLLAMA_HOST="127.0.0.1:1"), stdout=subprocess.PIPE)
+        run = subprocess.Popen([OLLAMAX, "run", "brief", "Count to twenty."], env=dict(self.env, OLLAMA_HOST="127.0.0.1:1"), stdout=subprocess.PIPE)
         seen = []
         while run.poll() is None:
             seen += children(run.pid)
