@@ -13,7 +13,8 @@ namespace {
 
 constexpr int kPanels = 2;
 constexpr int kTileTokens = Lanes::kTileTokens;
-constexpr int kRunSubBlocks = 16;  // 512 columns
+constexpr int kRunSubBlocks = 16;      // 512 columns
+constexpr int kLongestSubBlocks = 24;  // of a run that ends a row: no short one behind it
 constexpr int64_t kBlockTokens = Lanes::kBlockTokens;
 constexpr int64_t kBlockActivationBytes = Lanes::kSecondLevelBytes / 2;
 constexpr int64_t kBlockWeightBytes = Lanes::kSecondLevelBytes / 4;  // weights come from memory once
@@ -21,9 +22,9 @@ constexpr int64_t kBlockWeightBytes = Lanes::kSecondLevelBytes / 4;  // weights 
 // Scales once for 32 columns, or once for each half of them.
 template <typename Format>
 struct UnpackedRun {
-  Bytes codes[kRunSubBlocks][8][kPanels];
-  Floats w[kRunSubBlocks][kHalvesOf<Format>][kPanels];
-  Floats m[kRunSubBlocks][kHalvesOf<Format>][kPanels];
+  Bytes codes[kLongestSubBlocks][8][kPanels];
+  Floats w[kLongestSubBlocks][kHalvesOf<Format>][kPanels];
+  Floats m[kLongestSubBlocks][kHalvesOf<Format>][kPanels];
 };
 
 // n_subs sub-blocks of one panel, whole chunks but for the last of a row. from: their first chunk. next: the run after this
@@ -142,13 +143,13 @@ inline void panels_times_block(const MatmulArgs& args, int64_t row, bool is_alon
   Floats y[kTerms][kBlockTokens * kPanels];
   for (int term = 0; term < kTerms; ++term)
     for (int64_t i = 0; i < n_tokens * kPanels; ++i) y[term][i] = Lanes::zero();
-  for (int64_t sub = 0; sub < n_subs; sub += kRunSubBlocks) {
-    const int64_t n = n_subs - sub < kRunSubBlocks ? n_subs - sub : kRunSubBlocks;
-    const bool is_last = sub + n == n_subs;
+  for (int64_t sub = 0, n; sub < n_subs; sub += n) {
+    const bool is_last = n_subs - sub <= kLongestSubBlocks;
+    n = is_last ? n_subs - sub : kRunSubBlocks;
     for (int p = 0; p < kPanels; ++p) {
       const uint8_t* of_rows = panel + (is_alone ? 0 : p * panel_bytes);
       const uint8_t* from = of_rows + sub * kQ8BlockCols / kChunkCols * chunk_bytes;
-      const uint8_t* next = is_last ? of_rows + kPanels * panel_bytes : from + kRunSubBlocks * kQ8BlockCols / kChunkCols * chunk_bytes;
+      const uint8_t* next = is_last ? of_rows + kPanels * panel_bytes : from + n * kQ8BlockCols / kChunkCols * chunk_bytes;
       unpack(from, next, n, p, run);
     }
     for (int term = 0; term < kTerms; ++term)

@@ -1,7 +1,7 @@
 #pragma once
 // The integer matmul of panels (panel.h) with a few tokens: a panel is unpacked in registers as it comes from memory, for a
-// tile of tokens at a time. Memory gives most to one stream: two panels at a time are slower. More tokens: panel_block.h. Written once over the lanes of an instruction set: a file of
-// kernels includes its lanes.h before this. Everything has internal linkage.
+// tile of tokens at a time. Memory gives most to one stream: two panels at a time are slower. More tokens: panel_block.h.
+// Written once over the lanes of an instruction set: a file of kernels includes its lanes.h before this. Internal linkage.
 //
 // Integer sums are exact; the scale of weight and token is applied per sub-block in f32, in the same order in both files: the
 // bits of a token do not depend on the path.
