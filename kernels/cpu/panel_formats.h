@@ -223,3 +223,20 @@ struct IQ4_XS : SignedFormatOf<DType::kIQ4_XS, 8, 128> {
 
 }  // namespace
 }  // namespace olx::kernels::cpu
+
+// Each type with its format, for a macro that makes the kernels of an instruction set.
+#define OLX_BLOCKS32(make, isa) \
+  make(q4_0, Q4_0, isa)         \
+  make(q4_1, Q4_1, isa)         \
+  make(q5_0, Q5_0, isa)         \
+  make(q5_1, Q5_1, isa)         \
+  make(q8_0, Q8_0, isa)         \
+  make(iq4_nl, IQ4_NL, isa)     \
+  make(mxfp4, MXFP4, isa)
+#define OLX_BLOCKS256(make, isa) \
+  make(q2_k, Q2_K, isa)          \
+  make(q3_k, Q3_K, isa)          \
+  make(q4_k, Q4_K, isa)          \
+  make(q5_k, Q5_K, isa)          \
+  make(q6_k, Q6_K, isa)          \
+  make(iq4_xs, IQ4_XS, isa)

@@ -242,9 +242,9 @@ inline void matmul_tiles(const MatmulArgs& args, RowRange range) {
 }  // namespace
 }  // namespace olx::kernels::cpu
 
-// matmul_q4_k_amx from the format Q4_K and matmul_q4_k_avx512.
-#define OLX_MATMUL_TILES(type, format)                                 \
-  void matmul_##type##_avx512(const MatmulArgs& args, RowRange range); \
-  void matmul_##type##_amx(const MatmulArgs& args, RowRange range) {   \
-    matmul_tiles<format, &matmul_##type##_avx512>(args, range);        \
+// matmul_q4_k_amx from the format Q4_K and matmul_q4_k_avx512, `single` being avx512.
+#define OLX_MATMUL_TILES(type, format, single)                           \
+  void matmul_##type##_##single(const MatmulArgs& args, RowRange range); \
+  void matmul_##type##_amx(const MatmulArgs& args, RowRange range) {     \
+    matmul_tiles<format, &matmul_##type##_##single>(args, range);        \
   }

@@ -3,11 +3,6 @@
 
 namespace olx::kernels::cpu {
 
-OLX_MATMUL_PANELS(q2_k, Q2_K, avx2)
-OLX_MATMUL_PANELS(q3_k, Q3_K, avx2)
-OLX_MATMUL_PANELS(q4_k, Q4_K, avx2)
-OLX_MATMUL_PANELS(q5_k, Q5_K, avx2)
-OLX_MATMUL_PANELS(q6_k, Q6_K, avx2)
-OLX_MATMUL_PANELS(iq4_xs, IQ4_XS, avx2)
+OLX_BLOCKS256(OLX_MATMUL_PANELS, avx2)
 
 }  // namespace olx::kernels::cpu

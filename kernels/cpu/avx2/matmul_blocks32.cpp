@@ -3,12 +3,6 @@
 
 namespace olx::kernels::cpu {
 
-OLX_MATMUL_PANELS(q4_0, Q4_0, avx2)
-OLX_MATMUL_PANELS(q4_1, Q4_1, avx2)
-OLX_MATMUL_PANELS(q5_0, Q5_0, avx2)
-OLX_MATMUL_PANELS(q5_1, Q5_1, avx2)
-OLX_MATMUL_PANELS(q8_0, Q8_0, avx2)
-OLX_MATMUL_PANELS(iq4_nl, IQ4_NL, avx2)
-OLX_MATMUL_PANELS(mxfp4, MXFP4, avx2)
+OLX_BLOCKS32(OLX_MATMUL_PANELS, avx2)
 
 }  // namespace olx::kernels::cpu

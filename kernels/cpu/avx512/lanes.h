@@ -66,6 +66,7 @@ struct Lanes {
   static Ints sum(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
   static Ints minus_shifted(Ints a, Ints b, unsigned n) { return _mm512_sub_epi32(a, _mm512_slli_epi32(b, n)); }
   static Floats sum(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  static Ints dot(Ints sums, Bytes w, Bytes a) { return _mm512_dpbusd_epi32(sums, w, a); }
   static Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
   static Floats load_rows(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(row_mask(n), p); }
   static void store_rows(float* p, int64_t n, Floats y) { _mm512_mask_storeu_ps(p, row_mask(n), y); }
@@ -75,15 +76,7 @@ struct Lanes {
   static __m512i wide(const uint8_t* s) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s))); }
 };
 
-template <typename Format>
-class Products {
- public:
-  void add(int g, __m512i w, __m512i a) { sums_ = _mm512_dpbusd_epi32(g == 0 ? _mm512_setzero_si512() : sums_, w, a); }
-  __m512i ints() const { return sums_; }
-
- private:
-  __m512i sums_;
-};
-
 }  // namespace
 }  // namespace olx::kernels::cpu
+
+#include "kernels/cpu/dot_products.h"

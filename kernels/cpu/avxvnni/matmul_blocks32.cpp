@@ -3,12 +3,6 @@
 
 namespace olx::kernels::cpu {
 
-OLX_MATMUL_PANELS(q4_0, Q4_0, avxvnni)
-OLX_MATMUL_PANELS(q4_1, Q4_1, avxvnni)
-OLX_MATMUL_PANELS(q5_0, Q5_0, avxvnni)
-OLX_MATMUL_PANELS(q5_1, Q5_1, avxvnni)
-OLX_MATMUL_PANELS(q8_0, Q8_0, avxvnni)
-OLX_MATMUL_PANELS(iq4_nl, IQ4_NL, avxvnni)
-OLX_MATMUL_PANELS(mxfp4, MXFP4, avxvnni)
+OLX_BLOCKS32(OLX_MATMUL_PANELS, avxvnni)
 
 }  // namespace olx::kernels::cpu

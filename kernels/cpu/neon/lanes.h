@@ -62,6 +62,7 @@ struct Lanes {
   static Ints sum(Ints a, Ints b) { return vaddq_s32(a, b); }
   static Ints minus_shifted(Ints a, Ints b, int n) { return vsubq_s32(a, vshlq_s32(b, vdupq_n_s32(n))); }
   static Floats sum(Floats a, Floats b) { return vaddq_f32(a, b); }
+  static Ints dot(Ints sums, Bytes w, Bytes a) { return vdotq_s32(sums, w, a); }
   static Floats to_floats(Ints x) { return vcvtq_f32_s32(x); }
   static Floats load_rows(const float* p, int64_t n) {
     if (n >= kRows) return vld1q_f32(p);
@@ -85,15 +86,7 @@ struct Lanes {
   static uint32x4_t wide(const uint8_t* s) { return vmovl_u16(vget_low_u16(vmovl_u8(four(s)))); }
 };
 
-template <typename Format>
-class Products {
- public:
-  void add(int g, int8x16_t w, int8x16_t a) { sums_ = vdotq_s32(g == 0 ? vdupq_n_s32(0) : sums_, w, a); }
-  int32x4_t ints() const { return sums_; }
-
- private:
-  int32x4_t sums_;
-};
-
 }  // namespace
 }  // namespace olx::kernels::cpu
+
+#include "kernels/cpu/dot_products.h"

@@ -3,12 +3,6 @@
 
 namespace olx::kernels::cpu {
 
-OLX_MATMUL_PANELS(q4_0, Q4_0, neon)
-OLX_MATMUL_PANELS(q4_1, Q4_1, neon)
-OLX_MATMUL_PANELS(q5_0, Q5_0, neon)
-OLX_MATMUL_PANELS(q5_1, Q5_1, neon)
-OLX_MATMUL_PANELS(q8_0, Q8_0, neon)
-OLX_MATMUL_PANELS(iq4_nl, IQ4_NL, neon)
-OLX_MATMUL_PANELS(mxfp4, MXFP4, neon)
+OLX_BLOCKS32(OLX_MATMUL_PANELS, neon)
 
 }  // namespace olx::kernels::cpu
