@@ -1,5 +1,4 @@
-// Four products of tiles a step: 2 x 2 tiles of sums, which is what a matmul would keep in the
-// eight registers.
+// Four products of tiles a step: 2 x 2 tiles of sums, which is what a matmul would keep in the eight registers.
 #include <immintrin.h>
 
 #include "bench/isa/loops.h"
@@ -21,9 +20,7 @@ __attribute__((always_inline)) inline void configure() {
     config.row_bytes[i] = 64;
     config.rows[i] = 16;
   }
-  asm volatile(
-      "" ::"r"(&config)
-      : "memory");  // GCC 12 takes the intrinsic to read 8 bytes, and drops the other stores
+  asm volatile("" ::"r"(&config) : "memory");  // GCC 12 takes the intrinsic to read 8 bytes, and drops the other stores
   _tile_loadconfig(&config);
   _tile_zero(0);
   _tile_zero(1);
