@@ -95,36 +95,57 @@ struct Online {
   float sum = 0.0f;
 };
 
-// Scores of one query over [from, to) of a block -> weights in place; returns what the output so
-// far must be multiplied with. What is beside them in their vectors is overwritten.
-inline float block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online& state) {
+// Scores of queries over [from, to) of a block, [kQueries][kBlock] -> weights in place; rescale: what the outputs so far must
+// be multiplied with. What is beside them in their vectors is overwritten. Several queries at once, for each alone waits for
+// its sums.
+template <int kQueries>
+inline void block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online* states, float* rescale) {
   const int64_t low = from / Simd::kLanes * Simd::kLanes, high = (to + Simd::kLanes - 1) / Simd::kLanes * Simd::kLanes;
   if (args.softcap > 0.0f) {
     const F cap = Simd::set(args.softcap), inverse = Simd::set(1.0f / args.softcap);
     for (int64_t i = low; i < high; i += Simd::kLanes)
-      Simd::store(scores + i, Simd::mul(cap, tanh(Simd::mul(Simd::load(scores + i), inverse))));
+      for (int q = 0; q < kQueries; ++q) {
+        float* at = scores + q * kBlock + i;
+        Simd::store(at, Simd::mul(cap, tanh(Simd::mul(Simd::load(at), inverse))));
+      }
   }
-  for (int64_t i = low; i < from; ++i) scores[i] = -__builtin_inff();
-  for (int64_t i = to; i < high; ++i) scores[i] = -__builtin_inff();
-  F largest = Simd::load(scores + low);
-  for (int64_t i = low + Simd::kLanes; i < high; i += Simd::kLanes) largest = Simd::max(Simd::load(scores + i), largest);
-  const float block_peak = Simd::largest(largest);
-  const float peak = block_peak > state.peak ? block_peak : state.peak;
-  F sum = Simd::set(0.0f);
-  for (int64_t i = low; i < high; i += Simd::kLanes) {
-    const F weight = exp(Simd::sub(Simd::load(scores + i), Simd::set(peak)));
-    Simd::store(scores + i, weight);
-    sum = Simd::add(sum, weight);
+  F largest[kQueries], peaks[kQueries], sums[kQueries];
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    for (int64_t i = low; i < from; ++i) scores[q * kBlock + i] = -__builtin_inff();
+    for (int64_t i = to; i < high; ++i) scores[q * kBlock + i] = -__builtin_inff();
+    largest[q] = Simd::load(scores + q * kBlock + low);
+    sums[q] = Simd::set(0.0f);
   }
-  float rescale = state.sum > 0.0f ? 1.0f : 0.0f;
-  if (state.sum > 0.0f && peak != state.peak) {  // rare after a few blocks
-    float factor[Simd::kLanes];
-    Simd::store(factor, exp(Simd::set(state.peak - peak)));
-    rescale = factor[0];
+  for (int64_t i = low + Simd::kLanes; i < high; i += Simd::kLanes)
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) largest[q] = Simd::max(Simd::load(scores + q * kBlock + i), largest[q]);
+  float peak[kQueries];
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    const float block_peak = Simd::largest(largest[q]);
+    peak[q] = block_peak > states[q].peak ? block_peak : states[q].peak;
+    peaks[q] = Simd::set(peak[q]);
   }
-  state.sum = state.sum * rescale + Simd::sum(sum);
-  state.peak = peak;
-  return rescale;
+  for (int64_t i = low; i < high; i += Simd::kLanes)
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) {
+      const F weight = exp(Simd::sub(Simd::load(scores + q * kBlock + i), peaks[q]));
+      Simd::store(scores + q * kBlock + i, weight);
+      sums[q] = Simd::add(sums[q], weight);
+    }
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    Online& state = states[q];
+    rescale[q] = state.sum > 0.0f ? 1.0f : 0.0f;
+    if (state.sum > 0.0f && peak[q] != state.peak) {  // rare after a few blocks
+      float factor[Simd::kLanes];
+      Simd::store(factor, exp(Simd::set(state.peak - peak[q])));
+      rescale[q] = factor[0];
+    }
+    state.sum = state.sum * rescale[q] + Simd::sum(sums[q]);
+    state.peak = peak[q];
+  }
 }
 
 // Adds the positions of `b` to those of `a`, which come before: the only way two segments are joined.
@@ -428,10 +449,17 @@ inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t 
       const int64_t from = span.from > block ? span.from - block : 0;
       const int64_t to = span.to - block < kBlock ? span.to - block : kBlock;
       work.seen[q] = from < to ? Span{from, to} : Span{0, 0};
-      work.rescale[q] =
-          from < to ? block_softmax(args, work.scores + q * kBlock, from, to, work.states[q])
-                    : 1.0f;
+      work.rescale[q] = 1.0f;
     }
+    each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
+      const Span* seen = work.seen + q;
+      bool is_same = seen[0].from < seen[0].to;
+      for (int i = 1; i < kQueries; ++i) is_same = is_same && seen[i].from == seen[0].from && seen[i].to == seen[0].to;
+      if (is_same) return block_softmax<kQueries>(args, work.scores + q * kBlock, seen[0].from, seen[0].to, work.states + q, work.rescale + q);
+      for (int i = 0; i < kQueries; ++i)
+        if (seen[i].from < seen[i].to)
+          block_softmax<1>(args, work.scores + (q + i) * kBlock, seen[i].from, seen[i].to, work.states + q + i, work.rescale + q + i);
+    });
     Ahead values_ahead(next.v, next.seen, Row::size_bytes(head_dim), n_queries);
     if constexpr (Row::kIsPlain)
       if (n_queries <= kFewQueries) {
