@@ -107,7 +107,12 @@ json::object create_request(const Session& session, const server::Modelfile& mod
 std::string create_from_file(const Session& session, const std::string& path) {
   const auto name = server::name_for_file(fs::path(path).filename().string());
   if (!name) throw CommandError(path + ": expected a file name that begins with a letter or a digit");
-  json::object request{{"model", name->model()}}, files;
+  json::object request{{"model", name->model()}, {"named_after_file", true}}, files;
+  try {  // before gigabytes are read and copied; a server that does not know the question says nothing to it
+    session.client->send("POST", "/api/create", json::object{{"model", name->model()}, {"named_after_file", true}, {"check", true}, {"stream", false}});
+  } catch (const ApiError& error) {
+    if (error.status() == 409) throw;
+  }
   {
     ProgressLine progress;
     for (const fs::path& file : model_files(path)) files[file.filename().string()] = upload(session, file, progress);

@@ -30,6 +30,12 @@ int pull_all(const Client& client, bool is_insecure) {
     const std::string name = text_of(model.as_object(), "name");
     std::fprintf(stderr, "%s\n", name.c_str());
     try {
+      // One that was made here is not Ollama's of the same name, which would take its place.
+      const json::value found = client.send("POST", "/api/pull", json::object{{"model", name}, {"insecure", is_insecure}, {"check", true}});
+      if (const json::value* made_here = found.as_object().if_contains("made_here"); made_here != nullptr && made_here->is_bool() && made_here->as_bool()) {
+        std::fprintf(stderr, "%s: not updated: it was made on this machine\n", name.c_str());
+        continue;
+      }
       transfer(client, "/api/pull", name, is_insecure);
     } catch (const ApiError& error) {
       // A model made here has no registry.

@@ -21,6 +21,7 @@ TAG = re.compile(r"\[T-(\d+)\]")
 PYTHON_TEST = re.compile(r"^\s*def (test_\w+)", re.MULTILINE)
 IN_NAME = re.compile(r"_T(\d{2,3})(?=_|$)")
 COMMENT = re.compile(r"(?:#|//|\*).*?\bproves (T-\d+(?:, T-\d+)*)")
+ABSENT = re.compile(r"(.*) \?(\S+) (.*)")
 NAMED_TEST = re.compile(r"`([A-Z][a-z]\w*_[A-Z]\w*)`")
 
 
@@ -32,6 +33,8 @@ def threats():
             sections.append((line[3:], []))
         elif line.startswith("T-"):
             number, title = line.split(" ", 1)
+            if absent := ABSENT.fullmatch(title):
+                title = absent[1] if (ROOT / absent[2]).exists() else f"{absent[1]} ({absent[3]})"
             sections[-1][1].append((number, title))
     return sections
 

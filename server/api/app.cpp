@@ -60,7 +60,8 @@ void run_handler(void (*handler)(App&, Exchange&), App& app, Exchange& exchange)
     handler(app, exchange);
   } catch (const StoreError& error) {
     using Kind = StoreError::Kind;
-    const int status = error.kind() == Kind::kInvalid ? 400 : error.kind() == Kind::kNotFound ? 404 : error.kind() == Kind::kNoRoom ? 507 : 500;
+    const Kind kind = error.kind();
+    const int status = kind == Kind::kInvalid ? 400 : kind == Kind::kNotFound ? 404 : kind == Kind::kTaken ? 409 : kind == Kind::kNoRoom ? 507 : 500;
     throw ApiError(status, error.what());
   } catch (const std::system_error& error) {
     if (error.code() == std::errc::no_space_on_device || error.code().value() == EDQUOT) throw ApiError(507, "not enough space on the disk");

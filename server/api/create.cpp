@@ -47,6 +47,11 @@ void handle_create(App& app, Exchange& exchange) {
     if (!is_registry_allowed(app.options, request.from->host()) && !app.store.find(*request.from))
       throw ApiError(404, "model '" + from + "' not found, try pulling it first");
   }
+  request.is_named_after_file = fields.boolean("named_after_file").value_or(false);
+  if (request.is_named_after_file && fields.boolean("check").value_or(false)) {
+    app.store.check_not_taken(*name);
+    return reply(exchange, json::object{{"status", "success"}});
+  }
   request.files = named_digests(fields, "files");
   request.adapters = named_digests(fields, "adapters");
   request.template_text = fields.text("template");

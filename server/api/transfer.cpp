@@ -50,6 +50,14 @@ void run_transfer(const App& app, const std::string& host, F transfer) {
   }
 }
 
+// Whether the model was made on this machine under a plain name, which a registry may happen to have too: "mine" is not Ollama's
+// "library/mine". The library is filled by Ollama's push, which sends a manifest without the newline that `create` (Ollama's too)
+// ends the file with, and what was pulled is kept to the byte.
+bool is_made_here(const App& app, const ModelName& name) {
+  if (!name.same_ignoring_case(*ModelName::parse(name.model() + ":" + name.tag()))) return false;
+  return app.store.files().manifest_text(name).value_or("").ends_with('\n');
+}
+
 bool is_loopback_name(std::string_view host) { return host == "localhost" || address_kind(host) == AddressKind::kLoopback; }
 
 }  // namespace
@@ -118,6 +126,7 @@ void handle_pull(App& app, Exchange& exchange) {
     // Only looks whether the registry has another model under this name; `ollamax list --stale`.
     const auto installed = app.store.find(*name);
     if (!installed) throw ApiError(404, "model '" + fields.text + "' not found");
+    if (is_made_here(app, *name)) return reply(exchange, json::object{{"status", "success"}, {"stale", false}, {"made_here", true}});
     run_transfer(app, name->host(), [&] {
       const Digest there = remote_digest(*name, fields.is_insecure, registry_options(app.options), [&] { return exchange.is_gone(); });
       reply(exchange, json::object{{"status", "success"}, {"stale", there != installed->digest}});

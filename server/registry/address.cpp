@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace olx::server {
 namespace {
@@ -39,12 +41,37 @@ AddressKind kind_of_v4(const uint8_t* bytes) {
   return AddressKind::kPublic;
 }
 
+// 4 bytes, 16 bytes, or none.
+std::vector<uint8_t> bytes_of(std::string_view text) {
+  const std::string name(text);
+  std::vector<uint8_t> bytes(16);
+  if (::inet_pton(AF_INET6, name.c_str(), bytes.data()) == 1) return bytes;
+  bytes.resize(4);
+  if (::inet_pton(AF_INET, name.c_str(), bytes.data()) == 1) return bytes;
+  return {};
+}
+
 }  // namespace
 
-bool is_address(std::string_view text) {
-  std::array<uint8_t, 16> bytes{};
-  const std::string name(text);
-  return ::inet_pton(AF_INET, name.c_str(), bytes.data()) == 1 || ::inet_pton(AF_INET6, name.c_str(), bytes.data()) == 1;
+bool is_address(std::string_view text) { return !bytes_of(text).empty(); }
+
+bool is_same_address(std::string_view a, std::string_view b) {
+  const std::vector<uint8_t> bytes = bytes_of(a);
+  return !bytes.empty() && bytes == bytes_of(b);
+}
+
+bool is_in_block(std::string_view address, std::string_view block) {
+  const size_t slash = block.find('/');
+  if (slash == std::string_view::npos) return false;
+  const std::vector<uint8_t> bytes = bytes_of(address), network = bytes_of(block.substr(0, slash));
+  const std::string_view digits = block.substr(slash + 1);
+  size_t n_bits = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), n_bits);
+  if (error != std::errc() || end != digits.data() + digits.size() || bytes.empty() || bytes.size() != network.size() || n_bits > 8 * bytes.size())
+    return false;
+  for (size_t bit = 0; bit < n_bits; ++bit)
+    if ((((bytes[bit / 8] ^ network[bit / 8]) >> (7 - bit % 8)) & 1) != 0) return false;
+  return true;
 }
 
 AddressKind address_kind(std::string_view text) {

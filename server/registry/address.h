@@ -16,6 +16,11 @@ enum class AddressKind {
 // Whether the text is an IP address at all, of whatever kind.
 bool is_address(std::string_view text);
 
+// Whether both texts are the same address, however they are written.
+bool is_same_address(std::string_view a, std::string_view b);
+// Whether `address` is one of a block, "10.0.0.0/8" or "fd00::/8". False when either is none.
+bool is_in_block(std::string_view address, std::string_view block);
+
 // An IPv4 address within an IPv6 one (mapped, NAT64, 6to4) counts as that IPv4 address.
 AddressKind address_kind(std::string_view text);
 

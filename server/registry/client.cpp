@@ -21,6 +21,11 @@ constexpr int kMaxBackOffMs = 30'000;
 
 bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
 
+// Whether the same request goes to the other place. What is sent is sent there only where the answer says that it may be.
+bool may_follow(const std::string& method, int status) {
+  return method == "GET" || method == "HEAD" ? is_redirect(status) : status == 307 || status == 308;
+}
+
 // The text of a registry's error document, or the body itself.
 std::string error_text(const std::string& body) {
   try {
@@ -52,6 +57,10 @@ Registry::Registry(const ModelName& name, bool is_insecure, const RegistryOption
   base_ = *base;
 }
 
+Registry::Registry(const Url& server, const RegistryOptions& options) : name_(*ModelName::parse("file")), options_(options), base_(server) {
+  base_.target = "/";
+}
+
 HttpClientOptions Registry::http_options(std::function<bool()> is_cancelled) const {
   HttpClientOptions http = options_.http;
   http.is_cancelled = std::move(is_cancelled);
@@ -71,7 +80,6 @@ void Registry::back_off(const HttpClient& client, int n) const {
 
 HttpReply Registry::follow(HttpClient& client, HttpCall call) {
   std::set<std::string> hosts{call.url.host};
-  const bool may_follow = call.method == "GET" || call.method == "HEAD";
   std::string linked_etag;  // of the file behind a redirect: only the host that was asked knows its digest
   for (int n = 0;; ++n) {
     HttpReply reply = client.call(call);
@@ -81,10 +89,14 @@ HttpReply Registry::follow(HttpClient& client, HttpCall call) {
       kind_ = client.peer_kind();
     }
     const std::string* location = reply.header("Location");
-    if (!may_follow || !is_redirect(reply.status) || location == nullptr) {
+    if (!may_follow(call.method, reply.status) || location == nullptr) {
       // Nobody else's word counts for it.
       std::erase_if(reply.headers, [](const auto& header) { return ascii::equal_ignoring_case(header.first, "X-Linked-ETag"); });
       if (!linked_etag.empty()) reply.headers.emplace_back("X-Linked-ETag", linked_etag);
+      // An address without a host is of the host that answered, which need not be the registry's.
+      for (auto& [header, value] : reply.headers)
+        if (ascii::equal_ignoring_case(header, "Location") || ascii::equal_ignoring_case(header, "Docker-Upload-Location"))
+          if (const auto whole = resolve_url(call.url, value)) value = whole->text();
       return reply;
     }
     if (n == kMaxRedirects)
@@ -122,7 +134,11 @@ HttpReply Registry::send(HttpClient& client, const std::string& method, const st
     const std::string used = is_own ? token() : "";
     if (!used.empty()) call.headers.emplace_back("Authorization", "Bearer " + used);
     HttpReply reply = follow(client, std::move(call));
-    if (reply.status < 400) return reply;
+    if (reply.status < 300) return reply;
+    if (reply.status < 400) {
+      client.close();
+      throw NetworkError(Kind::kFatal, "unexpected status code " + std::to_string(reply.status), reply.status);
+    }
     const std::string* challenge = reply.header("WWW-Authenticate");
     const std::string text = method == "HEAD" ? "" : shown_text(error_text(client.read_all(kMaxErrorBytes)));
     if (reply.status == 401 && !is_second && challenge != nullptr && is_own) {

@@ -31,6 +31,8 @@ class Registry {
  public:
   // Plain HTTP when is_insecure. NetworkError when the host of the name is none.
   Registry(const ModelName& name, bool is_insecure, const RegistryOptions& options);
+  // A web server, for its files: it has no repository, and an address in place of a name ("[::1]:8080") is as good.
+  Registry(const Url& server, const RegistryOptions& options);
 
   const RegistryOptions& options() const { return options_; }
   const ModelName& name() const { return name_; }

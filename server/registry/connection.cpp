@@ -22,6 +22,7 @@ namespace {
 
 using Kind = NetworkError::Kind;
 constexpr int kSliceMs = 50;  // how long cancelling may go unnoticed
+constexpr int kHeadStartMs = 250;  // of an address before the next one is tried too: RFC 8305
 
 sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_t& size) {
   sockaddr_storage storage{};
@@ -38,6 +39,16 @@ sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_
     size = sizeof *v6;
   }
   return storage;
+}
+
+// 0 when it is connected, EINPROGRESS when it will be, or what went wrong. `fd` is the caller's to close in any case.
+int begin_to_connect(int& fd, const std::string& address, uint16_t port) {
+  socklen_t size = 0;
+  const sockaddr_storage to = socket_address(address, port, size);
+  fd = ::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  if (sys::connect(fd, reinterpret_cast<const sockaddr*>(&to), size) == 0) return 0;
+  return errno == EINTR ? EINPROGRESS : errno;
 }
 
 // OpenSSL's way to the socket. Its own would call the kernel past the seam of sys.h, and its writes would raise SIGPIPE.
@@ -97,42 +108,55 @@ std::vector<std::string> resolve_host(const std::string& host) {
 
 Connection::Connection(const HttpClientOptions& options, const std::vector<std::string>& addresses, uint16_t port)
     : options_(options) {
-  const auto deadline = Clock::now() + std::chrono::milliseconds(options.connect_timeout_ms);
+  struct Attempt {
+    Socket socket;
+    const std::string* address;
+  };
+  std::vector<Attempt> pending;
   std::string why = "the host has no address";
-  for (const std::string& address : addresses)
-    if (connect_to(address, port, deadline, why)) return;
-  throw NetworkError(Kind::kRetry, "connect: " + why);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(options.connect_timeout_ms);
+  auto next_at = Clock::now();
+  // Whether this one has the connection. A failure makes the next one's turn come at once.
+  const auto settle = [&](Attempt& attempt, int error) {
+    if (error != 0) {
+      why = std::strerror(error);
+      next_at = Clock::now();
+      return false;
+    }
+    const int on = 1;
+    ::setsockopt(attempt.socket.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    socket_ = std::move(attempt.socket);
+    address_ = *attempt.address;
+    return true;
+  };
+  for (auto next = addresses.begin();;) {
+    if (options.is_cancelled && options.is_cancelled()) throw NetworkError(Kind::kCancelled, "cancelled");
+    if (next != addresses.end() && (pending.empty() || Clock::now() >= next_at)) {
+      Attempt attempt{Socket(), &*next++};
+      next_at = Clock::now() + std::chrono::milliseconds(kHeadStartMs);
+      const int error = begin_to_connect(attempt.socket.fd, *attempt.address, port);
+      if (error == EINPROGRESS) pending.push_back(std::move(attempt));
+      else if (settle(attempt, error)) return;
+      continue;
+    }
+    if (pending.empty()) throw NetworkError(Kind::kRetry, "connect: " + why);
+    if (Clock::now() >= deadline) throw NetworkError(Kind::kRetry, "connect: the other side did not answer in time");
+    std::vector<pollfd> ready;
+    for (const Attempt& attempt : pending) ready.push_back({attempt.socket.fd, POLLOUT, 0});
+    if (::poll(ready.data(), ready.size(), kSliceMs) <= 0) continue;
+    for (size_t i = ready.size(); i-- > 0;) {
+      if (ready[i].revents == 0) continue;
+      int error = 0;
+      socklen_t error_size = sizeof error;
+      ::getsockopt(ready[i].fd, SOL_SOCKET, SO_ERROR, &error, &error_size);
+      if (settle(pending[i], error)) return;
+      pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
 }
 
 Connection::Socket::~Socket() {
   if (fd >= 0) sys::close(fd);
-}
-
-bool Connection::connect_to(const std::string& address, uint16_t port, Clock::time_point deadline, std::string& why) {
-  socklen_t size = 0;
-  const sockaddr_storage to = socket_address(address, port, size);
-  socket_.fd = ::socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (socket_.fd < 0) {
-    why = std::strerror(errno);
-    return false;
-  }
-  int error = 0;
-  if (sys::connect(socket_.fd, reinterpret_cast<const sockaddr*>(&to), size) != 0) error = errno;
-  if (error == EINPROGRESS) {
-    wait(POLLOUT, deadline, "connect");
-    socklen_t error_size = sizeof error;
-    ::getsockopt(socket_.fd, SOL_SOCKET, SO_ERROR, &error, &error_size);
-  }
-  if (error == 0) {
-    const int on = 1;
-    ::setsockopt(socket_.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    address_ = address;
-    return true;
-  }
-  why = std::strerror(error);
-  sys::close(socket_.fd);
-  socket_.fd = -1;
-  return false;
 }
 
 void Connection::wait(short events, Clock::time_point deadline, const char* doing) {

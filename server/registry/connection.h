@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "server/registry/http_client.h"
 
@@ -16,7 +18,8 @@ namespace olx::server {
 
 class Connection {
  public:
-  // Connects to the first of `addresses` that answers. NetworkError.
+  // Connects to the first of `addresses` that answers: each is given a moment before the next is tried beside it, so that one
+  // that swallows packets (IPv6 that leads nowhere) costs that moment and not the connection. NetworkError.
   Connection(const HttpClientOptions& options, const std::vector<std::string>& addresses, uint16_t port);
   Connection(const Connection&) = delete;
 
@@ -29,7 +32,17 @@ class Connection {
 
  private:
   using Clock = std::chrono::steady_clock;
-  bool connect_to(const std::string& address, uint16_t port, Clock::time_point deadline, std::string& why);
+  struct Socket {
+    Socket() = default;
+    explicit Socket(int its_fd) : fd(its_fd) {}
+    Socket(Socket&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
+    Socket& operator=(Socket&& other) noexcept {
+      std::swap(fd, other.fd);
+      return *this;
+    }
+    ~Socket();
+    int fd = -1;
+  };
   // Waits until the socket is ready for `events` of poll(). NetworkError after the deadline or when cancelled.
   void wait(short events, Clock::time_point deadline, const char* doing);
   [[noreturn]] void fail_tls(int result, const char* doing) const;
@@ -40,10 +53,7 @@ class Connection {
     void operator()(SSL* tls) const { SSL_free(tls); }
   };
   const HttpClientOptions& options_;
-  struct Socket {  // a member of its own, so that it is closed when the constructor throws
-    ~Socket();
-    int fd = -1;
-  } socket_;
+  Socket socket_;  // a member of its own, so that it is closed when the constructor throws
   std::string address_, host_;
   std::unique_ptr<SSL_CTX, Free> context_;
   std::unique_ptr<SSL, Free> tls_;

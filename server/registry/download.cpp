@@ -28,15 +28,24 @@ struct Downloads::Job {
   std::exception_ptr error;
   std::thread thread;
 
+  // Whether the bytes that are here are of the file that will be there the next time.
+  bool can_go_on_later() const { return source.is_digest_known || !source.if_range.empty(); }
+
   void run(Store& store) {
     try {
       fetch(store);
       set(Phase::kPublished);
     } catch (const std::exception&) {
+      if (!can_go_on_later()) drop_part(store.part_path(layer.digest));
       const std::lock_guard lock(mutex);
       error = std::current_exception();
       changed.notify_all();
     }
+  }
+
+  static fs::path beside(fs::path part_path, const char* ending) { return part_path.replace_extension(ending); }
+  static void drop_part(const fs::path& part_path) {
+    for (const char* ending : {".part", ".journal", ".lock"}) remove_quietly(beside(part_path, ending));
   }
 
   void set(Phase next) {
@@ -72,10 +81,9 @@ struct Downloads::Job {
   void fetch(Store& store) {
     if (is_there(store)) return;
     const fs::path part_path = store.part_path(layer.digest);
-    const auto beside = [&](const char* ending) { return fs::path(part_path).replace_extension(ending); };
-    const FileLock lock = take_lock(store, beside(".lock"));
+    const FileLock lock = take_lock(store, beside(part_path, ".lock"));
     if (is_there(store)) {  // by another process, meanwhile
-      remove_quietly(beside(".lock"));
+      remove_quietly(beside(part_path, ".lock"));
       return;
     }
     File part = File::open_for_update(part_path, 0644);
@@ -84,7 +92,9 @@ struct Downloads::Job {
       remove_quietly(part_path);
       part = File::open_for_update(part_path, 0644);
     }
-    Journal journal(beside(".journal"), part, layer.size_bytes);
+    Journal journal(beside(part_path, ".journal"), part, layer.size_bytes);
+    // Data without a journal is a leftover, which the next start removes should this process be killed.
+    if (!can_go_on_later()) remove_quietly(beside(part_path, ".journal"));
     part.reserve(layer.size_bytes);
     sync_folder(part_path.parent_path());  // after a power failure both names are there, or there is nothing to go on from
     uint64_t n_missing = 0;
@@ -97,14 +107,17 @@ struct Downloads::Job {
     found = sha256_of_file(part_path.string(), [this](uint64_t) { check_cancelled(); });
     if (source.is_digest_known && *found != layer.digest) {
       part.close();
-      remove_quietly(part_path);
-      remove_quietly(beside(".journal"));
-      remove_quietly(beside(".lock"));
+      drop_part(part_path);
       throw NetworkError(Kind::kFatal, "digest mismatch, file must be downloaded again: want " + layer.digest.text() + ", got " + found->text());
     }
     store.adopt_part(layer.digest, *found, std::move(part));
-    remove_quietly(beside(".journal"));
-    remove_quietly(beside(".lock"));
+    remove_quietly(beside(part_path, ".journal"));
+    remove_quietly(beside(part_path, ".lock"));
+  }
+
+  bool has_failed() {
+    const std::lock_guard lock(mutex);
+    return error != nullptr;
   }
 
   bool wait(Phase wanted, int ms) {
@@ -122,7 +135,7 @@ Downloads::Ticket Downloads::fetch(Source source) {
   const std::string key = source.registry->base().origin() + source.target + " " + source.layer.digest.text();
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Job> job = jobs_[key];
-  if (!job) {
+  if (!job || job->has_failed()) {  // one that has failed is not what a new caller asks for
     job = std::make_shared<Job>(key, std::move(source));
     job->thread = std::thread([this, raw = job.get()] { raw->run(store_); });
     jobs_[key] = job;

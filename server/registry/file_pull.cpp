@@ -76,7 +76,7 @@ WantedFile look_at(const std::shared_ptr<Registry>& registry, HttpClient& client
   });
 }
 
-void fetch_and_create(ModelStore& models, Downloads& downloads, const ModelName& name, const std::vector<WantedFile>& files,
+void fetch_and_create(ModelStore& models, Downloads& downloads, const ModelName& name, bool is_named_after_file, const std::vector<WantedFile>& files,
                       const TransferClient& client) {
   Store& store = models.files();
   uint64_t needed = 0;
@@ -88,7 +88,7 @@ void fetch_and_create(ModelStore& models, Downloads& downloads, const ModelName&
   }
   if (files.size() > 1 && __builtin_mul_overflow(needed, 2, &needed)) needed = UINT64_MAX;  // the merged one lies beside its parts for a while
   store.check_room(needed);
-  CreateRequest request{.name = name};
+  CreateRequest request{.name = name, .is_named_after_file = is_named_after_file};
   std::vector<Digest> fetched;
   std::optional<Lease> lease = store.lease(digests);
   std::list<Downloads::Ticket> tickets;
@@ -133,9 +133,8 @@ std::optional<Url> parse_file_url(std::string_view text) {
 
 void pull_file(ModelStore& models, Downloads& downloads, const ModelName& name, const Url& url, const RegistryOptions& options,
                const TransferClient& client) {
-  const auto host = ModelName::parse(url.authority() + "/library/file");
-  if (!host) throw NetworkError(Kind::kFatal, "'" + url.authority() + "' is not the host of a web server");
-  const auto registry = std::make_shared<Registry>(*host, !url.is_tls(), options);
+  models.check_not_taken(name);  // create() asks again; here it is known before gigabytes have come
+  const auto registry = std::make_shared<Registry>(url, options);
   client.on_progress({"pulling manifest"});
   HttpClient http(registry->http_options(client.is_gone));
   std::vector<std::string> targets{url.target};
@@ -146,7 +145,7 @@ void pull_file(ModelStore& models, Downloads& downloads, const ModelName& name, 
   }
   std::vector<WantedFile> files;
   for (const std::string& target : targets) files.push_back(look_at(registry, http, target));
-  fetch_and_create(models, downloads, name, files, client);
+  fetch_and_create(models, downloads, name, true, files, client);
 }
 
 std::vector<ListedFile> split_files_for_tag(std::string_view listing, std::string_view tag) {
@@ -214,7 +213,7 @@ void pull_split_files(ModelStore& models, Downloads& downloads, const ModelName&
     files.push_back({std::string(last_part(file.path)),
                      {.registry = registry, .layer = Layer{std::string(media_type::kModel), file.digest, file.size_bytes, {}}, .target = target}});
   }
-  fetch_and_create(models, downloads, name, files, client);
+  fetch_and_create(models, downloads, name, false, files, client);
 }
 
 }  // namespace olx::server

@@ -13,7 +13,7 @@ namespace olx::server {
 // The address when the text is one of a GGUF file, "https://host/path/name.gguf"; nullopt for a model's name.
 std::optional<Url> parse_file_url(std::string_view text);
 
-// As pull_model(). Of a part of a split model all are fetched. The bytes are held against the digest that the server names
+// As pull_model(). `name` is the file's; StoreError kTaken when another model has it. Of a part of a split model all are fetched. The bytes are held against the digest that the server names
 // (Hugging Face does, in X-Linked-ETag); where none is named, against the length and the ETag.
 void pull_file(ModelStore& models, Downloads& downloads, const ModelName& name, const Url& url, const RegistryOptions& options,
                const TransferClient& client);

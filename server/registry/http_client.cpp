@@ -64,6 +64,10 @@ struct HttpClient::Impl {
       const AddressKind kind = address_kind(address);
       return call.led_by ? !may_lead_to(kind, *call.led_by) : kind == AddressKind::kForbidden;
     };
+    // A machine of one's own network has link-local addresses beside its real ones; only those are gone to. Who is led somewhere by
+    // another's word gets no second choice.
+    if (!call.led_by && !proxy && std::any_of(addresses.begin(), addresses.end(), [&](const auto& a) { return !is_refused(a); }))
+      std::erase_if(addresses, is_refused);
     const bool is_bad = proxy ? is_literal && is_refused(call.url.host)
                               : std::any_of(addresses.begin(), addresses.end(), is_refused);
     if (is_bad) throw NetworkError(Kind::kFatal, call.url.origin() + (call.led_by ? ": its address must not be reached from a registry's answer" : ": its address is no host's"));
@@ -126,7 +130,14 @@ struct HttpClient::Impl {
   HttpReply read_head() {
     parser->header_limit(kMaxHeadBytes);
     parser->body_limit(boost::none);  // the callers count
-    while (!parser->is_header_done()) step("read the answer");
+    // Each read has its time limit, which a byte now and then would never reach.
+    std::optional<Clock::time_point> begun;
+    while (!parser->is_header_done()) {
+      step("read the answer");
+      if (!begun && input.size() > input_begin) begun = Clock::now();
+      if (begun && Clock::now() - *begun >= std::chrono::milliseconds(options.stall_timeout_ms))
+        throw NetworkError(Kind::kRetry, "the head of the answer stalled");
+    }
     HttpReply reply;
     const auto& head = parser->get();
     reply.status = static_cast<int>(head.result_int());

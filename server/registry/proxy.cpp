@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "gguf/ascii.h"
 #include "server/registry/address.h"
 #include "server/registry/http_client.h"
 
@@ -29,20 +30,23 @@ std::string base64(std::string_view bytes) {
 bool is_in_no_proxy(std::string_view list, const Url& url) {
   while (!list.empty()) {
     const size_t comma = std::min(list.find(','), list.size());
-    std::string_view entry = list.substr(0, comma);
+    std::string entry = ascii::lower(list.substr(0, comma));
     list.remove_prefix(std::min(comma + 1, list.size()));
-    while (!entry.empty() && entry.front() == ' ') entry.remove_prefix(1);
-    while (!entry.empty() && entry.back() == ' ') entry.remove_suffix(1);
+    while (entry.starts_with(' ')) entry.erase(0, 1);
+    while (entry.ends_with(' ')) entry.pop_back();
     if (entry == "*") return true;
-    if (const size_t colon = entry.rfind(':'); colon != std::string_view::npos && entry.find(':') == colon) {
+    if (is_in_block(url.host, entry)) return true;
+    if (const size_t colon = entry.rfind(':'); colon != std::string::npos && (entry.find(':') == colon || entry[colon - 1] == ']')) {
       if (entry.substr(colon + 1) != std::to_string(url.port)) continue;
-      entry = entry.substr(0, colon);
+      entry.resize(colon);
     }
+    if (entry.starts_with('[') && entry.ends_with(']')) entry = entry.substr(1, entry.size() - 2);
+    if (entry.starts_with("*.")) entry.erase(0, 1);
     if (entry.empty()) continue;
+    if (is_same_address(url.host, entry)) return true;
     const bool is_suffix = entry.front() == '.';
     if (!is_suffix && url.host == entry) return true;
-    const std::string suffix = is_suffix ? std::string(entry) : "." + std::string(entry);
-    if (url.host.ends_with(suffix)) return true;
+    if (url.host.ends_with(is_suffix ? entry : "." + entry)) return true;
   }
   return false;
 }

@@ -41,6 +41,7 @@ void Store::begin(const std::string& boot_id) {
 }
 
 void Store::end(const std::string& boot_id) {
+  if (!can_write()) return;
   int n_foreign = 0, n_suspected = 0;
   each_foreign_blob(at_, [&](const fs::path&, const FileInfo& info) {
     ++n_foreign;
@@ -49,7 +50,7 @@ void Store::end(const std::string& boot_id) {
   // Without foreign blobs nothing will ever be suspected; and one that was not looked at yet stays so, since syncing mends nothing.
   if (n_foreign == 0 || n_suspected > 0) return;
   // The marker's time is that of its making: what is written while the blobs are synced is younger than it.
-  const fs::path temporary = at_.temporary / unique_name(".clean");
+  const fs::path temporary = at_.small / unique_name(".clean");
   File marker = File::create_exclusively(temporary, 0644);
   try {
     marker.write_all(boot_id);

@@ -45,6 +45,11 @@ std::optional<Digest> digest_of_download(std::string_view file_name) {
 
 }  // namespace
 
+void StoreLayout::follow_blobs() {
+  std::error_code ignored;
+  if (fs::is_symlink(blobs, ignored) && fs::is_directory(blobs, ignored) && !is_same_disk(blobs, folder)) temporary = blobs / ".ollamax";
+}
+
 fs::path StoreLayout::previous_manifest(const ModelName& name) const { return previous / sha256_of(name.path()).hex(); }
 
 TemporaryKind kind_of_temporary(const StoreLayout& layout, const std::string& file_name) {
@@ -142,6 +147,7 @@ void Store::drop_unused(const std::vector<Digest>& blobs) {
 }
 
 int Store::prune(std::chrono::seconds min_age) {
+  if (!can_write()) return 0;
   const auto locked = exclusive(at_.lock, {});
   if (!locked) return 0;
   const auto in_use = used();
@@ -157,6 +163,7 @@ int Store::prune(std::chrono::seconds min_age) {
 }
 
 int Store::clean_leftovers() {
+  if (!can_write()) return 0;
   const auto locked = exclusive(at_.lock, {});
   if (!locked) return 0;
   // Old versions of Ollama wrote "sha256:…", and new ones rename it at their start.
@@ -172,6 +179,9 @@ int Store::clean_leftovers() {
     if (!info || info->is_folder || kind == TemporaryKind::kBeingWritten) continue;
     if (kind == TemporaryKind::kLeftover || is_older(*info, kDownloadLife)) n_removed += remove_file(path);
   }
+  if (at_.small != at_.temporary)
+    for (const std::string& file_name : list_folder(at_.small))
+      if (!is_being_written(at_.small / file_name)) n_removed += remove_file(at_.small / file_name);
   for (const std::string& file_name : list_folder(at_.leases))
     if (!is_being_written(at_.leases / file_name)) n_removed += remove_file(at_.leases / file_name);
   for (const std::string& file_name : list_folder(at_.previous)) n_removed += remove_file(at_.previous / file_name);

@@ -232,6 +232,11 @@ void create_folders(const fs::path& folder) {
   sync_folder(folder.parent_path().empty() ? fs::path(".") : folder.parent_path());
 }
 
+bool is_same_disk(const fs::path& a, const fs::path& b) {
+  struct stat first, second;
+  return sys::stat(a.c_str(), &first) == 0 && sys::stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev;
+}
+
 void rename_file(const fs::path& from, const fs::path& to) {
   if (sys::rename(from.c_str(), to.c_str()) != 0) fail("rename to", to);
 }

@@ -86,6 +86,8 @@ void sync_file(const std::filesystem::path& path);
 void create_folders(const std::filesystem::path& folder);
 // rename, then fsync of the folder: after it the name stands for the new bytes, whatever happens.
 void publish(const std::filesystem::path& from, const std::filesystem::path& to);
+// Whether both are there and a file can be renamed from one folder to the other.
+bool is_same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 // False when it was not there.
 bool remove_file(const std::filesystem::path& path);

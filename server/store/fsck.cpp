@@ -18,7 +18,7 @@ namespace {
 // goes on.
 class Check {
  public:
-  Check(const fs::path& models, const FsckOptions& options) : at_(models), options_(options) {}
+  Check(const fs::path& models, const FsckOptions& options) : at_(models), options_(options) { at_.follow_blobs(); }
 
   FsckReport run() {
     if (!fs::is_directory(at_.folder))
@@ -237,7 +237,7 @@ class Check {
       const fs::path path = at_.blobs / file_name;
       const std::optional<FileInfo> info = file_info(path);
       const auto digest = Digest::parse(file_name);
-      if (!info || (digest && blobs_.contains(*digest))) continue;
+      if (!info || path == at_.temporary || (digest && blobs_.contains(*digest))) continue;
       if (!digest || !info->is_plain) {
         note(shown(path) + " is no blob; the next start removes it when it is a day old");
         continue;
@@ -276,6 +276,10 @@ class Check {
           break;
       }
     }
+    if (at_.small != at_.temporary)
+      for (const std::string& file_name : list_folder(at_.small))
+        if (!is_being_written(at_.small / file_name))
+          leftover(at_.small / file_name, "a leftover of a killed process");
     for (const std::string& file_name : list_folder(at_.leases))
       if (!is_being_written(at_.leases / file_name))
         leftover(at_.leases / file_name, "the lease of a killed process");

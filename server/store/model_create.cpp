@@ -203,6 +203,7 @@ void ModelStore::create(const CreateRequest& request, const OnStatus& on_status)
   std::vector<Digest> merged_parts;
   {
     const FileLock held = store_.hold();
+    if (request.is_named_after_file) check_not_taken(request.name);
     try {
       if (const auto old = store_.find(request.name)) replaced = old->manifest;
     } catch (const gguf::FormatError&) {  // a damaged manifest may be replaced; its blobs wait for prune()

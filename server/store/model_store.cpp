@@ -1,5 +1,6 @@
 #include "server/store/model_store.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <boost/json.hpp>
@@ -111,6 +112,24 @@ void ModelStore::check_torn(const InstalledModel& model, const std::function<voi
                                            "'ollamax pull' fetches it again");
     checked_.insert(layer.digest);
   }
+}
+
+void ModelStore::check_not_taken(const ModelName& name) const {
+  std::optional<StoredModel> model;
+  try {
+    model = store_.find(name);
+  } catch (const gguf::FormatError&) {  // a damaged one may be replaced
+  }
+  if (!model) return;
+  const auto is_of_file = [&](const Layer& layer) {
+    if (layer.media_type == media_type::kProjector) return true;
+    const auto named = layer.from.ends_with(".gguf") ? name_for_file(layer.from.substr(layer.from.rfind('/') + 1)) : std::nullopt;
+    return layer.media_type == media_type::kModel && named && named->same_ignoring_case(name);
+  };
+  if (std::all_of(model->manifest.layers.begin(), model->manifest.layers.end(), is_of_file)) return;
+  throw StoreError(Kind::kTaken, "a model '" + model->name.shortest() +
+                                     "' is already there and is more than a file of that name: it is not replaced. Copy it to another name and remove it, or "
+                                     "create a model from the file under a name of your choice");
 }
 
 void ModelStore::copy(const ModelName& source, const ModelName& destination) {

@@ -72,6 +72,7 @@ struct CreateRequest {
   StoredMessages messages;                   // replaces; empty: no change
   std::vector<std::string> licenses;         // added
   std::string renderer, parser, required_version;  // of the config; each replaces unless empty
+  bool is_named_after_file = false;          // nobody chose the name: see ModelStore::check_not_taken()
 };
 
 class ModelStore {
@@ -98,13 +99,18 @@ class ModelStore {
   // Removes the manifest, then every blob only it used, unless some manifest is unreadable. kNotFound.
   void remove(const ModelName& name);
 
+  // kTaken when a model of this name is there that is not one such file and nothing else. For names that were taken from a file's:
+  // "mistral.gguf" must not cost the "mistral" of a registry, nor one made with a system text of its own.
+  void check_not_taken(const ModelName& name) const;
+
   bool has_blob(const Digest& digest) const { return store_.has_blob(digest); }
   std::string blob_path(const Digest& digest) const { return store_.blob_path(digest).string(); }
   BlobWriter new_blob() { return store_.new_blob(); }  // for bytes that arrive piece by piece
 
   using OnStatus = std::function<void(const std::string&)>;
   // Builds the layers, then publishes the manifest; on_status gets Ollama's lines, "success" last. Until the manifest has its name
-  // the model is what it was, whatever happens; what on_status throws ends the work the same way. kInvalid: the request is wrong.
+  // the model is what it was, whatever happens; what on_status throws ends the work the same way. kInvalid: the request is wrong;
+  // kTaken: see check_not_taken().
   void create(const CreateRequest& request, const OnStatus& on_status);
 
   // Removes blobs that no manifest names and no one touched for a day. For the server's start.

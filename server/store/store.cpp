@@ -69,8 +69,18 @@ Digest BlobWriter::commit(const std::optional<Digest>& expected) {
 }
 
 Store::Store(fs::path folder) : at_(std::move(folder)) {
-  for (const fs::path& needed : {at_.blobs, at_.manifests, at_.temporary, at_.leases, at_.previous, at_.quarantine})
-    create_folders(needed);
+  at_.follow_blobs();
+  try {
+    for (const fs::path& needed : {at_.blobs, at_.manifests, at_.temporary, at_.small, at_.leases, at_.previous, at_.quarantine})
+      create_folders(needed);
+    const FileLock held = FileLock::shared(at_.lock);  // they may be there and yet be closed
+  } catch (const std::system_error& error) {
+    // Of another user (Ollama's service has one), or on a disk that is mounted for reading.
+    const bool is_closed = error.code() == std::errc::permission_denied || error.code() == std::errc::operation_not_permitted ||
+                           error.code() == std::errc::read_only_file_system;
+    if (!is_closed || !fs::is_directory(at_.blobs) || !fs::is_directory(at_.manifests)) throw;
+    closed_ = error.code();
+  }
 }
 
 fs::path Store::blob_path(const Digest& digest) const { return at_.blobs / digest.file_name(); }
@@ -84,7 +94,7 @@ uint64_t Store::blob_size(const Digest& digest) const {
 }
 
 void Store::check_room(uint64_t n_bytes) const {
-  const uint64_t free = free_bytes(at_.folder);
+  const uint64_t free = free_bytes(at_.blobs);
   if (n_bytes == 0 || (free >= spare_bytes_ && free - spare_bytes_ >= n_bytes)) return;
   throw StoreError(StoreError::Kind::kNoRoom, "not enough space on the disk: " + std::to_string(n_bytes) + " bytes are needed, " + std::to_string(free) +
                                                   " are free and " + std::to_string(spare_bytes_) + " of them are kept");
@@ -96,7 +106,10 @@ std::string Store::read_blob(const Digest& digest, uint64_t max_bytes) const {
   return std::move(*text);
 }
 
-FileLock Store::hold() const { return FileLock::shared(at_.lock); }
+FileLock Store::hold() const {
+  if (closed_) throw std::system_error(closed_, "the model store cannot be written to");
+  return FileLock::shared(at_.lock);
+}
 
 // Under the shared lock, so that whoever has the exclusive one knows: a file that is not locked has lost its process.
 BlobWriter Store::new_blob() {
@@ -219,7 +232,7 @@ void Store::write_manifest_text(const ModelName& name, std::string_view bytes) {
   sync_folder(at_.blobs);
   sync_folder(at_.folder);
   // Written outside manifests/: other tools take every file there for a manifest.
-  const fs::path temporary = at_.temporary / unique_name(".manifest");
+  const fs::path temporary = at_.small / unique_name(".manifest");
   std::optional<File> file = File::create_exclusively(temporary, 0644);
   try {
     file->write_all(bytes);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "server/store/digest.h"
@@ -72,8 +73,10 @@ class Lease {
 
 class Store {
  public:
-  // Creates the folders where they are missing.
+  // Creates the folders where they are missing. Where that is not allowed and models are there, they can be used, and what would
+  // write throws.
   explicit Store(std::filesystem::path folder);
+  bool can_write() const { return !closed_; }
 
   const std::filesystem::path& folder() const { return at_.folder; }
   const StoreLayout& layout() const { return at_; }
@@ -140,6 +143,7 @@ class Store {
   bool sweep(const std::string& blob_name);
 
   StoreLayout at_;
+  std::error_code closed_;  // why nothing can be written
   uint64_t spare_bytes_ = kDefaultSpareBytes;
   std::optional<int64_t> torn_after_ns_;  // Unix time; nullopt: nothing is suspected
 };

@@ -14,6 +14,7 @@ class StoreError : public std::runtime_error {
     kNotFound,  // no such model or blob: 404
     kDamaged,   // what is on disk does not keep to the format: 500
     kNoRoom,    // the disk has no room for it: 507
+    kTaken,     // another model has the name: 409
   };
   StoreError(Kind kind, const std::string& what) : std::runtime_error(what), kind_(kind) {}
   Kind kind() const { return kind_; }

@@ -31,10 +31,18 @@ function(olx_library name)
   target_link_libraries(${name} PUBLIC olx_options ${ARG_DEPENDS} PRIVATE ${ARG_PRIVATE_DEPENDS})
 endfunction()
 
-# olx_test(name SOURCES … DEPENDS … [LABELS …] [APART]): a Catch2 program whose test cases are found by ctest.
+# What the preset `tsan` builds and runs: the tests in which threads meet.
+add_custom_target(races)
+
+# olx_test(name SOURCES … DEPENDS … [LABELS …] [APART] [RACES]): a Catch2 program whose test cases are found by ctest.
 # APART: the sources use the same names for their helpers and cannot be compiled together (CMAKE_UNITY_BUILD).
+# RACES: it is one of those that ThreadSanitizer watches.
 function(olx_test name)
-  cmake_parse_arguments(ARG "APART" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "APART;RACES" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  if(ARG_RACES)
+    add_dependencies(races ${name})
+    list(APPEND ARG_LABELS races)
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   if(ARG_APART)
     set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)

@@ -217,6 +217,34 @@ class Docker(unittest.TestCase):
         self.assertNotIn(name, self.program("stale", "list", "--stale", "--insecure").stdout)
         self.assertIn("You are new.", self.program("stale", "show", name).stdout)
 
+    def test_what_was_made_here_is_not_asked_for_nor_replaced(self):
+        asked = []
+
+        class Proxy(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append(self.path)
+                self.send_error(404)
+
+            def log_message(self, *_):
+                pass
+
+        proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        self.addCleanup(proxy.server_close)
+        self.addCleanup(proxy.shutdown)
+        env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.server_address[1]}"}
+        self.program("mine", "create", "mistral", "-f", str(self.root / "Modelfile"))
+        for name in ("team/mistral", "mistral:pulled"):
+            self.program("mine", "cp", "mistral", name)
+        pulled = self.root / "mine/manifests/registry.ollama.ai/library/mistral/pulled"
+        pulled.write_bytes(pulled.read_bytes().rstrip(b"\n"))  # as the library's registry sends it
+        stale = self.program("mine", "list", "--stale", "--insecure", **env)
+        self.assertNotIn("mistral:latest", stale.stderr)
+        updated = self.program("mine", "pull", "--all", "--insecure", **env)
+        self.assertIn("mistral:latest: not updated: it was made on this machine", updated.stderr)
+        self.assertEqual(sorted(set(asked)), [f"http://registry.ollama.ai/v2/{path}" for path in ("library/mistral/manifests/pulled", "team/mistral/manifests/latest")])
+        shutil.rmtree(self.root / "mine")
+
     def test_blobs_of_the_same_registry_are_mounted(self):
         registry = DockerRegistry(self.root / "mount")
         self.addCleanup(registry.close)

@@ -57,7 +57,7 @@ def sha256(data):
 class Files:
     """A web server: path -> (bytes, headers). Knows ranges and If-Range."""
 
-    def __init__(self):
+    def __init__(self, address="127.0.0.1"):
         self.files, self.requests = {}, []
         self.n_sent = 0
         self.cut_after = []   # of the next answers: how many bytes until the connection breaks
@@ -98,12 +98,13 @@ class Files:
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
             def handle_error(self, *_):  # clients that are killed
                 pass
 
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
+        self.server = Server((address, 0), Handler)
+        self.host = f"{f'[{address}]' if ':' in address else address}:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, path, asked):
@@ -209,6 +210,44 @@ class Case(unittest.TestCase):
         self.kill_in_the_middle()
         self.check_model(self.pull(self.url("/m.gguf")), "m", data)
         self.assertLess(self.files.n_sent, len(data) - 3 * MIB)
+
+    def test_a_host_may_be_an_ipv6_address(self):
+        try:
+            other = Files("::1")
+        except OSError as error:
+            self.skipTest(f"no IPv6 on loopback: {error}")
+        self.addCleanup(other.close)
+        data = gguf(WHOLE)
+        other.files["/m.gguf"] = (data, {"ETag": '"1"'})
+        self.check_model(self.pull(f"http://{other.host}/m.gguf"), "m", data)
+
+    def test_a_model_that_has_the_files_name_is_not_replaced(self):
+        data, other = gguf(WHOLE), gguf(WHOLE, seed=3)
+        for name, content in (("m.gguf", data), ("n.gguf", other)):
+            self.files.files[f"/{name}"] = (content, {"ETag": f'"{name}"'})
+        (self.root / "local.gguf").write_bytes(other)
+        (self.root / "Modelfile").write_text("FROM ./local.gguf\nSYSTEM You are mine.\n")
+        self.assertEqual(self.run_it("create", "m", "-f", str(self.root / "Modelfile")).returncode, 0)
+        (self.root / "m.gguf").write_bytes(data)
+        for words in (("pull", "--insecure", self.url("/m.gguf")), ("pull", str(self.root / "m.gguf")), ("run", str(self.root / "m.gguf"), "hi")):
+            done = self.run_it(*words)
+            self.assertEqual(done.returncode, 1, words)
+            self.assertIn("a model 'm:latest' is already there", done.stderr)
+        self.assertEqual(self.files.n_sent, 0)
+        self.assertIn("You are mine.", self.run_it("show", "m").stdout)
+        self.assertEqual(len(list((self.models / "blobs").iterdir())), 3)  # weights, system text, config
+        self.assertEqual(self.run_it("rm", "m").returncode, 0)
+        self.check_model(self.pull(self.url("/m.gguf")), "m", data)
+
+    def test_what_could_not_be_gone_on_with_is_not_kept(self):
+        self.files.files["/m.gguf"] = (gguf(WHOLE), {})  # no ETag: the next time it may be another file
+        self.files.cut_after = [3 * MIB] + 20 * [100]
+        self.check_refused(self.pull(self.url("/m.gguf")), "max retries exceeded")
+        self.files.cut_after = []
+        self.kill_in_the_middle()
+        self.assertEqual(len([path for path in (self.models / ".ollamax/tmp").iterdir() if path.name.endswith(".part")]), 1)
+        self.run_it("list")  # a start
+        self.check_clean(0)
 
     def test_another_version_is_fetched_from_its_start(self):
         self.files.files["/m.gguf"] = (gguf(WHOLE), {"ETag": '"1"'})

@@ -76,7 +76,26 @@ TEST_CASE("Proxy_NoProxyNamesHostsSuffixesAndPorts") {
   CHECK(is_in_no_proxy("a.example.org:443", url));
   CHECK_FALSE(is_in_no_proxy("a.example.org:80", url));
   CHECK_FALSE(is_in_no_proxy("xample.org,.a.example.org,", url));
+  CHECK(is_in_no_proxy("*.Example.ORG", url));
+  CHECK(is_in_no_proxy("A.EXAMPLE.org", url));
+  CHECK_FALSE(is_in_no_proxy("*.a.example.org", url));
+  CHECK_FALSE(is_in_no_proxy(":443,[],10.0.0.0/8,/,::/0", url));
   CHECK(base64("ab") == "YWI=");
+}
+
+TEST_CASE("Proxy_NoProxyNamesAddressesAndBlocks") {
+  const Url v4 = *parse_url("http://10.1.2.3:5000/"), v6 = *parse_url("http://[fd00:0::2]:5000/");
+  CHECK(is_in_no_proxy("192.168.0.0/16, 10.0.0.0/8", v4));
+  CHECK(is_in_no_proxy("10.1.2.3/32", v4));
+  CHECK(is_in_no_proxy("0.0.0.0/0", v4));
+  CHECK(is_in_no_proxy("10.1.2.3:5000", v4));
+  CHECK_FALSE(is_in_no_proxy("10.1.2.3:80", v4));
+  CHECK_FALSE(is_in_no_proxy("10.1.2.2/32,10.0.0.0/33,10.0.0.0/,10.0.0.0/x,10.0.0/8,::/0", v4));
+  CHECK(is_in_no_proxy("fd00::/8", v6));
+  CHECK(is_in_no_proxy("FD00::0002", v6));
+  CHECK(is_in_no_proxy("[fd00::2]", v6));
+  CHECK(is_in_no_proxy("[fd00::2]:5000", v6));
+  CHECK_FALSE(is_in_no_proxy("[fd00::2]:80,fd00::3,fe80::/10,0.0.0.0/0", v6));
 }
 
 TEST_CASE("HttpClient_ChecksTheAddressItConnectsTo_T60") {

@@ -6,6 +6,8 @@
 
 #include <csignal>
 #include <cstring>
+#include <functional>
+#include <system_error>
 
 #include "server/store/sys.h"
 #include "tests/server/store/store_operations.h"
@@ -193,6 +195,40 @@ TEST_CASE("Store_WithoutLocksNothingIsRemoved", "[T-84]") {
   CHECK(store.clean_leftovers() == 0);
   disarm();
   fail_every(Call::kFlock, {ENOLCK});
+}
+
+TEST_CASE("Store_OneThatCannotBeWrittenToIsReadAllTheSame", "[T-75]") {
+  olx::tests::TempDir temp;
+  const std::filesystem::path folder = temp.path() / "models";
+  {
+    ModelStore store(folder);
+    create(store, from_file("m", upload(store, tiny_gguf(temp, 1))));
+  }
+  const int error = GENERATE(EROFS, EACCES, EPERM);
+  const Call call = GENERATE(Call::kMkdir, Call::kOpen);  // a store of Ollama's; one of our own, mounted for reading
+  CAPTURE(error, name_of(call));
+  if (call == Call::kMkdir) std::filesystem::remove_all(folder / ".ollamax");
+  arm({.call = call, .n = 1, .for_ever = call == Call::kMkdir, .error = error});
+  ModelStore store(folder);
+  CHECK(is_met());
+  CHECK_FALSE(store.files().can_write());
+  CHECK(store.list().size() == 1);
+  CHECK_FALSE(store.contents(name("m")).gguf_path.empty());
+  CHECK(store.prune() == 0);
+  CHECK(store.clean_leftovers() == 0);
+  store.files().end();
+  for (const auto& write : std::vector<std::function<void()>>{[&] { store.copy(name("m"), name("n")); }, [&] { store.new_blob(); },
+                                                              [&] { store.files().lease({}); }})
+    CHECK_THROWS_WITH(write(), "the model store cannot be written to: " + std::generic_category().message(error));
+  disarm();
+  CHECK(ModelStore(folder).files().can_write());
+}
+
+TEST_CASE("Store_OneThatIsNotThereAndCannotBeMadeIsAnError", "[T-75]") {
+  olx::tests::TempDir temp;
+  arm({.call = Call::kMkdir, .n = 1, .for_ever = true, .error = EACCES});
+  CHECK_THROWS_AS(ModelStore(temp.path() / "models"), std::system_error);
+  disarm();
 }
 
 TEST_CASE("Store_AFileThatTheDiskSharesNeedsNoRoom", "[T-75]") {

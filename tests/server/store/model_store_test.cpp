@@ -334,6 +334,56 @@ TEST_CASE("ModelStore_AnAbortedCreateChangesNothing") {
   CHECK(store.contents(name("m")).system == request.system);
 }
 
+TEST_CASE("ModelStore_AFilesNameDoesNotReplaceAnotherModel") {
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path() / "models");
+  const Digest first = upload(store, tiny_gguf(temp, 1)), second = upload(store, tiny_gguf(temp, 2));
+  const auto of_file = [&](const Digest& weights) {
+    CreateRequest request = from_file("Tiny", weights);  // the file is tiny.gguf
+    request.is_named_after_file = true;
+    return request;
+  };
+  const auto weights_of = [&] { return store.find(name("tiny"))->manifest.find(media_type::kModel)->digest; };
+  create(store, from_file("first", first));  // so that no blob goes
+  create(store, from_file("second", second));
+  create(store, of_file(first));
+  create(store, of_file(second));  // another version of the file
+  CHECK(weights_of() == second);
+
+  SECTION("one with a text of its own") {
+    CreateRequest request = from_file("tiny", first);
+    request.system = "You are terse.";
+    create(store, request);
+  }
+  SECTION("one of another file") {
+    CreateRequest request = from_file("tiny", first);
+    request.files[0].first = "other.gguf";
+    create(store, request);
+  }
+  SECTION("one made of a model") {
+    create(store, from_file("base", first));
+    CreateRequest request{.name = name("tiny"), .from = name("base")};
+    create(store, request);
+  }
+  SECTION("one of a registry") {
+    Manifest manifest = store.find(name("tiny"))->manifest;
+    for (Layer& layer : manifest.layers) layer.from.clear(), layer.digest = first, layer.size_bytes = store.files().blob_size(first);
+    store.files().write_manifest(name("tiny"), manifest);
+  }
+  REQUIRE(weights_of() == first);
+  const Digest before = store.find(name("tiny"))->digest;
+  try {
+    create(store, of_file(second));
+    FAIL("it was replaced");
+  } catch (const StoreError& error) {
+    CHECK(error.kind() == StoreError::Kind::kTaken);
+    CHECK(std::string_view(error.what()).find("a model 'tiny:latest' is already there") != std::string_view::npos);
+  }
+  CHECK(store.find(name("tiny"))->digest == before);
+  create(store, from_file("tiny", second));  // a name that somebody chose
+  CHECK(weights_of() == second);
+}
+
 TEST_CASE("ModelStore_CopiesAndRemoves") {
   olx::tests::TempDir temp;
   ModelStore store(temp.path());

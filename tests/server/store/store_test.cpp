@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 #include <random>
 
+#include "server/store/fsck.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_paths.h"
 
@@ -147,6 +149,45 @@ TEST_CASE("Store_AFullDiskPublishesNothing", "[T-75]") {
   CHECK(status == 0);
   store.add_layer(media_type::kModel, std::string(1001, 'x'));
   require_sound(store);
+}
+
+TEST_CASE("Store_BlobsMayLieOnAnotherDisk") {
+  const std::filesystem::path elsewhere = "/dev/shm";
+  olx::tests::TempDir temp;
+  if (!std::filesystem::is_directory(elsewhere) || is_same_disk(elsewhere, temp.path())) {
+    std::printf("SKIPPED: /dev/shm is no other disk than the folder for temporary files\n");
+    return;
+  }
+  const olx::tests::TempDir other(elsewhere);
+  const std::filesystem::path folder = temp.path() / "models";
+  std::filesystem::create_directories(folder);
+  std::filesystem::create_directory_symlink(other.path(), folder / "blobs");
+  const std::string text = "the bytes of a blob";
+  {
+    Store store(folder);
+    BlobWriter given_up = store.new_blob();
+    given_up.write("half of a");
+    BlobWriter blob = store.new_blob();
+    blob.write(text);
+    CHECK(blob.commit() == sha256_of(text));
+    store.write_manifest(name("m"), Manifest{store.add_layer(media_type::kConfig, "{}"), {store.add_layer(media_type::kSystem, text)}});
+    File part = File::open_for_update(store.part_path(sha256_of("fetched")), 0644);
+    part.write_at("fetched", 0);
+    store.adopt_part(sha256_of("fetched"), sha256_of("fetched"), std::move(part));
+    CHECK(store.read_blob(sha256_of("fetched"), 100) == "fetched");
+  }
+  CHECK(std::filesystem::is_empty(other.path() / ".ollamax"));
+  std::ofstream(other.path() / ".ollamax" / "killed.part") << "x";
+  std::ofstream(folder / ".ollamax/tmp" / "killed.manifest") << "x";
+  const FsckReport report = fsck(folder, {.hashes = true});
+  CHECK(report.n_wrong() == 0);
+  CHECK(report.n_leftovers == 2);
+  Store store(folder);
+  CHECK(store.clean_leftovers() == 2);
+  CHECK(store.prune(std::chrono::seconds(0)) == 1);  // what was fetched and belongs to no model
+  CHECK(store.read_blob(sha256_of(text), 100) == text);
+  CHECK(store.remove(name("m")));
+  CHECK_FALSE(store.has_blob(sha256_of(text)));
 }
 
 TEST_CASE("Store_DropsABlobWithAnotherDigest", "[T-81]") {
