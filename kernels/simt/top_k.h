@@ -16,7 +16,8 @@ struct TopK {
 
   template <Simt S>
   static constexpr void run(S& s, const TopKArgs& args, RowRange range) {
-    const int64_t unit = range.from + s.block(), n_slices = args.n_slices();
+    const int64_t unit = range.from + s.block();
+    const int64_t n_slices = (args.x.n_cols + args.slice_cols - 1) / args.slice_cols;
     const int64_t token = unit / n_slices, slice = unit % n_slices;
     const Slice from{row_of(args.x, token),
                      args.x_ids == nullptr ? nullptr

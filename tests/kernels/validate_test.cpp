@@ -169,7 +169,7 @@ TEST_CASE("Validate_RefusesEachBrokenConditionOfMatmulsWithWhatIsAroundThem") {
   gated.gate = gated.up = weights;
   check_refusals<GatedMatmulArgs>(
       Op::kGatedMatmul, gated,
-      {{"y [3, 4]", [](auto& a) { a.y.n_cols = 5; }},
+      {{"y [3, 4]", [](auto& a) { a.y.n_cols = 3; }},
        {"up rows = 4", [](auto& a) { a.up.n_rows = 3; }},
        {"gate columns = 32", [](auto& a) { a.gate.n_cols = 64; }},
        {"up of the type of gate", [](auto& a) { a.up.dtype = DType::kQ8_0; }},

