@@ -59,7 +59,7 @@ MatmulWorkload::MatmulWorkload(const KernelRow& row, const ModelShape& shape, co
     if (matrix.n_cols % block != 0)
       throw std::runtime_error(matrix.name + ": expected rows of a multiple of " + std::to_string(block) + " columns, got " +
                                std::to_string(matrix.n_cols));
-  if (row.activation != &kActivationF32)
+  if (!is_rows(*row.activation))
     quantize_ = &contract::quantize_row_for(row, KernelRegistry::instance().rows(), device.info().features);
   std::vector<const void*> packed;
   std::vector<int64_t> sizes;
@@ -118,7 +118,7 @@ std::string MatmulWorkload::set_tokens(int64_t n_tokens) {
   for (auto& [n_cols, input] : inputs_) {
     input.x.n_rows = n_tokens;
     ActivationView& view = views[n_cols];
-    view = {input.x.data, &kActivationF32, n_tokens, n_cols, n_cols};
+    view = {input.x.data, is_rows(*row_.activation) ? row_.activation : &kActivationF32, n_tokens, n_cols, n_cols};
     if (quantize_ == nullptr) continue;
     // Few tokens are what serving makes one at a time; many are a prompt.
     const int64_t n_prompt = n_tokens > kMostSingleTokens ? n_tokens : 0;

@@ -18,6 +18,7 @@ using namespace kernels;
 using contract::Values;
 
 constexpr int64_t kTableRows = 4096;
+constexpr int64_t kPoolRows = 64;  // different rows of a matrix: drawing every weight would take minutes
 constexpr int64_t kPageTokens = 32;
 constexpr int64_t kCheckedTokens = 4;  // of attention: the oracle takes seconds for a prompt
 
@@ -43,13 +44,18 @@ class OpWorkload final : public Workload {
     return view;
   }
   TokenSlot* tokens(int64_t n_tokens, int64_t first);
-  KvView cache(int64_t length, bool is_filled);
+  KvView cache(int64_t length, bool is_filled, DType dtype);
+  WeightView weights(int64_t n_rows);
+  ActivationView rows(int64_t n_tokens);
   // The oracle is asked before the run, since some ops work in place.
   template <typename Args, typename Read>
   void use(const Args& args, double n_elems, Read read);
   void make(int64_t n_tokens);
   void make_attention(int64_t n_tokens);
   void make_kv_store(int64_t n_tokens);
+  void make_gated_matmul(int64_t n_tokens);
+  void make_qkv_matmul(int64_t n_tokens);
+  void make_top_k(int64_t n_tokens);
 
   const KernelRow& row_;
   const ModelShape& shape_;
@@ -82,8 +88,8 @@ TokenSlot* OpWorkload::tokens(int64_t n_tokens, int64_t first) {
   return slots;
 }
 
-KvView OpWorkload::cache(int64_t length, bool is_filled) {
-  KvView kv{nullptr, nullptr, row_.dtype, shape_.n_kv_heads, shape_.head_dim, kPageTokens, nullptr, (length + kPageTokens - 1) / kPageTokens};
+KvView OpWorkload::cache(int64_t length, bool is_filled, DType dtype) {
+  KvView kv{nullptr, nullptr, dtype, shape_.n_kv_heads, shape_.head_dim, kPageTokens, nullptr, (length + kPageTokens - 1) / kPageTokens};
   auto* table = static_cast<int32_t*>(allocate(kv.max_blocks * 4));
   for (int64_t i = 0; i < kv.max_blocks; ++i) table[i] = static_cast<int32_t>(i);
   kv.block_table = table;
@@ -101,7 +107,7 @@ KvView OpWorkload::cache(int64_t length, bool is_filled) {
 
 void OpWorkload::make_attention(int64_t n_tokens) {
   const int64_t length = std::max(options_.depth, n_tokens), width = shape_.n_heads * shape_.head_dim;
-  AttentionArgs args{.y = matrix(n_tokens, width, false), .q = matrix(n_tokens, width, true), .kv = cache(length, true),
+  AttentionArgs args{.y = matrix(n_tokens, width, false), .q = matrix(n_tokens, width, true), .kv = cache(length, true, row_.dtype),
                      .tokens = tokens(n_tokens, length - n_tokens), .n_heads = shape_.n_heads,
                      .scale = 1 / std::sqrt(static_cast<float>(shape_.head_dim))};
   args_ = args;
@@ -121,7 +127,7 @@ void OpWorkload::make_attention(int64_t n_tokens) {
 
 void OpWorkload::make_kv_store(int64_t n_tokens) {
   const int64_t width = shape_.n_kv_heads * shape_.head_dim;
-  const KvStoreArgs args{.kv = cache(n_tokens, false), .k = matrix(n_tokens, width, true), .v = matrix(n_tokens, width, true), .tokens = tokens(n_tokens, 0)};
+  const KvStoreArgs args{.kv = cache(n_tokens, false, row_.dtype), .k = matrix(n_tokens, width, true), .v = matrix(n_tokens, width, true), .tokens = tokens(n_tokens, 0)};
   use(args, 0, [](const KvStoreArgs& now) {
     std::vector<float> all, values(static_cast<size_t>(now.kv.head_dim));
     for (void* base : {now.kv.k, now.kv.v})
@@ -133,6 +139,83 @@ void OpWorkload::make_kv_store(int64_t n_tokens) {
     return all;
   });
   bytes_ = static_cast<double>(2 * n_tokens * (width * 4 + shape_.n_kv_heads * reference::kv_row_bytes(args.kv)));
+}
+
+// Of the row's type and d_model columns.
+WeightView OpWorkload::weights(int64_t n_rows) {
+  const std::vector<std::byte> pool =
+      contract::random_weights(row_.dtype, kPoolRows, shape_.d_model, Values::kRandom, rng_);
+  const auto size = static_cast<size_t>(n_rows * gguf::row_size_bytes(row_.dtype, shape_.d_model));
+  auto* data = static_cast<std::byte*>(allocate(static_cast<int64_t>(size)));
+  for (size_t at = 0; at < size; at += pool.size())
+    std::memcpy(data + at, pool.data(), std::min(pool.size(), size - at));
+  bytes_ += static_cast<double>(size);
+  operations_ += 2 * static_cast<double>(n_rows * shape_.d_model);
+  return {data, row_.dtype, nullptr, n_rows, shape_.d_model};
+}
+
+ActivationView OpWorkload::rows(int64_t n_tokens) {
+  const MatrixView x = matrix(n_tokens, shape_.d_model, true);
+  return {x.data, row_.activation, x.n_rows, x.n_cols, x.row_stride_elems};
+}
+
+void OpWorkload::make_gated_matmul(int64_t n_tokens) {
+  const GatedMatmulArgs args{.y = matrix(n_tokens, shape_.d_ff, false),
+                             .x = rows(n_tokens),
+                             .norm_weight = matrix(1, shape_.d_model, true).data,
+                             .norm_eps = 1e-5f,
+                             .gate = weights(shape_.d_ff),
+                             .up = weights(shape_.d_ff)};
+  const double weight_bytes = bytes_;
+  use(args, static_cast<double>(n_tokens * (shape_.d_model + shape_.d_ff)),
+      [](const GatedMatmulArgs& now) { return contract::read_matrix(now.y); });
+  bytes_ += weight_bytes;
+  operations_ *= static_cast<double>(n_tokens);
+}
+
+void OpWorkload::make_qkv_matmul(int64_t n_tokens) {
+  const int64_t n_q = shape_.n_heads * shape_.head_dim, n_k = shape_.n_kv_heads * shape_.head_dim;
+  const MatrixView table = matrix(n_tokens, shape_.head_dim, false);
+  for (int64_t token = 0; token < n_tokens; ++token)
+    for (int64_t i = 0; i < shape_.head_dim; ++i) table.row(token)[i] = i % 2 == 0 ? 0.8f : 0.6f;  // a cosine and its sine
+  const QkvMatmulArgs args{.y = matrix(n_tokens, n_q, false),
+                           .x = rows(n_tokens),
+                           .norm_weight = matrix(1, shape_.d_model, true).data,
+                           .norm_eps = 1e-5f,
+                           .q = weights(n_q),
+                           .k = weights(n_k),
+                           .v = weights(n_k),
+                           .table = table,
+                           .n_heads = shape_.n_heads,
+                           .kv = cache(n_tokens, false, DType::kF16),
+                           .tokens = tokens(n_tokens, 0)};
+  const double weight_bytes = bytes_;
+  use(args, static_cast<double>(n_tokens * (shape_.d_model + n_q + n_k)), [](const QkvMatmulArgs& now) {
+    std::vector<float> all, values(static_cast<size_t>(now.kv.head_dim));
+    for (int64_t token = 0; token < now.y.n_rows; ++token) {
+      all.insert(all.end(), now.y.row(token), now.y.row(token) + now.y.n_cols);
+      for (void* base : {now.kv.k, now.kv.v})
+        for (int64_t head = 0; head < now.kv.n_kv_heads; ++head) {
+          gguf::dequantize_row(now.kv.dtype, reference::kv_row(now.kv, base, 0, token, head), values.data(), now.kv.head_dim);
+          all.insert(all.end(), values.begin(), values.end());
+        }
+    }
+    return all;
+  });
+  bytes_ += weight_bytes;
+  operations_ *= static_cast<double>(n_tokens);
+}
+
+// As the first half of what a vocabulary's logits go through.
+void OpWorkload::make_top_k(int64_t n_tokens) {
+  constexpr int64_t kVocabulary = 1 << 17, kSlice = 4096, kCandidates = 40;
+  const int64_t n_cols = kVocabulary / kSlice * kCandidates;
+  const TopKArgs args{.y = matrix(n_tokens, n_cols, false),
+                      .y_ids = static_cast<int32_t*>(allocate(n_tokens * n_cols * 4)),
+                      .x = matrix(n_tokens, kVocabulary, true),
+                      .k = kCandidates,
+                      .slice_cols = kSlice};
+  use(args, static_cast<double>(n_tokens * (kVocabulary + 2 * n_cols)), [](const TopKArgs& now) { return contract::read_top_k(now); });
 }
 
 void OpWorkload::make(int64_t n) {
@@ -187,13 +270,16 @@ void OpWorkload::make(int64_t n) {
     case Op::kScale: return use(ScaleArgs{matrix(n, shape_.d_model, false), matrix(n, shape_.d_model, true), 0.5f}, 2 * d, output);
     case Op::kSoftcap: return use(SoftcapArgs{matrix(n, shape_.d_model, false), matrix(n, shape_.d_model, true), 30}, 2 * d, output);
     case Op::kSoftmax: return use(SoftmaxArgs{matrix(n, shape_.d_model, false), matrix(n, shape_.d_model, true)}, 2 * d, output);
+    case Op::kGatedMatmul: return make_gated_matmul(n);
+    case Op::kQkvMatmul: return make_qkv_matmul(n);
+    case Op::kTopK: return make_top_k(n);
     case Op::kMatmul: break;  // make_matmul_workload
   }
 }
 
 std::string OpWorkload::set_tokens(int64_t n_tokens) {
   buffers_.clear();
-  operations_ = 0;
+  bytes_ = operations_ = 0;
   make(n_tokens);
   void* args = std::visit([](auto& typed) { return static_cast<void*>(&typed); }, args_);
   executions_ = {{{&row_, args}}};
@@ -204,8 +290,8 @@ std::string OpWorkload::set_tokens(int64_t n_tokens) {
 }  // namespace
 
 std::unique_ptr<Workload> make_op_workload(const KernelRow& row, const ModelShape& shape, const WorkloadOptions& options, Device& device) {
-  const bool reads_rows = row.op == Op::kEmbed || row.op == Op::kQuantize;
-  const int64_t block = row.op == Op::kEmbed ? gguf::dtype_info(row.dtype).block_elems : 32;
+  const bool reads_rows = row.op == Op::kEmbed || row.op == Op::kQuantize || row.op == Op::kGatedMatmul || row.op == Op::kQkvMatmul;
+  const int64_t block = row.op != Op::kQuantize ? gguf::dtype_info(row.dtype).block_elems : 32;
   if (reads_rows && shape.d_model % block != 0)
     throw std::runtime_error("expected a multiple of " + std::to_string(block) + " columns, got " + std::to_string(shape.d_model));
   return std::make_unique<OpWorkload>(row, shape, options, device);

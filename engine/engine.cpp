@@ -38,6 +38,11 @@ class ModelRunnerAdapter final : public Runner {
   int n_logits() const override { return runner_.options().n_logits_max; }
   bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) override { return runner_.forward(tokens, cancel); }
   std::span<float> logits(int64_t i) override { return runner_.logits(i); }
+  int64_t n_candidates_max() const override { return runner_.n_candidates_max(); }
+  bool forward_candidates(std::span<const BatchToken> tokens, int64_t n, const std::atomic<bool>* cancel) override {
+    return runner_.forward(tokens, cancel, n);
+  }
+  CandidateRow candidates(int64_t i) override { return runner_.candidates(i); }
   int64_t n_positions(int32_t sequence) const override { return runner_.n_positions(sequence); }
   bool reserve(int32_t sequence, int64_t n_positions) override { return runner_.reserve(sequence, n_positions); }
   void truncate(int32_t sequence, int64_t n_positions) override { runner_.truncate(sequence, n_positions); }
@@ -79,6 +84,7 @@ struct OpenDraft {
     check_vocabulary(model_tokenizer, *make_tokenizer(file), path);
     if (config.n_ctx_train > 0) options.n_ctx = static_cast<int>(std::min<int64_t>(options.n_ctx, config.n_ctx_train));
     options.n_logits_max = options.n_sequences;
+    options.makes_embeddings = false;
     options.n_gpu_layers = options.n_gpu_layers == 0 ? 0 : -1;  // the number was of the other model's layers
     return ModelRunner::open(file, options);
   }
@@ -277,6 +283,7 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   // Where every token looks at every other, an input is read in one step.
   if (!config.is_causal) runner_options.n_batch = std::max(runner_options.n_batch, runner_options.n_ctx);
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
+  runner_options.makes_embeddings = file.find(config.architecture + ".pooling_type") != nullptr;
   runner_options.on_progress = options.on_progress;
   if (options.on_memory_need)
     runner_options.on_need = [&](const MemoryNeed& need) { options.on_memory_need(need.total_bytes()); };

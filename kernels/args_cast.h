@@ -24,6 +24,9 @@ decltype(auto) visit_args(Op op, const void* args, Visitor&& visitor) {
     case Op::kScale: return visitor(*static_cast<const ScaleArgs*>(args));
     case Op::kSoftcap: return visitor(*static_cast<const SoftcapArgs*>(args));
     case Op::kSoftmax: return visitor(*static_cast<const SoftmaxArgs*>(args));
+    case Op::kGatedMatmul: return visitor(*static_cast<const GatedMatmulArgs*>(args));
+    case Op::kQkvMatmul: return visitor(*static_cast<const QkvMatmulArgs*>(args));
+    case Op::kTopK: return visitor(*static_cast<const TopKArgs*>(args));
   }
   OLX_CHECK(false);
   __builtin_unreachable();

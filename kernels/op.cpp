@@ -11,7 +11,8 @@ namespace olx::kernels {
 std::string_view op_name(Op op) {
   constexpr std::array<std::string_view, kNumOps> kNames{"embed",     "quantize",  "matmul", "rms_norm", "rope_table",
                                                          "rope",      "kv_store",  "attention", "gated_activation",
-                                                         "add",       "scale",     "softcap", "softmax"};
+                                                         "add",       "scale",     "softcap", "softmax",
+                                                         "gated_matmul", "qkv_matmul", "top_k"};
   OLX_CHECK(static_cast<size_t>(op) < kNames.size());
   return kNames[static_cast<size_t>(op)];
 }

@@ -121,11 +121,17 @@ bool check_activation(Check& check, const char* name, const ActivationView& x) {
   if (!(check.present(name, x.data) && check.present((what + " format").c_str(), x.format) &&
         check.positive((what + " tokens").c_str(), x.n_tokens) && check.positive((what + " columns").c_str(), x.n_cols)))
     return false;
-  if (x.format == &kActivationF32)
+  if (is_rows(*x.format))
     return check.aligned(name, x.data, alignof(float)) &&
            check.that(x.n_tokens == 1 || x.row_stride_elems >= x.n_cols, what + " row stride >= " + number(x.n_cols),
                       number(x.row_stride_elems));
   return check.aligned(name, x.data, 64) && check.multiple((what + " columns").c_str(), x.n_cols, 32);
+}
+
+int64_t activation_bytes(const ActivationView& x) {
+  return is_rows(*x.format)
+             ? ((x.n_tokens - 1) * x.row_stride_elems + x.n_cols) * static_cast<int64_t>(sizeof(float))
+             : x.format->size_bytes(x.n_tokens, x.n_cols);
 }
 
 bool check_kv(Check& check, const KvView& kv) {
@@ -146,7 +152,7 @@ void check_args(Check& check, const EmbedArgs& args) {
 
 void check_args(Check& check, const QuantizeArgs& args) {
   check.matrix("x", args.x) && check_activation(check, "y", args.y) &&
-      check.that(args.y.format != &kActivationF32, "an encoded activation format", "f32") &&
+      check.that(!is_rows(*args.y.format), "an encoded activation format", args.y.format->name) &&
       check.equal("y tokens", args.y.n_tokens, args.x.n_rows) && check.equal("y columns", args.y.n_cols, args.x.n_cols) &&
       check.apart("y and x", args.y.data, args.y.format->size_bytes(args.y.n_tokens, args.y.n_cols), args.x.data,
                   Check::extent_bytes(args.x));
@@ -158,11 +164,7 @@ void check_args(Check& check, const MatmulArgs& args) {
         check.shape("y", args.y, args.x.n_tokens, args.w.n_rows)))
     return;
   const int64_t y_bytes = Check::extent_bytes(args.y);
-  const int64_t x_bytes =
-      args.x.format == &kActivationF32
-          ? ((args.x.n_tokens - 1) * args.x.row_stride_elems + args.x.n_cols) * static_cast<int64_t>(sizeof(float))
-          : args.x.format->size_bytes(args.x.n_tokens, args.x.n_cols);
-  check.apart("y and x", args.y.data, y_bytes, args.x.data, x_bytes);
+  check.apart("y and x", args.y.data, y_bytes, args.x.data, activation_bytes(args.x));
   check.apart("y and w", args.y.data, y_bytes, args.w.data, weight_bytes(args.w));
   if (args.bias != nullptr)
     check.apart("y and bias", args.y.data, y_bytes, args.bias, args.w.n_rows * static_cast<int64_t>(sizeof(float)));
@@ -260,6 +262,58 @@ void check_args(Check& check, const SoftcapArgs& args) {
 void check_args(Check& check, const SoftmaxArgs& args) {
   check.matrix("y", args.y) && check.matrix("x", args.x) && check.shape("y", args.y, args.x.n_rows, args.x.n_cols) &&
       check.same_or_apart("y and x", args.y, args.x);
+}
+
+// What kernels read that normalise and encode rows themselves.
+bool check_rows(Check& check, const ActivationView& x, float norm_eps) {
+  return check_activation(check, "x", x) && check.that(is_rows(*x.format), "x of f32 rows", x.format->name) &&
+         check.that(std::isfinite(norm_eps) && norm_eps >= 0, "a finite norm_eps >= 0", number(double{norm_eps}));
+}
+bool check_native_weight(Check& check, const char* name, const WeightView& w, int64_t n_cols) {
+  const std::string what = name;
+  return check_weight(check, name, w) && check.equal((what + " columns").c_str(), w.n_cols, n_cols) &&
+         check.that(w.layout == nullptr, what + " in the order of the file",
+                    w.layout != nullptr ? w.layout->name : "");
+}
+
+void check_args(Check& check, const GatedMatmulArgs& args) {
+  check.matrix("y", args.y) && check_rows(check, args.x, args.norm_eps) &&
+      check_native_weight(check, "gate", args.gate, args.x.n_cols) &&
+      check_native_weight(check, "up", args.up, args.x.n_cols) &&
+      check.equal("up rows", args.up.n_rows, args.gate.n_rows) &&
+      check.that(args.up.dtype == args.gate.dtype, "up of the type of gate",
+                 "type " + number(static_cast<int64_t>(args.up.dtype))) &&
+      check.shape("y", args.y, args.x.n_tokens, args.gate.n_rows) &&
+      check.that(static_cast<int>(args.activation) <= static_cast<int>(Activation::kRelu), "a known activation",
+                 number(static_cast<int64_t>(args.activation))) &&
+      check.apart("y and x", args.y.data, Check::extent_bytes(args.y), args.x.data, activation_bytes(args.x));
+}
+
+void check_args(Check& check, const QkvMatmulArgs& args) {
+  check_kv(check, args.kv) && check.matrix("y", args.y) && check_rows(check, args.x, args.norm_eps) &&
+      check_native_weight(check, "q", args.q, args.x.n_cols) &&
+      check_native_weight(check, "k", args.k, args.x.n_cols) &&
+      check_native_weight(check, "v", args.v, args.x.n_cols) && check.positive("n_heads", args.n_heads) &&
+      check.multiple("head_dim", args.kv.head_dim, 2) &&
+      check.equal("q rows", args.q.n_rows, args.n_heads * args.kv.head_dim) &&
+      check.equal("k rows", args.k.n_rows, args.kv.n_kv_heads * args.kv.head_dim) &&
+      check.equal("v rows", args.v.n_rows, args.k.n_rows) &&
+      check.shape("y", args.y, args.x.n_tokens, args.q.n_rows) && check.matrix("table", args.table) &&
+      check.equal("table rows", args.table.n_rows, args.x.n_tokens) && check.multiple("n_rot", args.table.n_cols, 2) &&
+      check.that(args.table.n_cols <= args.kv.head_dim, "n_rot <= head_dim = " + number(args.kv.head_dim),
+                 number(args.table.n_cols)) &&
+      check.that(args.kv.dtype != DType::kQ8_0, "a cache of F32 or F16", "Q8_0") &&
+      check.present("tokens", args.tokens) &&
+      check.apart("y and x", args.y.data, Check::extent_bytes(args.y), args.x.data, activation_bytes(args.x)) &&
+      check.apart("y and table", args.y, args.table);
+}
+
+void check_args(Check& check, const TopKArgs& args) {
+  check.matrix("y", args.y) && check.matrix("x", args.x) && check.present("y_ids", args.y_ids) &&
+      check.that(args.k >= 1 && args.k <= kTopKMax, "1 <= k <= " + number(kTopKMax), number(args.k)) &&
+      check.positive("slice_cols", args.slice_cols) &&
+      check.that(args.x.n_cols <= INT32_MAX, "columns that 32 bits count", number(args.x.n_cols)) &&
+      check.shape("y", args.y, args.x.n_rows, args.n_slices() * args.k) && check.apart("y and x", args.y, args.x);
 }
 
 }  // namespace

@@ -18,10 +18,10 @@ struct Binder {
   ActivationView activation(int value) const {
     const BoundValue& bound = context.views[static_cast<size_t>(value)];
     return {.data = bound.matrix.data,
-            .format = bound.format,
+            .format = context.rows_format != nullptr ? context.rows_format : bound.format,
             .n_tokens = bound.matrix.n_rows,
             .n_cols = bound.matrix.n_cols,
-            .row_stride_elems = bound.format == &kActivationF32 ? bound.matrix.row_stride_elems : 0};
+            .row_stride_elems = is_rows(*bound.format) ? bound.matrix.row_stride_elems : 0};
   }
   MatrixView optional_view(int value) const { return value == kNoValue ? MatrixView{} : view(value); }
   const float* vector(int weight) const {
@@ -88,6 +88,30 @@ struct Binder {
   void operator()(ScaleArgs& args) const { bind_unary(args); }
   void operator()(SoftcapArgs& args) const { bind_unary(args); }
   void operator()(SoftmaxArgs& args) const { bind_unary(args); }
+  void operator()(GatedMatmulArgs& args) const {
+    args.y = view(node.y);
+    args.x = activation(node.a);
+    args.norm_weight = vector(node.weight);
+    args.gate = context.weights[node.products[0]].view;
+    args.up = context.weights[node.products[1]].view;
+    args.gate_bias = vector(node.product_biases[0]);
+    args.up_bias = vector(node.product_biases[1]);
+  }
+  void operator()(QkvMatmulArgs& args) const {
+    args.y = view(node.y);
+    args.x = activation(node.a);
+    args.norm_weight = vector(node.weight);
+    args.q = context.weights[node.products[0]].view;
+    args.k = context.weights[node.products[1]].view;
+    args.v = context.weights[node.products[2]].view;
+    args.q_bias = vector(node.product_biases[0]);
+    args.k_bias = vector(node.product_biases[1]);
+    args.v_bias = vector(node.product_biases[2]);
+    args.table = view(node.b);
+    args.kv = context.cache.layer(node.layer);
+    args.tokens = context.slots;
+  }
+  void operator()(TopKArgs&) const {}  // not of a graph: Candidates binds its own
 
   template <typename Args>
   void bind_unary(Args& args) const {
@@ -152,6 +176,15 @@ struct RowSetter {
   void operator()(ScaleArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
   void operator()(SoftcapArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
   void operator()(SoftmaxArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
+  void operator()(GatedMatmulArgs& args) const {
+    args.y.n_rows = args.x.n_tokens = n;
+    args.x.n_prompt = n_prompt;
+  }
+  void operator()(QkvMatmulArgs& args) const {
+    args.y.n_rows = args.x.n_tokens = args.table.n_rows = n;
+    args.x.n_prompt = n_prompt;
+  }
+  void operator()(TopKArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // Graph: what to compute in one step: nodes over values, in an order that is already valid. Made by GraphBuilder,
 // turned into a Plan. It names weights by index and knows neither memory nor kernels.
 
+#include <array>
 #include <cstdint>
 #include <variant>
 #include <vector>
@@ -16,7 +17,7 @@ using NodeArgs =
     std::variant<kernels::EmbedArgs, kernels::QuantizeArgs, kernels::MatmulArgs, kernels::RmsNormArgs,
                  kernels::RopeTableArgs, kernels::RopeArgs, kernels::KvStoreArgs, kernels::AttentionArgs,
                  kernels::GatedActivationArgs, kernels::AddArgs, kernels::ScaleArgs, kernels::SoftcapArgs,
-                 kernels::SoftmaxArgs>;
+                 kernels::SoftmaxArgs, kernels::GatedMatmulArgs, kernels::QkvMatmulArgs, kernels::TopKArgs>;
 static_assert(std::variant_size_v<NodeArgs> == kernels::kNumOps);
 
 // How many rows a value has in a step.
@@ -42,6 +43,9 @@ inline constexpr int kNoWeight = -1;
 //   kKvStore: a = k, b = v, layer                                         kAttention: y, a = q, layer
 //   kGatedActivation: y, a = gate, b = up                                 kAdd: y, a, b
 //   kScale, kSoftcap, kSoftmax: y, a
+// Made by fuse.h alone:
+//   kGatedMatmul: y, a = x, weight = of the norm, products = gate, up
+//   kQkvMatmul: y = q, a = x, b = table, weight = of the norm, products = q, k, v, layer
 struct GraphNode {
   NodeArgs args;
   int y = kNoValue;
@@ -49,6 +53,8 @@ struct GraphNode {
   int b = kNoValue;
   int weight = kNoWeight;
   int bias = kNoWeight;
+  std::array<int, 3> products{kNoWeight, kNoWeight, kNoWeight};
+  std::array<int, 3> product_biases{kNoWeight, kNoWeight, kNoWeight};
   int64_t layer = -1;  // -1: before the first; as many as there are layers: what makes the logits
   bool is_last_matmul = false;  // its errors are errors of the logits: activations are kept finer
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/graph/bind.h"
+#include "engine/graph/fuse.h"
 #include "engine/graph/memory_plan.h"
 #include "gguf/check.h"
 
@@ -21,7 +22,7 @@ EngineError missing_kernel(Op op, DType dtype, const DeviceInfo& device, const s
 }
 
 Plan::Plan(Device& device, const Graph& graph, const WeightStore& weights, const KvCache& cache,
-           const Limits& limits)
+           const Limits& limits, Plan* lender)
     : device_(device),
       limits_(limits),
       values_(graph.values),
@@ -33,12 +34,18 @@ Plan::Plan(Device& device, const Graph& graph, const WeightStore& weights, const
   slots_.resize(ids_.size());
   outputs_.resize(static_cast<size_t>(limits.n_outputs));
   output_slots_.resize(outputs_.size());
-  lower(graph, weights);
+  lower(graph, weights, cache);
   const std::vector<int> owner = share_storage();
   order_nodes(owner);
-  place_values(owner);
-  bind(weights, cache);
+  place_values(owner, lender);
+  bind(weights, cache, lender);
   choose_kernels(weights, cache);
+  if (!limits.has_candidates || output_value_ == kNoValue) return;
+  const int64_t n_cols = values_[static_cast<size_t>(output_value_)].n_cols;
+  if (!Candidates::are_offered(device_.info(), n_cols)) return;
+  candidates_ = std::make_unique<Candidates>(device_, limits.n_outputs, n_cols,
+                                             lender != nullptr ? lender->candidates_.get() : nullptr);
+  for (const BoundNode& node : candidates_->nodes()) bound_.push_back(node);
 }
 
 // The encoded form of a value, made by a kQuantize node before its first reader and shared by the others.
@@ -56,17 +63,21 @@ int Plan::quantized(int value, const ActivationFormat* format) {
   return encoded;
 }
 
-void Plan::lower(const Graph& graph, const WeightStore& weights) {
-  for (const GraphNode& source : graph.nodes) {
-    GraphNode node = source;
-    if (node.op() == Op::kMatmul) {
+void Plan::lower(const Graph& graph, const WeightStore& weights, const KvCache& cache) {
+  const FuseLimits limits{.n_tokens = limits_.n_tokens, .n_outputs = limits_.n_outputs};
+  for (const FusedNode& source : fuse(graph, weights, cache, device_.info(), limits)) {
+    GraphNode node = source.node;
+    if (source.kernel != nullptr) {
+      ++n_fused_;
+    } else if (node.op() == Op::kMatmul) {
       const ActivationFormat* format = weights[node.weight].matmul->activation;
-      if (format != &kActivationF32) node.a = quantized(node.a, format);
+      if (!is_rows(*format)) node.a = quantized(node.a, format);
     }
     const int shown = node.y != kNoValue ? node.y : node.a;
     const RowCount rows = values_[static_cast<size_t>(shown)].rows;
-    if (node.op() == Op::kKvStore) n_without_outputs_ = nodes_.size() + 1;
-    nodes_.push_back({.graph = node, .rows = rows});
+    if (node.op() == Op::kKvStore || node.op() == Op::kQkvMatmul)
+      n_without_outputs_ = nodes_.size() + 1;
+    nodes_.push_back({.graph = node, .kernel = source.kernel, .rows = rows});
   }
   if (graph.has_later_cache) n_without_outputs_ = nodes_.size();
   for (size_t i = 0; i < n_without_outputs_; ++i) OLX_CHECK(nodes_[i].rows == RowCount::kTokens);
@@ -132,6 +143,8 @@ namespace {
 bool works_row_by_row(const GraphNode& node) {
   switch (node.op()) {
     case Op::kMatmul:
+    case Op::kGatedMatmul:
+    case Op::kQkvMatmul:
     case Op::kAttention: return false;
     case Op::kEmbed: return !is_gather(node);
     default: return true;
@@ -161,7 +174,7 @@ void Plan::order_nodes(const std::vector<int>& owner) {
   }
 }
 
-void Plan::place_values(const std::vector<int>& owner) {
+void Plan::place_values(const std::vector<int>& owner, Plan* lender) {
   std::vector<Lifetime> lives(values_.size());
   std::vector<bool> is_made(values_.size(), false);
   // Nodes of a group may run at the same time, so a value lives from the start to the end of the groups it is used in.
@@ -204,12 +217,16 @@ void Plan::place_values(const std::vector<int>& owner) {
   for (size_t i = 0; i < values_.size(); ++i) {
     offsets_[i] = plan.offsets[static_cast<size_t>(owner[i])];
   }
-  arena_ = device_.allocate(static_cast<size_t>(plan.size_bytes));
+  const auto size_bytes = static_cast<size_t>(plan.size_bytes);
+  arena_ = lender != nullptr ? lender->arena_ : nullptr;
+  if (arena_ != nullptr && arena_->size_bytes() >= size_bytes) return;
+  own_arena_ = device_.allocate(size_bytes);
+  arena_ = own_arena_.get();
 }
 
 int64_t Plan::value_bytes(const GraphValue& value) const {
   const int64_t n_rows = max_rows(value.rows);
-  return value.format == &kActivationF32 ? n_rows * value.n_cols * static_cast<int64_t>(sizeof(float))
+  return is_rows(*value.format) ? n_rows * value.n_cols * static_cast<int64_t>(sizeof(float))
                                          : value.format->size_bytes(n_rows, value.n_cols);
 }
 
@@ -222,7 +239,7 @@ MatrixView Plan::view(int value) const {
           .row_stride_elems = info.n_cols};
 }
 
-void Plan::bind(const WeightStore& weights, const KvCache& cache) {
+void Plan::bind(const WeightStore& weights, const KvCache& cache, Plan* lender) {
   BindContext context{.views = {}, .weights = weights, .cache = cache};
   for (size_t i = 0; i < values_.size(); ++i) {
     context.views.push_back({.matrix = view(static_cast<int>(i)), .format = values_[i].format});
@@ -231,6 +248,7 @@ void Plan::bind(const WeightStore& weights, const KvCache& cache) {
     const bool is_output = node.rows == RowCount::kOutputs;
     context.ids = is_gather(node.graph) ? outputs_.data() : ids_.data();
     context.slots = is_output ? output_slots_.data() : slots_.data();
+    context.rows_format = node.kernel != nullptr ? node.kernel->activation : nullptr;
     bind_args(node.graph, context);
     if (const auto* attention = std::get_if<AttentionArgs>(&node.graph.args))
       attention_scratch_elems_ = std::max(
@@ -238,8 +256,13 @@ void Plan::bind(const WeightStore& weights, const KvCache& cache) {
   }
   // Shared by all layers: each attention begins after all that comes before it. Counters in it are
   // zero by birth.
-  attention_scratch_ =
-      device_.allocate(static_cast<size_t>(attention_scratch_elems_) * sizeof(float));
+  if (lender != nullptr && lender->attention_scratch_elems_ >= attention_scratch_elems_) {
+    attention_scratch_ = lender->attention_scratch_;
+  } else {
+    own_attention_scratch_ =
+        device_.allocate(static_cast<size_t>(attention_scratch_elems_) * sizeof(float));
+    attention_scratch_ = own_attention_scratch_.get();
+  }
   for (Node& node : nodes_)
     if (auto* attention = std::get_if<AttentionArgs>(&node.graph.args))
       attention->scratch = static_cast<float*>(attention_scratch_->data());
@@ -252,7 +275,9 @@ void Plan::choose_kernels(const WeightStore& weights, const KvCache& cache) {
     void* args = std::visit([](auto& alternative) -> void* { return &alternative; }, node.graph.args);
     KernelRegistry::Query query{.op = op, .args = args};
     std::string detail;
-    if (op == Op::kMatmul) {
+    if (node.kernel != nullptr) {
+      query.dtype = node.kernel->dtype;  // chosen with its group of nodes
+    } else if (op == Op::kMatmul) {
       node.kernel = weights[node.graph.weight].matmul;
     } else {
       if (op == Op::kEmbed && node.graph.weight != kNoWeight) {
@@ -294,7 +319,13 @@ bool Plan::begin(const Step& step) {
              .n_prompt = step.n_prompt,
              .attention_scratch_elems = attention_scratch_elems_};
   for (Node& node : nodes_) set_rows(node.graph, node.rows, counts_);
-  n_nodes_ = n_outputs == 0 ? n_without_outputs_ : bound_.size();
+  n_nodes_ = n_outputs == 0 ? n_without_outputs_ : nodes_.size();
+  if (candidates_ && step.n_candidates > 0 && n_outputs > 0) {
+    MatrixView logits = view(output_value_);
+    logits.n_rows = static_cast<int64_t>(n_outputs);
+    candidates_->set(logits, step.n_candidates);
+    n_nodes_ = bound_.size();
+  }
   return n_nodes_ > 0;
 }
 

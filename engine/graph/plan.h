@@ -12,6 +12,7 @@
 #include "engine/cache/kv_cache.h"
 #include "engine/error.h"
 #include "engine/graph/bind.h"
+#include "engine/graph/candidates.h"
 #include "engine/graph/graph.h"
 #include "engine/model/weight_store.h"
 #include "kernels/api/backend.h"
@@ -28,17 +29,21 @@ class Plan {
   struct Limits {
     int64_t n_tokens = 0;   // of one step
     int64_t n_outputs = 0;  // tokens of one step that want an output row
+    bool has_candidates = false;  // the outputs are logits whose largest may be asked for
   };
   // weights (loaded) and cache outlive the plan.
   // Throws EngineError(kUnsupported) naming op, type and device of a node without a kernel, DeviceError without memory.
+  // lender: a plan for the same device that never runs at the same time, whose memory this one uses as far as it is
+  // enough; it outlives this one. nullptr: all memory is its own.
   Plan(kernels::Device& device, const Graph& graph, const WeightStore& weights, const KvCache& cache,
-       const Limits& limits);
+       const Limits& limits, Plan* lender = nullptr);
 
   struct Step {
     std::span<const int32_t> ids;                  // 1 .. n_tokens
     std::span<const kernels::TokenSlot> slots;     // as many
     int64_t n_prompt = 0;                          // the last so many are tokens of prompts
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
+    int64_t n_candidates = 0;                      // of each output row to be found, 0 .. n_candidates_max()
   };
   // False when cancelled in between.
   bool execute(const Step& step, const std::atomic<bool>* cancel) {
@@ -51,9 +56,19 @@ class Plan {
   bool run(const std::atomic<bool>* cancel);
   // The i-th row of the graph's output, of the last step.
   float* output(int64_t i) const;
+  // 0: the device has no kernel for it, or Limits::has_candidates was not set.
+  int64_t n_candidates_max() const { return candidates_ ? kernels::kTopKMax : 0; }
+  // The largest of that row, n_candidates of them.
+  CandidateRow candidates(int64_t i) const { return candidates_->row(i); }
 
   const std::string& device_name() const { return device_.info().name; }
-  uint64_t scratch_bytes() const { return arena_->size_bytes() + attention_scratch_->size_bytes(); }
+  // Of its own.
+  uint64_t scratch_bytes() const {
+    return (own_arena_ ? own_arena_->size_bytes() : 0) + (own_attention_scratch_ ? own_attention_scratch_->size_bytes() : 0) +
+           (candidates_ ? candidates_->own_bytes() : 0);
+  }
+  // Nodes that stand for several of the graph, or encode what they read (fuse.h).
+  int n_fused() const { return n_fused_; }
   // One line per (op, kernel) with the number of nodes.
   std::string describe() const;
 
@@ -64,14 +79,14 @@ class Plan {
     RowCount rows = RowCount::kTokens;
     kernels::NodeOrder order = kernels::NodeOrder::kAfterAll;
   };
-  void lower(const Graph& graph, const WeightStore& weights);
+  void lower(const Graph& graph, const WeightStore& weights, const KvCache& cache);
   int quantized(int value, const kernels::ActivationFormat* format);
   std::vector<int> share_storage() const;
   void order_nodes(const std::vector<int>& owner);
   bool conflict(const GraphNode& a, const GraphNode& b, const std::vector<int>& owner) const;
-  void place_values(const std::vector<int>& owner);
+  void place_values(const std::vector<int>& owner, Plan* lender);
   void choose_kernels(const WeightStore& weights, const KvCache& cache);
-  void bind(const WeightStore& weights, const KvCache& cache);
+  void bind(const WeightStore& weights, const KvCache& cache, Plan* lender);
   int64_t max_rows(RowCount rows) const {
     return rows == RowCount::kTokens ? limits_.n_tokens : limits_.n_outputs;
   }
@@ -84,10 +99,13 @@ class Plan {
   std::vector<Node> nodes_;
   std::vector<std::pair<std::pair<int, const kernels::ActivationFormat*>, int>> quantized_;
   std::vector<int64_t> offsets_;  // of values, in the arena
-  std::unique_ptr<kernels::Buffer> arena_;
-  std::unique_ptr<kernels::Buffer> attention_scratch_;
+  std::unique_ptr<kernels::Buffer> own_arena_, own_attention_scratch_;  // nullptr: the lender's are used
+  kernels::Buffer* arena_ = nullptr;
+  kernels::Buffer* attention_scratch_ = nullptr;
+  int n_fused_ = 0;
   int64_t attention_scratch_elems_ = 0;
-  std::vector<kernels::BoundNode> bound_;
+  std::unique_ptr<Candidates> candidates_;  // nullptr: they cannot be asked for
+  std::vector<kernels::BoundNode> bound_;   // of the graph, then of the candidates
   size_t n_without_outputs_ = 0;  // nodes to run when no token wants logits: up to the last cache write
   int output_value_ = kNoValue;
   std::vector<int> inputs_, kept_;  // Graph::inputs, kept

@@ -7,11 +7,25 @@
 namespace olx::engine {
 
 StagedPlan::StagedPlan(std::span<const Graph> parts, std::span<const Stage> stages,
-                       const KvCache& cache, const Plan::Limits& limits) {
+                       const KvCache& cache, const Plan::Limits& limits,
+                       const StagedPlan* lender) {
   OLX_CHECK(!parts.empty() && parts.size() == stages.size());
+  Plan::Limits few_limits = limits;
+  few_limits.n_tokens = std::min(limits.n_tokens, kFewTokens);
+  few_limits.n_outputs = std::min(limits.n_outputs, kFewTokens);
   for (size_t i = 0; i < parts.size(); ++i) {
-    plans_.push_back(
-        std::make_unique<Plan>(*stages[i].device, parts[i], *stages[i].weights, cache, limits));
+    Plan* lends = lender != nullptr ? lender->plans_[i].get() : nullptr;
+    const auto make = [&](const Plan::Limits& of, Plan* from) {
+      return std::make_unique<Plan>(*stages[i].device, parts[i], *stages[i].weights, cache, of,
+                                    from);
+    };
+    plans_.push_back(make(limits, lends));
+    many_.push_back(plans_[i].get());
+    // Of the same memory: only one of the two runs.
+    std::unique_ptr<Plan> few = make(few_limits, plans_[i].get());
+    if (few->n_fused() <= plans_[i]->n_fused()) few.reset();
+    few_.push_back(few ? few.get() : plans_[i].get());
+    few_plans_.push_back(std::move(few));
     if (parts[i].output != kNoValue) output_plan_ = i;
     for (const int value : parts[i].inputs) {
       // The nearest stage before that has it: what made it, or was given it and may have changed
@@ -30,20 +44,32 @@ StagedPlan::StagedPlan(std::span<const Graph> parts, std::span<const Stage> stag
 }
 
 bool StagedPlan::execute(const Plan::Step& step, const std::atomic<bool>* cancel) {
-  for (size_t i = 0; i < plans_.size(); ++i) {
-    Plan& plan = *plans_[i];
+  is_few_ = static_cast<int64_t>(step.ids.size()) <= kFewTokens;
+  const std::vector<Plan*>& plans = of_step();
+  for (size_t i = 0; i < plans.size(); ++i) {
+    Plan& plan = *plans[i];
     if (!plan.begin(step)) continue;
     for (const Crossing& crossing : crossings_)
-      if (crossing.to == i) plan.take(*plans_[crossing.from], crossing.value);
+      if (crossing.to == i) plan.take(*plans[crossing.from], crossing.value);
     if (!plan.run(cancel)) return false;
   }
   return true;
 }
 
+uint64_t StagedPlan::scratch_bytes(size_t stage) const {
+  return plans_[stage]->scratch_bytes() +
+         (few_plans_[stage] ? few_plans_[stage]->scratch_bytes() : 0);
+}
+
 std::string StagedPlan::describe() const {
-  if (plans_.size() == 1) return plans_[0]->describe();
   std::string text;
-  for (const auto& plan : plans_) text += "on " + plan->device_name() + "\n" + plan->describe();
+  for (size_t i = 0; i < plans_.size(); ++i) {
+    if (plans_.size() > 1) text += "on " + plans_[i]->device_name() + "\n";
+    text += plans_[i]->describe();
+    if (few_plans_[i])
+      text += "steps of at most " + std::to_string(kFewTokens) + " tokens\n" +
+              few_plans_[i]->describe();
+  }
   return text;
 }
 

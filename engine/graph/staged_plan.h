@@ -13,6 +13,10 @@
 
 namespace olx::engine {
 
+// Steps of so few tokens have a plan of their own where a device makes them of fewer launches
+// (fuse.h). Kernels for them read the weights once for all of these.
+inline constexpr int64_t kFewTokens = 8;
+
 class StagedPlan {
  public:
   struct Stage {
@@ -20,16 +24,18 @@ class StagedPlan {
     const WeightStore* weights = nullptr;  // of its part of the graph
   };
   // parts: of split_graph(), as many as stages; the cache has the layers of each on its device. All
-  // outlive the plan. Throws as Plan does, and EngineError(kUnsupported) for a device whose memory
-  // the CPU cannot address.
+  // outlive the plan. lender: as Plan's, of the same stages. Throws as Plan does, and
+  // EngineError(kUnsupported) for a device whose memory the CPU cannot address.
   StagedPlan(std::span<const Graph> parts, std::span<const Stage> stages, const KvCache& cache,
-             const Plan::Limits& limits);
+             const Plan::Limits& limits, const StagedPlan* lender = nullptr);
 
   // As Plan's.
   bool execute(const Plan::Step& step, const std::atomic<bool>* cancel);
-  float* output(int64_t i) const { return plans_[output_plan_]->output(i); }
+  float* output(int64_t i) const { return of_step()[output_plan_]->output(i); }
+  int64_t n_candidates_max() const { return plans_[output_plan_]->n_candidates_max(); }
+  CandidateRow candidates(int64_t i) const { return of_step()[output_plan_]->candidates(i); }
 
-  uint64_t scratch_bytes(size_t stage) const { return plans_[stage]->scratch_bytes(); }
+  uint64_t scratch_bytes(size_t stage) const;  // of its own
   std::string describe() const;  // a line says which stage it is of where there are several
 
  private:
@@ -38,8 +44,13 @@ class StagedPlan {
     size_t to;
     int value;
   };
-  std::vector<std::unique_ptr<Plan>> plans_;
-  std::vector<Crossing> crossings_;  // in the order of their stages
+  const std::vector<Plan*>& of_step() const { return is_few_ ? few_ : many_; }
+
+  std::vector<std::unique_ptr<Plan>> plans_;  // for steps of any size, by stage
+  std::vector<std::unique_ptr<Plan>> few_plans_;  // for few tokens; nullptr where that is the same
+  std::vector<Plan*> many_, few_;             // what runs, by stage
+  bool is_few_ = false;                       // the last step was
+  std::vector<Crossing> crossings_;           // in the order of their stages
   size_t output_plan_ = 0;
 };
 

@@ -115,9 +115,11 @@ struct ModelRunner::Impl {
   void report_need() const;
   void take_memory(const gguf::GgufFile& file, const Network& network);
   void load(const gguf::GgufFile& file, const WeightTable& table);
-  std::unique_ptr<StagedPlan> make_plan(std::span<const Graph> parts, int64_t n_outputs) const;
+  std::unique_ptr<StagedPlan> make_plan(std::span<const Graph> parts, Plan::Limits limits) const;
+  void make_hidden_plan();
   // Gives back what a try to take it took.
   void forget_memory() {
+    hidden_plan.reset();
     plan.reset();
     cache.reset();
     stages.clear();
@@ -199,10 +201,15 @@ void ModelRunner::Impl::report_need() const {
   options.on_need(need);
 }
 
-std::unique_ptr<StagedPlan> ModelRunner::Impl::make_plan(std::span<const Graph> parts, int64_t n_outputs) const {
+std::unique_ptr<StagedPlan> ModelRunner::Impl::make_plan(std::span<const Graph> parts, Plan::Limits limits) const {
   std::vector<StagedPlan::Stage> places;
   for (const Stage& stage : stages) places.push_back({.device = stage.device, .weights = stage.weights.get()});
-  return std::make_unique<StagedPlan>(parts, places, *cache, Plan::Limits{.n_tokens = options.n_batch, .n_outputs = n_outputs});
+  return std::make_unique<StagedPlan>(parts, places, *cache, limits, plan.get());
+}
+
+// Of the memory of the other plan, as far as that is enough.
+void ModelRunner::Impl::make_hidden_plan() {
+  hidden_plan = make_plan(hidden_parts, {.n_tokens = options.n_batch, .n_outputs = options.n_batch});
 }
 
 // Memory first, bytes last: what does not fit is said before a long read.
@@ -219,7 +226,14 @@ void ModelRunner::Impl::take_memory(const gguf::GgufFile& file, const Network& n
         parts.push_back(std::move(stage.graph));
       }
       cache = std::make_unique<KvCache>(cache_parts, network.cache);
-      plan = make_plan(parts, options.n_logits_max);
+      plan = make_plan(parts, {.n_tokens = options.n_batch, .n_outputs = options.n_logits_max, .has_candidates = true});
+      std::vector<int64_t> first_layers;
+      for (const Stage& stage : stages) first_layers.push_back(stage.first_layer);
+      hidden_parts = split_graph(embedding_graph(network.graph), first_layers);
+      if (options.makes_embeddings) make_hidden_plan();
+      // What the first step would take: where there is none of it left, this is the time to notice.
+      const std::vector<uint64_t> arrays = network.step_arrays();
+      for (const Stage& stage : stages) stage.device->reserve_staging(arrays);
       load(file, network.table);
       close_unused_devices();
       return;
@@ -268,16 +282,14 @@ std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const
                                   .n_ctx = options.n_ctx,
                                   .dtype = options.kv_dtype},
                         .n_batch = options.n_batch,
-                        .n_logits = impl->options.n_logits_max};
+                        .n_logits = impl->options.n_logits_max,
+                        .makes_embeddings = options.makes_embeddings};
   try {
     impl->choose_layers(file, network);
     impl->take_memory(file, network);
   } catch (const kernels::DeviceError& error) {
     throw EngineError(ErrorCode::kOutOfMemory, file.path() + ": " + error.what());
   }
-  std::vector<int64_t> first_layers;
-  for (const Stage& stage : impl->stages) first_layers.push_back(stage.first_layer);
-  impl->hidden_parts = split_graph(embedding_graph(graph), first_layers);
   impl->next_position.resize(static_cast<size_t>(options.n_sequences));
   return std::unique_ptr<ModelRunner>(new ModelRunner(std::move(impl)));
 }
@@ -297,7 +309,10 @@ uint64_t ModelRunner::weight_bytes() const {
 uint64_t ModelRunner::kv_bytes() const { return impl_->cache->size_bytes(); }
 uint64_t ModelRunner::scratch_bytes() const {
   uint64_t n_bytes = 0;
-  for (size_t i = 0; i < impl_->stages.size(); ++i) n_bytes += impl_->plan->scratch_bytes(i);
+  for (size_t i = 0; i < impl_->stages.size(); ++i) {
+    n_bytes += impl_->plan->scratch_bytes(i);
+    if (impl_->hidden_plan) n_bytes += impl_->hidden_plan->scratch_bytes(i);
+  }
   return n_bytes;
 }
 int64_t ModelRunner::n_device_layers() const { return impl_->n_device_layers; }
@@ -328,9 +343,10 @@ bool ModelRunner::Impl::can_wait_for_all() const {
   }
 }
 
-bool ModelRunner::forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
+bool ModelRunner::forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel, int64_t n_candidates) {
   impl_->n_logits = 0;
-  if (!run(*impl_->plan, impl_->options.n_logits_max, tokens, cancel)) return false;
+  OLX_CHECK(n_candidates >= 0 && n_candidates <= n_candidates_max());
+  if (!run(*impl_->plan, impl_->options.n_logits_max, tokens, cancel, n_candidates)) return false;
   impl_->n_logits = static_cast<int64_t>(impl_->outputs.size());
   return true;
 }
@@ -339,18 +355,20 @@ bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const std::
   Impl& impl = *impl_;
   if (!impl.hidden_plan) {
     try {
-      impl.hidden_plan = impl.make_plan(impl.hidden_parts, impl.options.n_batch);
+      impl.make_hidden_plan();
     } catch (const kernels::DeviceError& error) {
       throw EngineError(ErrorCode::kOutOfMemory, std::string("embedding: ") + error.what());
     }
   }
   impl.n_hidden = 0;
-  if (!run(*impl.hidden_plan, impl.options.n_batch, tokens, cancel)) return false;
+  impl.n_logits = 0;  // they lie where this computes
+  if (!run(*impl.hidden_plan, impl.options.n_batch, tokens, cancel, 0)) return false;
   impl.n_hidden = static_cast<int64_t>(impl.outputs.size());
   return true;
 }
 
-bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel) {
+bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel,
+                      int64_t n_candidates) {
   Impl& impl = *impl_;
   OLX_CHECK(!tokens.empty() && static_cast<int64_t>(tokens.size()) <= impl.options.n_batch);
   BlockTables& tables = impl.cache->tables();
@@ -378,7 +396,7 @@ bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const B
     if (end > tables.n_used(s)) OLX_CHECK(impl.cache->reserve(s, end));
   }
   try {
-    if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs}, cancel)) return false;
+    if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs, .n_candidates = n_candidates}, cancel)) return false;
   } catch (const kernels::DeviceError&) {
     impl.is_lost = !impl.can_wait_for_all();  // what was enqueued has ended, so that nothing writes behind a later step's back
     throw;
@@ -393,6 +411,13 @@ bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const B
 std::span<float> ModelRunner::logits(int64_t i) {
   OLX_CHECK(i >= 0 && i < impl_->n_logits);
   return {impl_->plan->output(i), static_cast<size_t>(impl_->config.vocab_size)};
+}
+
+int64_t ModelRunner::n_candidates_max() const { return impl_->plan->n_candidates_max(); }
+
+CandidateRow ModelRunner::candidates(int64_t i) const {
+  OLX_CHECK(i >= 0 && i < impl_->n_logits);
+  return impl_->plan->candidates(i);
 }
 
 std::span<const float> ModelRunner::hidden(int64_t i) const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/cache/prefix_cache.h"
+#include "engine/graph/candidates.h"
 #include "engine/model/model_config.h"
 #include "gguf/reader.h"
 #include "kernels/api/backend.h"
@@ -42,6 +43,7 @@ struct RunnerOptions {
   int n_ctx = 4096;            // most positions of one sequence
   int n_sequences = 1;         // sequence ids are 0 .. n_sequences - 1
   int n_batch = 512;           // most tokens of one forward()
+  bool makes_embeddings = false;  // forward_hidden() will be called: its plan is made, and counted, at load
   int n_logits_max = 0;        // most tokens of one forward() that may want logits; 0: max(n_sequences, 8)
   gguf::DType kv_dtype = gguf::DType::kF16;  // kF32, kF16 or kQ8_0
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
@@ -94,14 +96,21 @@ class ModelRunner {
   // keys and values. Each token's position must equal n_positions() of its sequence at its turn, and there must be
   // room (reserve()). False when `cancel` became true in between: the step's positions are then not in the cache.
   // DeviceError: the step is lost; truncate() its sequences. Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
-  bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr);
+  // n_candidates, 0 .. n_candidates_max(): so many of the largest logits of each row are found too.
+  bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr, int64_t n_candidates = 0);
 
   // Logits of the i-th token of the last forward() that wanted them: vocab_size values, writable (a sampler may
-  // change them in place), valid until the next forward().
+  // change them in place), valid until the next forward() or forward_hidden().
   std::span<float> logits(int64_t i);
+  // 0 where logits are the processor's anyway.
+  int64_t n_candidates_max() const;
+  // The n_candidates largest of logits(i), before anybody changed them; as long valid. A few lines of a device's memory
+  // instead of a vocabulary's.
+  CandidateRow candidates(int64_t i) const;
 
   // As forward(), but up to the hidden states behind the last norm, of which every token may want one (wants_logits).
-  // The first call makes a plan and takes its memory: EngineError(kOutOfMemory) where there is none.
+  // Where it was not made at load (RunnerOptions::makes_embeddings), the first call makes a plan and takes its memory:
+  // EngineError(kOutOfMemory) where there is none.
   bool forward_hidden(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr);
   // Hidden state of the i-th token of the last forward_hidden() that wanted one: d_model values.
   std::span<const float> hidden(int64_t i) const;
@@ -124,7 +133,7 @@ class ModelRunner {
 
  private:
   struct Impl;
-  bool run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel);
+  bool run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel, int64_t n_candidates);
   explicit ModelRunner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

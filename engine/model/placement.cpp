@@ -7,6 +7,8 @@
 #include <variant>
 
 #include "engine/graph/bind.h"
+#include "engine/graph/candidates.h"
+#include "engine/graph/embedding_graph.h"
 #include "engine/graph/split_graph.h"
 #include "gguf/check.h"
 
@@ -31,7 +33,7 @@ uint64_t values_bound(const Graph& graph, int64_t n_tokens, int64_t n_outputs) {
 }
 
 // What the plan will ask for splits of attention.
-uint64_t attention_bytes(const Graph& graph, const Network& network) {
+uint64_t attention_bytes(const Graph& graph, const Network& network, int64_t n_outputs) {
   int64_t n_elems = 0;
   for (const GraphNode& node : graph.nodes) {
     const auto* attention = std::get_if<kernels::AttentionArgs>(&node.args);
@@ -43,24 +45,28 @@ uint64_t attention_bytes(const Graph& graph, const Network& network) {
     args.kv.max_blocks = network.cache.max_blocks();
     const bool is_all = graph.values[static_cast<size_t>(node.y)].rows == RowCount::kTokens;
     n_elems = std::max(n_elems,
-                       wanted_attention_scratch(args, is_all ? network.n_batch : network.n_logits));
+                       wanted_attention_scratch(args, is_all ? network.n_batch : n_outputs));
   }
   return static_cast<uint64_t>(n_elems) * sizeof(float);
 }
 
-// What a device takes for the arrays of a step: ids and slots of all tokens and of those that want
-// logits, and the block table up to the last sequence of these and of those.
-uint64_t staging_bytes(const Network& network, const kernels::Device& device) {
-  const auto bytes = [](int64_t n, size_t of) { return static_cast<uint64_t>(n) * of; };
-  const uint64_t table =
-      bytes(network.cache.n_sequences * network.cache.max_blocks(), sizeof(int32_t));
-  const uint64_t arrays[] = {bytes(network.n_batch, sizeof(int32_t)),
-                             bytes(network.n_batch, sizeof(kernels::TokenSlot)),
-                             bytes(network.n_logits, sizeof(int32_t)),
-                             bytes(network.n_logits, sizeof(kernels::TokenSlot)),
-                             table,
-                             table};
-  return device.staging_bytes(arrays);
+// What the largest logits of a row are found in; of a part that makes none, or where the device
+// has no kernel for it, nothing.
+uint64_t candidates_bytes(const Graph& graph, const Network& network,
+                          const kernels::Device& device) {
+  if (graph.output == kNoValue) return 0;
+  const int64_t n_cols = graph.values[static_cast<size_t>(graph.output)].n_cols;
+  return Candidates::are_offered(device.info(), n_cols)
+             ? Candidates::needed_bytes(network.n_logits, n_cols)
+             : 0;
+}
+
+// What the plan of the hidden states takes beside the other, whose memory it uses where that is
+// enough.
+uint64_t hidden_bytes(const Graph& graph, const Network& network) {
+  return network.makes_embeddings ? values_bound(graph, network.n_batch, network.n_batch) +
+                                        attention_bytes(graph, network, network.n_batch)
+                                  : 0;
 }
 
 }  // namespace
@@ -70,6 +76,18 @@ int64_t Network::n_places() const {
       std::any_of(graph.nodes.begin(), graph.nodes.end(),
                   [&](const GraphNode& node) { return node.layer >= cache.n_layers; });
   return cache.n_layers + (has_logits ? 1 : 0);
+}
+
+std::vector<uint64_t> Network::step_arrays() const {
+  const auto bytes = [](int64_t n, size_t of) { return static_cast<uint64_t>(n) * of; };
+  const uint64_t table = bytes(cache.n_sequences * cache.max_blocks(), sizeof(int32_t));
+  const int64_t n_outputs = makes_embeddings ? n_batch : n_logits;
+  return {bytes(n_batch, sizeof(int32_t)),
+          bytes(n_batch, sizeof(kernels::TokenSlot)),
+          bytes(n_outputs, sizeof(int32_t)),
+          bytes(n_outputs, sizeof(kernels::TokenSlot)),
+          table,
+          table};
 }
 
 std::vector<Stage> place(const Network& network, std::span<const Share> shares) {
@@ -83,6 +101,9 @@ std::vector<Stage> place(const Network& network, std::span<const Share> shares) 
   }
   OLX_CHECK(n_placed == network.n_places());
   std::vector<Graph> parts = split_graph(network.graph, first_layers);
+  const std::vector<Graph> hidden = network.makes_embeddings
+                                        ? split_graph(embedding_graph(network.graph), first_layers)
+                                        : std::vector<Graph>(parts.size());
   std::vector<Stage> stages;
   for (size_t i = 0; i < parts.size(); ++i) {
     const int64_t from = std::min(first_layers[i], n_cache_layers);
@@ -94,8 +115,10 @@ std::vector<Stage> place(const Network& network, std::span<const Share> shares) 
         std::make_unique<WeightStore>(parts[i], network.table, *stage.device, network.n_batch);
     stage.kv_bytes = cache.n_layers > 0 ? KvCache::needed_bytes(cache) : 0;
     stage.scratch_bytes = values_bound(parts[i], network.n_batch, network.n_logits) +
-                          attention_bytes(parts[i], network) +
-                          staging_bytes(network, *stage.device);
+                          attention_bytes(parts[i], network, network.n_logits) +
+                          candidates_bytes(parts[i], network, *stage.device) +
+                          hidden_bytes(hidden[i], network) +
+                          stage.device->staging_bytes(network.step_arrays());
     stage.graph = std::move(parts[i]);
     stages.push_back(std::move(stage));
   }

@@ -35,9 +35,13 @@ struct Network {
   KvCache::Shape cache;
   int64_t n_batch = 0;
   int64_t n_logits = 0;
+  bool makes_embeddings = false;  // there is a plan for hidden states too
 
   // What can be placed: the layers, and where there are logits what makes them.
   int64_t n_places() const;
+  // Bytes of the arrays of a step, at most: ids and slots of all tokens and of those that want an
+  // output, and the block table up to the last sequence of these and of those.
+  std::vector<uint64_t> step_arrays() const;
 };
 
 // So many of a network's places, following those of the share before.

@@ -78,6 +78,25 @@ int32_t Sampler::choose(std::span<float> logits) {
   if (options_.temperature <= 0) return arg_max(logits);
   if (options_.mirostat == 1 || options_.mirostat == 2) return mirostat(logits);
   take_top_k(logits, options_.top_k, candidates_);
+  return choose_candidate();
+}
+
+int Sampler::n_candidates() const {
+  if (window_ > 0) return 0;  // penalties change the order
+  if (options_.temperature <= 0) return 1;
+  return options_.mirostat == 1 || options_.mirostat == 2 ? 0 : std::max(options_.top_k, 0);
+}
+
+int32_t Sampler::sample_candidates(std::span<const float> logits, std::span<const int32_t> ids) {
+  candidates_.clear();
+  for (size_t i = 0; i < std::min(logits.size(), static_cast<size_t>(n_candidates())); ++i)
+    if (logits[i] > -INFINITY) candidates_.push_back({ids[i], logits[i], 0});
+  if (candidates_.empty()) candidates_.push_back({0, 0, 1});  // as take_top_k()
+  return options_.temperature <= 0 ? candidates_[0].id : choose_candidate();
+}
+
+// Of those that top_k left, sorted.
+int32_t Sampler::choose_candidate() {
   keep_typical(candidates_, options_.typical_p);
   keep_top_p(candidates_, options_.top_p);
   keep_min_p(candidates_, options_.min_p);

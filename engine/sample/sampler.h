@@ -23,6 +23,11 @@ class Sampler {
   void accept(int32_t token);
   // Changes the logits (penalties). Does not accept what it drew.
   int32_t sample(std::span<float> logits);
+  // How many of the largest logits are enough for sample_candidates() to draw what sample() draws; 0: all are needed.
+  int n_candidates() const;
+  // sample() of a row of which these are the largest logits, largest first and of equal ones the lower id first: at
+  // least n_candidates() of them, or all that are not -inf.
+  int32_t sample_candidates(std::span<const float> logits, std::span<const int32_t> ids);
   // Another token in the place of the last one, from the logits that sample() left, which the caller has narrowed (to -inf)
   // since.
   int32_t sample_again(std::span<float> logits);
@@ -32,6 +37,7 @@ class Sampler {
  private:
   void penalize(std::span<float> logits) const;
   int32_t choose(std::span<float> logits);
+  int32_t choose_candidate();
   int32_t draw(std::vector<Candidate>& candidates);
   int32_t mirostat(std::span<float> logits);
 

@@ -109,7 +109,9 @@ bool Scheduler::step() {
   if (n_in_batch == 1) cancel = &only->sequence->channel->is_cancelled;
   try {
     const int64_t begun_ns = clock_();
-    if (!runner_.forward(batch_, cancel)) return true;  // cancelled: the next step drops it; nothing was cached
+    n_candidates_ = wanted_candidates();
+    const bool is_done = n_candidates_ > 0 ? runner_.forward_candidates(batch_, n_candidates_, cancel) : runner_.forward(batch_, cancel);
+    if (!is_done) return true;  // cancelled: the next step drops it; nothing was cached
     const int64_t step_ns = clock_() - begun_ns;
     if (is_mixed_) adapt_chunk(step_ns);
     if (is_pure_) speculator_.count_step(static_cast<int>(batch_.size()), step_ns);
@@ -289,7 +291,7 @@ void Scheduler::take_results() {
       ++slot.sequence->stats.n_accepted_tokens;
       slot.cached.push_back(draft);
     }
-    on_token(slot, runner_.logits(static_cast<int64_t>(i)));
+    on_token(slot, static_cast<int64_t>(i));
   }
 }
 
@@ -298,17 +300,26 @@ void Scheduler::take_results() {
 // whole distribution the two ways are the same: p(x) + (1 - p(allowed)) p(x) / p(allowed) = p(x) / p(allowed). With top_k,
 // top_p and the like it is a mixture of two narrowed distributions, the one narrowed before and the one after masking; both
 // hold allowed tokens only, in the model's own proportions. At temperature 0 it is the best allowed token either way.
-int32_t Scheduler::draw(Sequence& sequence, std::span<float> logits) const {
+int32_t Scheduler::draw(Sequence& sequence, int64_t row) const {
   // No token means anything then, at any temperature: weights that are no numbers, or sums beyond the arithmetic's range.
   // -inf is a token that a model rules out.
+  const auto check_peak = [](float peak) {
+    if (!std::isfinite(peak))
+      throw EngineError(ErrorCode::kInternal, "the model's output holds values that are no numbers (NaN or infinity)");
+  };
+  if (n_candidates_ > 0 && candidates_of(sequence) > 0) {
+    const CandidateRow candidates = runner_.candidates(row);
+    check_peak(candidates.logits[0]);
+    return sequence.sampler.sample_candidates(candidates.logits, candidates.ids);
+  }
+  const std::span<float> logits = runner_.logits(row);
   float peak = -INFINITY;
   bool has_nan = false;
   for (const float logit : logits) {
     peak = std::max(peak, logit);
     has_nan |= std::isnan(logit);
   }
-  if (has_nan || !std::isfinite(peak))
-    throw EngineError(ErrorCode::kInternal, "the model's output holds values that are no numbers (NaN or infinity)");
+  check_peak(has_nan ? NAN : peak);
   int32_t token = sequence.sampler.sample(logits);
   TokenConstraint* constraint = sequence.constraint.get();
   if (constraint == nullptr) return token;
@@ -322,18 +333,35 @@ int32_t Scheduler::draw(Sequence& sequence, std::span<float> logits) const {
   return token;
 }
 
-void Scheduler::on_token(Slot& slot, std::span<float> logits) {
+// How many of the largest logits a token of this answer is drawn from; 0: all are looked at.
+int64_t Scheduler::candidates_of(const Sequence& sequence) const {
+  if (sequence.constraint || sequence.request.n_logprobs >= 0) return 0;
+  const int64_t n = sequence.sampler.n_candidates();
+  return n <= runner_.n_candidates_max() ? n : 0;
+}
+
+int64_t Scheduler::wanted_candidates() const {
+  int64_t n = 0;
+  for (const Wanting& wanting : wanting_)
+    if (const Slot& slot = slots_[static_cast<size_t>(wanting.slot)]; slot.sequence) n = std::max(n, candidates_of(*slot.sequence));
+  return n;
+}
+
+void Scheduler::on_token(Slot& slot, int64_t row) {
   Sequence& sequence = *slot.sequence;
   if (!sequence.is_generating) {
     sequence.is_generating = true;
     sequence.generating_ns = clock_();
     sequence.stats.prompt_ns = sequence.generating_ns - sequence.started_ns;
   }
-  const std::vector<float> raw = sequence.request.n_logprobs >= 0 ? std::vector<float>(logits.begin(), logits.end())
-                                                                  : std::vector<float>();
+  std::vector<float> raw;
+  if (sequence.request.n_logprobs >= 0) {
+    const std::span<const float> logits = runner_.logits(row);
+    raw.assign(logits.begin(), logits.end());
+  }
   int32_t token = 0;
   try {
-    token = draw(sequence, logits);
+    token = draw(sequence, row);
   } catch (const EngineError& error) {
     return finish(slot, DoneReason::kError, error.what());  // of this answer alone: the step was sound
   }

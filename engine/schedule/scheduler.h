@@ -82,8 +82,10 @@ class Scheduler {
   void adapt_chunk(int64_t step_ns);
   bool shift_or_stop(Slot& slot);
   void take_results();
-  void on_token(Slot& slot, std::span<float> logits);
-  int32_t draw(Sequence& sequence, std::span<float> logits) const;
+  void on_token(Slot& slot, int64_t row);
+  int64_t candidates_of(const Sequence& sequence) const;
+  int64_t wanted_candidates() const;
+  int32_t draw(Sequence& sequence, int64_t row) const;
   void finish(Slot& slot, DoneReason reason, const std::string& error = "");
 
   Runner& runner_;
@@ -98,6 +100,7 @@ class Scheduler {
     int32_t draft;  // the token evaluated, where it is a guess; else -1
   };
   std::vector<Wanting> wanting_;  // whose logits the batch asks for, in order
+  int64_t n_candidates_ = 0;      // of each row, that the step was asked for
   Speculator speculator_;
   size_t next_prompt_ = 0;        // slot whose prompt is served first
   bool is_pure_ = false;          // the batch holds nothing but answers' tokens

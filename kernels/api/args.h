@@ -242,4 +242,82 @@ struct SoftmaxArgs {
   int64_t rows() const { return y.n_rows; }
 };
 
+// shapes: y [n_tokens, n_rows]; x [n_tokens, n_cols]; gate, up [n_rows, n_cols]; norm_weight [n_cols];
+//   biases [n_rows]. Work unit: a row of gate and of up (a column of y).
+// layout: x rows of f32 (is_rows()); gate and up of one dtype, in the order of the file.
+// align: y, x 4 bytes.
+// alias: none.
+// numerics: x' = x norm_weight rounded to f32, as the format decodes it; r = 1 / sqrt(mean(x^2) + norm_eps), both 1
+//   without a norm; g = r sum_k x' gate (+ bias), u the same of up; y = act(g) u.
+//   |err g| <= e_g = (2 n_cols + 16) 2^-24 (r sum|x'| W + |bias|), W as for kMatmul;
+//   |err| <= 1.13 e_g (|u| + e_u) + |act(g)| e_u + 2^-20 (|y| + |u|), no activation being steeper than 1.13,
+//   while sum x^2 is finite in f32.
+// errors: none.
+// source: Shazeer 2020, arXiv:2002.05202; Zhang & Sennrich 2019, arXiv:1910.07467.
+struct GatedMatmulArgs {
+  MatrixView y;
+  ActivationView x;
+  const float* norm_weight = nullptr;  // nullptr: x is not normalised
+  float norm_eps = 0.0f;
+  WeightView gate;
+  WeightView up;
+  const float* gate_bias = nullptr;
+  const float* up_bias = nullptr;
+  Activation activation = Activation::kSilu;
+  int64_t rows() const { return gate.n_rows; }
+};
+
+// shapes: y [n_tokens, n_heads * head_dim]; x [n_tokens, n_cols]; q [n_heads * head_dim, n_cols];
+//   k, v [n_kv_heads * head_dim, n_cols]; biases: a value a row; table [n_tokens, n_rot]; tokens [n_tokens].
+//   Work unit: two rows, the i-th of head_dim / 2 of a head, of q first, then of k, then of v. Of q and k these are the
+//   i-th pair that is rotated while i < n_rot / 2, and behind those two neighbours; of v neighbours.
+// layout: x rows of f32 (is_rows()); weights in the order of the file; the cache as KvView says, F32 or F16.
+// align: y, x 4 bytes; 64 for pages.
+// alias: none.
+// numerics: products as for kGatedMatmul, e their errors; rotated as kRope does it: |err| <= |c| e_a + |s| e_b +
+//   2^-22 (|a| + |b|); in a cache of f16 half a unit in its last place more.
+// errors: none.
+// source: as kRope and kKvStore.
+struct QkvMatmulArgs {
+  MatrixView y;  // q
+  ActivationView x;
+  const float* norm_weight = nullptr;  // nullptr: x is not normalised
+  float norm_eps = 0.0f;
+  WeightView q;
+  WeightView k;
+  WeightView v;
+  const float* q_bias = nullptr;
+  const float* k_bias = nullptr;
+  const float* v_bias = nullptr;
+  MatrixView table;  // of angles, as kRope reads it
+  bool is_neox = false;
+  int64_t n_heads = 0;
+  KvView kv;
+  const TokenSlot* tokens = nullptr;
+  int64_t rows() const { return (n_heads + 2 * kv.n_kv_heads) * (kv.head_dim / 2); }
+};
+
+constexpr int64_t kTopKMax = 128;
+
+// shapes: x, x_ids [n_tokens, n_cols]; y, y_ids [n_tokens, n_slices * k], n_slices = ceil(n_cols / slice_cols).
+//   Work unit: a slice of a token, token slowest.
+// layout: f32 and int32 row-major, ids with the stride of their values. 1 <= k <= kTopKMax.
+// align: 4 bytes.
+// alias: none.
+// numerics: exact. Of each slice the k largest, largest first, of equal ones the lower id first. -inf is never one of
+//   them: where there are fewer, -inf with id -1 takes the rest. A NaN in the slice makes its first value NaN, and the
+//   others of that slice may be anything.
+// errors: none.
+// source: Fan et al. 2018, arXiv:1805.04833 (top-k sampling).
+struct TopKArgs {
+  MatrixView y;
+  int32_t* y_ids = nullptr;
+  MatrixView x;
+  const int32_t* x_ids = nullptr;  // nullptr: the column is the id
+  int64_t k = 1;
+  int64_t slice_cols = 0;
+  int64_t n_slices() const { return (x.n_cols + slice_cols - 1) / slice_cols; }
+  int64_t rows() const { return x.n_rows * n_slices(); }
+};
+
 }  // namespace olx::kernels

@@ -83,6 +83,8 @@ class Device {
   // in the program's memory that their nodes name: token ids, slots, block tables. The sizes are
   // those of a step's arrays, at most.
   virtual uint64_t staging_bytes(std::span<const uint64_t> /*array_bytes*/) const { return 0; }
+  // Takes it now, so that no step with such arrays will. Throws DeviceError.
+  virtual void reserve_staging(std::span<const uint64_t> /*array_bytes*/) {}
   // Runs the nodes in order, each to its end before the next begins, and returns when all are done (CPU) or enqueued.
   // No allocation, lock or log between nodes. `cancel`, when given, is looked at between nodes; true: returns false.
   virtual bool execute(std::span<const BoundNode> nodes, const std::atomic<bool>* cancel = nullptr) = 0;

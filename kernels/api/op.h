@@ -20,8 +20,11 @@ enum class Op : uint8_t {
   kScale,            // y = x * s
   kSoftcap,          // y = c * tanh(x / c)
   kSoftmax,
+  kGatedMatmul,      // act(gate) * up of a normalised x, both products made here
+  kQkvMatmul,        // q, k, v of a normalised x: q rotated, k rotated and v into cache pages
+  kTopK,             // the largest of each row, with where they stand
 };
-inline constexpr int kNumOps = 13;
+inline constexpr int kNumOps = 16;
 
 std::string_view op_name(Op op);  // "matmul"
 

@@ -53,7 +53,7 @@ struct ActivationView;
 // Activations as a matmul row wants them. kQuantize makes them from f32; n_tokens rows of n_cols elements.
 struct ActivationFormat {
   const char* name;  // "f32", "q8"
-  // Enough for any n_prompt. 0 for "f32": the matrix itself is passed and no kQuantize node is needed.
+  // Enough for any n_prompt. 0 where the matrix itself is passed (is_rows()) and no kQuantize node is needed.
   int64_t (*size_bytes)(int64_t n_tokens, int64_t n_cols);
   // Writes the n_cols elements of one token as f32: for the reference backend and tests. nullptr for "f32".
   void (*decode)(const ActivationView& from, int64_t token, float* x);
@@ -65,12 +65,18 @@ struct ActivationFormat {
 };
 extern const ActivationFormat kActivationF32;
 
+// Whether activations of this format are the f32 rows themselves: "f32", and formats whose kernels
+// encode what they read on their own (decode() then says what becomes of a row).
+inline bool is_rows(const ActivationFormat& format) {
+  return format.size_bytes(1, format.block_elems) == 0;
+}
+
 struct ActivationView {
-  const void* data = nullptr;  // "f32": row-major [n_tokens, n_cols], stride row_stride_elems; others: as the format says
+  const void* data = nullptr;  // rows: f32 row-major [n_tokens, n_cols], stride row_stride_elems; others: as the format says
   const ActivationFormat* format = &kActivationF32;
   int64_t n_tokens = 0;
   int64_t n_cols = 0;
-  int64_t row_stride_elems = 0;  // f32 only
+  int64_t row_stride_elems = 0;  // rows only
   int64_t n_prompt = 0;          // the last so many tokens belong to prompts: a format may encode them in another way
 };
 

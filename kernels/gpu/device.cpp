@@ -190,6 +190,10 @@ class GpuDevice final : public Device {
   uint64_t staging_bytes(std::span<const uint64_t> array_bytes) const override {
     return simt::Staging::most_bytes(array_bytes);
   }
+  void reserve_staging(std::span<const uint64_t> array_bytes) override {
+    sync();
+    staging_.reserve(array_bytes);
+  }
   void parallel(void (*fn)(void* context, int part, int n_parts), void* context) override {
     fn(context, 0, 1);
   }

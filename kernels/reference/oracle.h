@@ -28,6 +28,11 @@ Expected evaluate(const AddArgs& args);
 Expected evaluate(const ScaleArgs& args);
 Expected evaluate(const SoftcapArgs& args);
 Expected evaluate(const SoftmaxArgs& args);
+Expected evaluate(const GatedMatmulArgs& args);
+// [n_tokens, (n_heads + 2 n_kv_heads) * head_dim]: of each token the rotated q, then the decoded rows of k and of v.
+Expected evaluate(const QkvMatmulArgs& args);
+// [n_tokens, 2 * n_slices * k]: of each token the values, then the ids.
+Expected evaluate(const TopKArgs& args);
 // The decoded pages: [2 * n_tokens, n_kv_heads * head_dim], the k rows of all tokens and then the v rows.
 Expected evaluate(const KvStoreArgs& args);
 

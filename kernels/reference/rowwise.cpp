@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 #include <vector>
 
 #include "gguf/check.h"
 #include "gguf/quantize.h"
+#include "kernels/reference/activate.h"
 #include "kernels/reference/sink.h"
 
 namespace olx::kernels::reference {
@@ -61,17 +61,6 @@ void rms_norm(const RmsNormArgs& args, RowRange range, Sink& sink) {
       }
     }
   }
-}
-
-double activate(Activation activation, double x) {
-  switch (activation) {
-    case Activation::kSilu: return x / (1 + std::exp(-x));
-    case Activation::kGeluTanh:  // Hendrycks & Gimpel 2016, arXiv:1606.08415
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-    case Activation::kGeluErf: return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
-    case Activation::kRelu: return std::max(x, 0.0);
-  }
-  OLX_CHECK(false);
 }
 
 template <typename Sink>

@@ -1,5 +1,8 @@
 #include "kernels/simt/activation_q8.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace olx::kernels {
 namespace {
 
@@ -10,11 +13,31 @@ void decode(const ActivationView& from, int64_t token, float* x) {
              static_cast<float>(matrix.codes_of(token, col / 32)[col % 32]);
 }
 
+int64_t no_size(int64_t, int64_t) { return 0; }
+
+// What simt/quantize.h makes of a row, by the same steps in f32.
+void decode_rows(const ActivationView& from, int64_t token, float* x) {
+  const float* row = static_cast<const float*>(from.data) + token * from.row_stride_elems;
+  for (int64_t first = 0; first < from.n_cols; first += 32) {
+    float largest = 0;
+    for (int64_t i = 0; i < 32; ++i) largest = std::max(largest, std::abs(row[first + i]));
+    const float inverse = largest > 1e-35f && largest < 1e38f ? 127.0f / largest : 0.0f;
+    const float d = largest / 127.0f;
+    for (int64_t i = 0; i < 32; ++i) {
+      const float scaled = row[first + i] * inverse;
+      x[first + i] = scaled >= -127.5f && scaled <= 127.5f ? d * std::nearbyint(scaled) : 0.0f;
+    }
+  }
+}
+
+constexpr double kStep = 0.5 / 127 * (1 + 1e-5);
+
 }  // namespace
 
 // Rounding to the nearest code errs by half a step of max|x| / 127; the rest is the rounding of d
 // itself.
 const ActivationFormat kActivationSimtQ8{"simt_q8", simt::q8_size_bytes, decode,
-                                         0.5 / 127 * (1 + 1e-5), 32};
+                                         kStep, 32};
+const ActivationFormat kActivationSimtQ8Rows{"simt_q8_rows", no_size, decode_rows, kStep, 32};
 
 }  // namespace olx::kernels

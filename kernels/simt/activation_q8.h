@@ -13,6 +13,8 @@
 
 namespace olx::kernels {
 extern const ActivationFormat kActivationSimtQ8;
+// f32 rows that the kernels encode so themselves.
+extern const ActivationFormat kActivationSimtQ8Rows;
 }
 
 namespace olx::kernels::simt {

@@ -34,6 +34,15 @@ void Staging::begin() {
   copies_.clear();
 }
 
+void Staging::reserve(std::span<const uint64_t> array_bytes) {
+  uint64_t all_bytes = 0;
+  for (const uint64_t n_bytes : array_bytes) all_bytes += aligned(n_bytes);
+  begin();
+  if (!blocks_.empty() && blocks_.front()->size_bytes() >= all_bytes) return;
+  blocks_.clear();
+  blocks_.push_back(device_.allocate(std::max<size_t>(all_bytes, kBlockBytes)));
+}
+
 const void* Staging::copy(const void* from, size_t size_bytes) {
   if (from == nullptr || size_bytes == 0) return nullptr;
   const auto [entry, is_new] = copies_.try_emplace({from, size_bytes});
@@ -79,6 +88,10 @@ struct Staging::Copier {
     move(args.kv, args.tokens, args.q.n_rows);
     move(args.tokens, args.q.n_rows);
   }
+  void operator()(QkvMatmulArgs& args) const {
+    move(args.kv, args.tokens, args.y.n_rows);
+    move(args.tokens, args.y.n_rows);
+  }
 
   template <typename Args>
   void fill(StagedArgs& staged) const {
@@ -108,6 +121,9 @@ StagedArgs Staging::stage(Op op, const void* args, size_t args_bytes) {
     case Op::kAttention:
       copier.fill<AttentionArgs>(staged);
       break;
+    case Op::kQkvMatmul:
+      copier.fill<QkvMatmulArgs>(staged);
+      break;
     case Op::kQuantize:
     case Op::kMatmul:
     case Op::kRmsNorm:
@@ -117,6 +133,8 @@ StagedArgs Staging::stage(Op op, const void* args, size_t args_bytes) {
     case Op::kScale:
     case Op::kSoftcap:
     case Op::kSoftmax:
+    case Op::kGatedMatmul:
+    case Op::kTopK:
       break;
   }
   return staged;

@@ -19,7 +19,7 @@ namespace olx::kernels::simt {
 
 // Any op's arguments, as bytes that a launch copies.
 struct StagedArgs {
-  alignas(16) std::array<std::byte, 256> bytes;
+  alignas(16) std::array<std::byte, 384> bytes;
   const void* data() const { return bytes.data(); }
 };
 
@@ -30,6 +30,9 @@ class Staging {
 
   // The nodes that read what was staged are done: it may be written over.
   void begin();
+  // Takes what a step with arrays of these sizes, or smaller, needs, unless it has it in one block.
+  // What was staged is forgotten. Throws DeviceError when there is no memory.
+  void reserve(std::span<const uint64_t> array_bytes);
   // A copy of args of `op` whose host arrays are staged; an array that is there already in this
   // step is not copied again. Throws DeviceError when there is no memory.
   StagedArgs stage(Op op, const void* args, size_t args_bytes);

@@ -26,6 +26,7 @@ constexpr std::string_view kEnvironment[] = {
     "OLLAMAX_CUDA_DRIVER=",
     "OLLAMAX_HIP_DRIVER=",
     "OLLAMAX_GPU_GRAPHS=",
+    "OLLAMAX_FUSE=",
     "CUDA_",
     "NVIDIA_",
     "HIP_",

@@ -1,9 +1,12 @@
 #pragma once
 // An activation format and weight layouts for broken and sound kernels: the simplest that exercise what rows can ask for.
 
-#include "kernels/api/tensor_view.h"
+#include "kernels/api/args.h"
 
 namespace olx::kernels::broken {
+
+// Of the products of f32 weights alone.
+inline bool accepts_f32_v(const QkvMatmulArgs& args) { return args.v.dtype == DType::kF32; }
 
 // Per token and 32 columns: an f32 scale, then 32 int8 codes.
 extern const ActivationFormat kActivationPlain8;

@@ -87,6 +87,9 @@ TEST_CASE("Contract_Add") { check_op(Op::kAdd); }
 TEST_CASE("Contract_Scale") { check_op(Op::kScale); }
 TEST_CASE("Contract_Softcap") { check_op(Op::kSoftcap); }
 TEST_CASE("Contract_Softmax") { check_op(Op::kSoftmax); }
+TEST_CASE("Contract_GatedMatmul", "[T-102]") { check_op(Op::kGatedMatmul); }
+TEST_CASE("Contract_QkvMatmul", "[T-102]") { check_op(Op::kQkvMatmul); }
+TEST_CASE("Contract_TopK", "[T-102]") { check_op(Op::kTopK); }
 
 TEST_CASE("Contract_AllRowsOfAnOpAndTypeAgreePairwise") {
   const std::span<const KernelRow> rows = registry().rows();

@@ -103,7 +103,8 @@ std::vector<float> product(const KernelRow& row, const CaseContext& context, con
   MatmulArgs args;
   args.y = {reinterpret_cast<float*>(y.data()), 2, w.n_rows, w.n_rows};
   args.x = {x.data, &kActivationF32, 2, kCols, kCols};
-  if (row.activation != &kActivationF32) {
+  args.x.format = is_rows(*row.activation) ? row.activation : &kActivationF32;
+  if (!is_rows(*row.activation)) {
     args.x = {memory.add(static_cast<size_t>(row.activation->size_bytes(2, kCols))), row.activation,
               2, kCols};
     QuantizeArgs quantize{args.x, x};

@@ -161,4 +161,50 @@ TEST_CASE("Validate_RefusesEachBrokenConditionOfRowwiseOps") {
        {"a known activation", [](auto& a) { a.activation = static_cast<Activation>(9); }}});
 }
 
+TEST_CASE("Validate_RefusesEachBrokenConditionOfMatmulsWithWhatIsAroundThem") {
+  const WeightView weights{pages, DType::kQ4_0, nullptr, 4, 32};
+  GatedMatmulArgs gated;
+  gated.y = matrix(0, 3, 4);
+  gated.x = {matrix(1, 3, 32).data, &kActivationF32, 3, 32, 32};
+  gated.gate = gated.up = weights;
+  check_refusals<GatedMatmulArgs>(
+      Op::kGatedMatmul, gated,
+      {{"y [3, 4]", [](auto& a) { a.y.n_cols = 3; }},
+       {"up rows = 4", [](auto& a) { a.up.n_rows = 3; }},
+       {"gate columns = 32", [](auto& a) { a.gate.n_cols = 64; }},
+       {"up of the type of gate", [](auto& a) { a.up.dtype = DType::kQ8_0; }},
+       {"norm_eps >= 0", [](auto& a) { a.norm_eps = -1; }},
+       {"a known activation", [](auto& a) { a.activation = static_cast<Activation>(9); }},
+       {"y and x not to overlap", [](auto& a) { a.y.data = memory + 512; }}});
+  QkvMatmulArgs qkv;
+  qkv.y = matrix(0, 2, 4);
+  qkv.x = {matrix(1, 2, 32).data, &kActivationF32, 2, 32, 32};
+  qkv.q = weights;
+  qkv.k = qkv.v = {pages, DType::kQ4_0, nullptr, 2, 32};
+  qkv.table = matrix(2, 2, 2);
+  qkv.n_heads = 2;
+  qkv.kv = {pages, pages, DType::kF16, 1, 2, 16, ids, 1};
+  qkv.tokens = tokens;
+  check_refusals<QkvMatmulArgs>(
+      Op::kQkvMatmul, qkv,
+      {{"q rows = 6", [](auto& a) { a.n_heads = 3; }},
+       {"v rows = 2", [](auto& a) { a.v.n_rows = 4; }},
+       {"k columns = 32", [](auto& a) { a.k.n_cols = 64; }},
+       {"table rows = 2", [](auto& a) { a.table.n_rows = 1; }},
+       {"n_rot <= head_dim", [](auto& a) { a.table.n_cols = a.table.row_stride_elems = 4; }},
+       {"tokens to be given", [](auto& a) { a.tokens = nullptr; }},
+       {"y [2, 4]", [](auto& a) { a.y.n_rows = 1; }}});
+}
+
+TEST_CASE("Validate_RefusesEachBrokenConditionOfTopK") {
+  TopKArgs top{matrix(0, 2, 6), ids, matrix(1, 2, 20), nullptr, 3, 16};
+  check_refusals<TopKArgs>(Op::kTopK, top,
+                           {{"1 <= k <= 128", [](auto& a) { a.k = 0; }},
+                            {"1 <= k <= 128", [](auto& a) { a.k = 129; }},
+                            {"y [2, 12]", [](auto& a) { a.slice_cols = 5; }},
+                            {"slice_cols > 0", [](auto& a) { a.slice_cols = 0; }},
+                            {"y_ids to be given", [](auto& a) { a.y_ids = nullptr; }},
+                            {"y and x not to overlap", [](auto& a) { a.y.data = a.x.data; }}});
+}
+
 }  // namespace olx::kernels

@@ -442,4 +442,74 @@ TEST_CASE("Placement_AFaultLosesAStepAndNoMemory") {
   CHECK(fake.misuse == "");
 }
 
+// With the number of layers given, no estimate has looked at it: the load itself has to notice.
+TEST_CASE("Placement_AStepTakesNoMemoryThatTheLoadHasNotTaken") {
+  const auto [form, wave_size] =
+      GENERATE(std::pair{FakeForm::kCuda, 32}, std::pair{FakeForm::kHip, 64});
+  const tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  tests::write_tiny_model("llama", {.seed = 3}, path);
+  const std::vector<int32_t> expected = write_text(*open_runner(path, small_options("cpu", 0)));
+  const int n_places = places_of(path);
+  FakeDriver* fake = &begin_fake_driver(form, wave_size);
+  size_t needed_bytes = 0;
+  {
+    const auto runner = open_runner(path, fake_options(n_places));
+    needed_bytes = fake->allocated_bytes;
+    CHECK(write_text(*runner) == expected);
+    CHECK(fake->allocated_bytes == needed_bytes);
+  }
+  // Whichever of its allocations is the one too many.
+  for (const size_t n_missing : {size_t{1}, size_t{1000}, needed_bytes / 2}) {
+    fake = &begin_fake_driver(form, wave_size);
+    fake->memory_bytes = needed_bytes - n_missing;
+    const auto runner = open_runner(path, fake_options(n_places));
+    CHECK(runner->n_device_layers() < n_places);
+    CHECK(write_text(*runner) == expected);
+    CHECK(fake->allocated_bytes <= fake->memory_bytes);
+    CHECK(fake->misuse == "");
+  }
+}
+
+TEST_CASE("Placement_AModelOfEmbeddingsTakesTheMemoryOfItsStepsAtLoad") {
+  const tests::TempDir folder;
+  const std::string path = folder.file("tiny.gguf");
+  tests::write_tiny_model("gemma3", {.seed = 4}, path);
+  const std::vector<float> expected = hidden_of(*open_runner(path, small_options("cpu", 0)));
+  const int n_places = places_of(path);
+  FakeDriver* fake = &begin_fake_driver();
+  RunnerOptions options = fake_options(n_places);
+  options.makes_embeddings = true;
+  size_t needed_bytes = 0;
+  {
+    const auto runner = open_runner(path, options);
+    needed_bytes = fake->allocated_bytes;
+    hidden_of(*runner);
+    CHECK(fake->allocated_bytes == needed_bytes);
+  }
+  fake = &begin_fake_driver();
+  fake->memory_bytes = needed_bytes - 1;
+  {
+    const auto runner = open_runner(path, options);
+    CHECK(runner->n_device_layers() < n_places);
+    const std::vector<float> got = hidden_of(*runner);
+    REQUIRE(got.size() == expected.size());
+    for (size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i] - expected[i]) < 1e-4f);
+    CHECK(fake->allocated_bytes <= fake->memory_bytes);
+  }
+  // What is said before any memory is taken holds it too.
+  uint64_t said_bytes[2] = {};
+  for (const bool makes_embeddings : {false, true}) {
+    RunnerOptions of_cpu = small_options("cpu", 0);
+    of_cpu.makes_embeddings = makes_embeddings;
+    of_cpu.on_need = [&](const MemoryNeed& need) { said_bytes[makes_embeddings] = need.scratch_bytes; };
+    const auto runner = open_runner(path, of_cpu);
+    CHECK(runner->scratch_bytes() <= said_bytes[makes_embeddings]);
+    const uint64_t taken_bytes = runner->scratch_bytes();
+    hidden_of(*runner);
+    if (makes_embeddings) CHECK(runner->scratch_bytes() == taken_bytes);
+  }
+  CHECK(said_bytes[true] > said_bytes[false]);
+}
+
 }  // namespace olx::engine

@@ -190,3 +190,28 @@ TEST_CASE("Sampler_LogProbabilitiesSumToOne") {
   CHECK(sum == Approx(1.0).epsilon(1e-5));
   CHECK(log_probabilities(logits, 42, 0).top.empty());
 }
+
+TEST_CASE("Sampler_DrawsFromTheLargestLogitsWhatItDrawsFromAll") {
+  for (uint32_t round = 0; round < 200; ++round) {
+    std::vector<float> logits = random_logits(300, round);
+    for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i]);  // some are equal
+    if (round % 5 == 0) std::fill(logits.begin() + 4, logits.end(), -INFINITY);       // fewer than are asked for
+    SamplingOptions options = plain(round % 4 == 0 ? 0.0f : 0.9f);
+    options.top_k = static_cast<int>(1 + round % 50);
+    options.top_p = round % 3 == 0 ? 0.8f : 1.0f;
+    options.seed = round;
+    Sampler of_all(options, 64), of_few(options, 64);
+    REQUIRE(of_few.n_candidates() == (options.temperature <= 0 ? 1 : options.top_k));
+    std::vector<Candidate> best;
+    take_top_k(logits, 64, best);  // more than are needed
+    std::vector<float> values;
+    std::vector<int32_t> ids;
+    for (const Candidate& candidate : best) {
+      values.push_back(candidate.logit);
+      ids.push_back(candidate.id);
+    }
+    values.push_back(-INFINITY);
+    ids.push_back(-1);
+    for (int draw = 0; draw < 5; ++draw) CHECK(of_few.sample_candidates(values, ids) == of_all.sample(copy_of(logits)));
+  }
+}

@@ -1,5 +1,6 @@
 #include "engine/schedule/scheduler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <stdexcept>
@@ -76,7 +77,30 @@ class FakeRunner final : public Runner {
     }
     return true;
   }
-  std::span<float> logits(int64_t i) override { return logits_.at(static_cast<size_t>(i)); }
+  std::span<float> logits(int64_t i) override {
+    ++n_whole_rows;
+    return logits_.at(static_cast<size_t>(i));
+  }
+  int64_t n_candidates_max() const override { return n_offered; }
+  bool forward_candidates(std::span<const BatchToken> tokens, int64_t n, const std::atomic<bool>* cancel) override {
+    asked.push_back(n);
+    return forward(tokens, cancel);
+  }
+  CandidateRow candidates(int64_t i) override {
+    const std::vector<float>& logits = logits_.at(static_cast<size_t>(i));
+    std::vector<Candidate> best;
+    take_top_k(logits, static_cast<int>(asked.back()), best);
+    best_logits_.assign(static_cast<size_t>(asked.back()), -INFINITY);
+    best_ids_.assign(best_logits_.size(), -1);
+    for (size_t j = 0; j < best.size(); ++j) {
+      best_logits_[j] = best[j].logit;
+      best_ids_[j] = best[j].id;
+    }
+    for (const float logit : logits)
+      if (std::isnan(logit)) best_logits_[0] = logit;
+    if (std::all_of(logits.begin(), logits.end(), [](float logit) { return logit == -INFINITY; })) best_logits_[0] = -INFINITY;
+    return {best_logits_, best_ids_};
+  }
   int64_t n_positions(int32_t sequence) const override { return static_cast<int64_t>(cached_[static_cast<size_t>(sequence)].size()); }
   bool reserve(int32_t, int64_t n_positions) override { return n_positions <= n_ctx_; }
   void truncate(int32_t sequence, int64_t n_positions) override { cached_[static_cast<size_t>(sequence)].resize(static_cast<size_t>(n_positions)); }
@@ -86,12 +110,17 @@ class FakeRunner final : public Runner {
   std::function<void()> on_forward;
   std::function<void(const BatchToken&, std::vector<float>&)> spoil;
   std::vector<std::vector<BatchToken>> batches;
+  int64_t n_offered = 0;        // n_candidates_max()
+  std::vector<int64_t> asked;   // of candidates, step by step
+  int n_whole_rows = 0;         // looked at
 
  private:
   int64_t n_ctx_;
   int n_batch_;
   std::vector<std::vector<int32_t>> cached_;
   std::vector<std::vector<float>> logits_;
+  std::vector<float> best_logits_;
+  std::vector<int32_t> best_ids_;
 };
 
 struct Bench {
@@ -349,9 +378,11 @@ TEST_CASE("Scheduler_LogitsThatAreNoNumbersEndTheirAnswerAlone", "[T-92]") {
   const auto all = [](float value) { return [value](std::vector<float>& logits) { logits.assign(logits.size(), value); }; };
   const auto one = [](float value) { return [value](std::vector<float>& logits) { logits[7] = value; }; };
   const std::function<void(std::vector<float>&)> faults[] = {all(NAN), all(INFINITY), all(-INFINITY), one(NAN), one(INFINITY)};
+  const int64_t n_offered = GENERATE(0, 128);
   for (const auto& fault : faults) {
     for (const float temperature : {0.0f, 1.0f}) {
       Bench bench;
+      bench.runner.n_offered = n_offered;
       bench.runner.spoil = [&](const BatchToken& token, std::vector<float>& logits) {
         if (token.sequence == 0 && token.position >= 2) fault(logits);
       };
@@ -360,7 +391,7 @@ TEST_CASE("Scheduler_LogitsThatAreNoNumbersEndTheirAnswerAlone", "[T-92]") {
       request.sampling.temperature = temperature;
       request.sampling.top_k = 1;
       request.n_predict = 5;
-      request.n_logprobs = 1;
+      request.n_logprobs = n_offered > 0 ? -1 : 1;  // which needs all logits
       const auto spoiled = bench.add(std::move(request)), sound = bench.add("fg", 3);
       bench.run();
       const Answer broken = collect(spoiled), good = collect(sound);
@@ -372,4 +403,89 @@ TEST_CASE("Scheduler_LogitsThatAreNoNumbersEndTheirAnswerAlone", "[T-92]") {
       CHECK(bench.runner.n_positions(0) == 0);
     }
   }
+}
+
+namespace {
+
+// Logits that leave more than one token to be drawn, some of them equal.
+void disturb(const BatchToken& token, std::vector<float>& logits) {
+  uint32_t state = static_cast<uint32_t>(token.position) * 2654435761u + static_cast<uint32_t>(token.id);
+  for (float& logit : logits) {
+    state = state * 1664525u + 1013904223u;
+    logit = static_cast<float>(state >> 28) / 4;
+  }
+  logits[kEnd] = -INFINITY;
+}
+
+struct Drawn {
+  std::string text;
+  std::vector<int64_t> asked;
+  int n_whole_rows = 0;
+};
+Drawn draw_text(GenerateRequest request, int64_t n_offered) {
+  Bench bench;
+  bench.runner.n_offered = n_offered;
+  bench.runner.spoil = disturb;
+  request.prompt_tokens = {0, 1, 2};
+  request.n_predict = 40;
+  const auto channel = bench.add(std::move(request));
+  bench.run();
+  const Answer answer = collect(channel);
+  CHECK(answer.last.done == DoneReason::kLength);
+  return {answer.text, bench.runner.asked, bench.runner.n_whole_rows};
+}
+
+}  // namespace
+
+TEST_CASE("Scheduler_DrawsTheSameFromTheLargestLogitsAsFromAll") {
+  for (const float temperature : {0.0f, 0.7f, 1.5f})
+    for (const int top_k : {1, 7, 40, 128}) {
+      GenerateRequest request;
+      request.sampling.temperature = temperature;
+      request.sampling.top_k = top_k;
+      request.sampling.typical_p = top_k == 40 ? 0.9f : 1.0f;
+      request.sampling.min_p = top_k == 7 ? 0.05f : 0.0f;
+      request.sampling.seed = 5;
+      const Drawn all = draw_text(request, 0), few = draw_text(request, 128);
+      INFO(temperature << " " << top_k);
+      CHECK(few.text == all.text);
+      CHECK(all.asked.empty());
+      CHECK(few.n_whole_rows == 0);
+      REQUIRE_FALSE(few.asked.empty());
+      for (const int64_t n : few.asked) CHECK(n == (temperature == 0 ? 1 : top_k));
+    }
+}
+
+TEST_CASE("Scheduler_LooksAtAllLogitsWhereTheLargestAreNotEnough") {
+  const std::function<void(GenerateRequest&)> wishes[] = {
+      [](GenerateRequest& r) { r.sampling.top_k = 0; },
+      [](GenerateRequest& r) { r.sampling.top_k = 129; },
+      [](GenerateRequest& r) { r.sampling.mirostat = 2; },
+      [](GenerateRequest& r) { r.sampling.repeat_penalty = 1.1f; },
+      [](GenerateRequest& r) { r.sampling.presence_penalty = 0.5f; },
+      [](GenerateRequest& r) { r.n_logprobs = 0; },
+  };
+  for (const auto& wish : wishes) {
+    GenerateRequest request;
+    request.sampling.temperature = 1;
+    request.sampling.seed = 5;
+    wish(request);
+    const Drawn all = draw_text(request, 0), offered = draw_text(request, 128);
+    CHECK(offered.text == all.text);
+    CHECK(offered.asked.empty());
+  }
+  // Beside one that does, each looks at what it needs.
+  Bench bench;
+  bench.runner.n_offered = 128;
+  GenerateRequest request;
+  request.prompt_tokens = {0, 1, 2};
+  request.sampling.temperature = 0;
+  request.n_predict = 5;
+  const auto greedy = bench.add(request);
+  request.n_logprobs = 1;
+  const auto with_logprobs = bench.add(request);
+  bench.run();
+  CHECK(collect(greedy).text == collect(with_logprobs).text);
+  CHECK_FALSE(bench.runner.asked.empty());
+  CHECK(bench.runner.n_whole_rows == 2 * 5);  // to draw from, and to tell probabilities
 }

@@ -15,7 +15,8 @@
 namespace olx::kernels::contract {
 
 using AnyArgs = std::variant<EmbedArgs, QuantizeArgs, MatmulArgs, RmsNormArgs, RopeTableArgs, RopeArgs, KvStoreArgs,
-                             AttentionArgs, GatedActivationArgs, AddArgs, ScaleArgs, SoftcapArgs, SoftmaxArgs>;
+                             AttentionArgs, GatedActivationArgs, AddArgs, ScaleArgs, SoftcapArgs, SoftmaxArgs, GatedMatmulArgs,
+                             QkvMatmulArgs, TopKArgs>;
 
 // Where the cases of a row come from: what else exists on this machine, and how thorough to be.
 struct CaseContext {
@@ -73,5 +74,13 @@ void each_kv_store_case(const KernelRow& row, const CaseContext& context, const 
 void each_attention_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 void each_elementwise_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 void each_softmax_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
+void each_gated_matmul_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
+void each_qkv_matmul_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
+void each_top_k_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
+
+// What a top_k made as numbers that a judge of numbers takes: values and ids as evaluate() orders
+// them, NaN and -inf as numbers of their own.
+std::vector<float> read_top_k(const TopKArgs& args);
+double top_k_number(double value);
 
 }  // namespace olx::kernels::contract

@@ -86,7 +86,7 @@ const void* add_weights(const KernelRow& row, const std::vector<std::byte>& nati
 // x as the row's format wants it, made by a kQuantize row: of the same variant where there is one.
 ActivationView add_activations(const KernelRow& row, const CaseContext& context, const MatrixView& x, int64_t n_prompt,
                                Memory& memory) {
-  if (row.activation == &kActivationF32) return {x.data, &kActivationF32, x.n_rows, x.n_cols, x.row_stride_elems};
+  if (is_rows(*row.activation)) return {x.data, row.activation, x.n_rows, x.n_cols, x.row_stride_elems};
   const auto size = static_cast<size_t>(row.activation->size_bytes(x.n_rows, x.n_cols));
   QuantizeArgs args{{memory.add(size), row.activation, x.n_rows, x.n_cols, 0, n_prompt}, x};
   run_row(quantize_row_for(row, context.rows, context.features), &args, {0, x.n_rows}, context);

@@ -116,6 +116,9 @@ void each_case(const KernelRow& row, const CaseContext& context, const CaseVisit
     case Op::kScale:
     case Op::kSoftcap: return each_elementwise_case(row, context, accepted);
     case Op::kSoftmax: return each_softmax_case(row, context, accepted);
+    case Op::kGatedMatmul: return each_gated_matmul_case(row, context, accepted);
+    case Op::kQkvMatmul: return each_qkv_matmul_case(row, context, accepted);
+    case Op::kTopK: return each_top_k_case(row, context, accepted);
   }
 }
 

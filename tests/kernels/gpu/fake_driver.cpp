@@ -104,8 +104,7 @@ struct PointerCheck {
     memory(m.data, ((m.n_rows - 1) * m.row_stride_elems + m.n_cols) * 4);
   }
   void activation(const ActivationView& x) const {
-    const bool is_f32 = x.format == &kActivationF32;
-    memory(x.data, is_f32 ? ((x.n_tokens - 1) * x.row_stride_elems + x.n_cols) * 4
+    memory(x.data, is_rows(*x.format) ? ((x.n_tokens - 1) * x.row_stride_elems + x.n_cols) * 4
                           : x.format->size_bytes(x.n_tokens, x.n_cols));
   }
   void weight(const WeightView& w) const {
@@ -146,6 +145,18 @@ struct PointerCheck {
   void operator()(const ScaleArgs& a) const { matrix(a.y), matrix(a.x); }
   void operator()(const SoftcapArgs& a) const { matrix(a.y), matrix(a.x); }
   void operator()(const SoftmaxArgs& a) const { matrix(a.y), matrix(a.x); }
+  void operator()(const GatedMatmulArgs& a) const {
+    matrix(a.y), activation(a.x), memory(a.norm_weight, a.x.n_cols * 4), weight(a.gate),
+        weight(a.up), memory(a.gate_bias, a.gate.n_rows * 4), memory(a.up_bias, a.up.n_rows * 4);
+  }
+  void operator()(const QkvMatmulArgs& a) const {
+    matrix(a.y), activation(a.x), memory(a.norm_weight, a.x.n_cols * 4), weight(a.q), weight(a.k),
+        weight(a.v), memory(a.q_bias, a.q.n_rows * 4), memory(a.k_bias, a.k.n_rows * 4),
+        memory(a.v_bias, a.v.n_rows * 4), matrix(a.table), cache(a.kv, a.tokens, a.y.n_rows);
+  }
+  void operator()(const TopKArgs& a) const {
+    matrix(a.y), matrix(a.x), memory(a.y_ids, a.y.n_cols * 4), memory(a.x_ids, a.x.n_cols * 4);
+  }
 };
 
 // The program's formats as those of this library, where it is one of its own: they are known by
@@ -164,6 +175,12 @@ void adopt_formats(Op op, void* args) {
     quantize.y.format = own_format(quantize.y.format);
   } else if (op == Op::kMatmul) {
     auto& matmul = *static_cast<MatmulArgs*>(args);
+    matmul.x.format = own_format(matmul.x.format);
+  } else if (op == Op::kGatedMatmul) {
+    auto& matmul = *static_cast<GatedMatmulArgs*>(args);
+    matmul.x.format = own_format(matmul.x.format);
+  } else if (op == Op::kQkvMatmul) {
+    auto& matmul = *static_cast<QkvMatmulArgs*>(args);
     matmul.x.format = own_format(matmul.x.format);
   }
 }

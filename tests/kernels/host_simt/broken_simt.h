@@ -1,10 +1,12 @@
 #pragma once
 // rms_norm over sums of a block that are made wrongly, a matmul by tiles that goes wrong, and
-// attention on a machine that does, each in one way: what broken_simt.inc lists.
+// attention and others on a machine that does, each in one way: what broken_simt.inc lists.
 
 #include "kernels/simt/attention.h"
+#include "kernels/simt/fused_matmul.h"
 #include "kernels/simt/matmul_tiles.h"
 #include "kernels/simt/norm.h"
+#include "kernels/simt/top_k.h"
 
 namespace olx::kernels::simt {
 
@@ -282,6 +284,26 @@ struct FaultyAttention : Attention<ValuesF16> {
   static constexpr void run(S& s, const AttentionArgs& args, RowRange range) {
     FaultyMachine<S, fault> machine(s);
     Attention<ValuesF16>::run(machine, args, range);
+  }
+};
+
+// S without its kLeftOut-th barrier (from 0); -1: with all of them.
+template <Simt S, int kLeftOut>
+struct OneBarrierLess : S {
+  explicit OneBarrierLess(const S& s) : S(s) {}
+  constexpr void barrier() {
+    if (n_barriers++ != kLeftOut) S::barrier();
+  }
+
+ private:
+  int n_barriers = 0;
+};
+template <typename Kernel, int kLeftOut>
+struct WithoutBarrier : Kernel {
+  template <Simt S, typename Args>
+  static constexpr void run(S& s, const Args& args, RowRange range) {
+    OneBarrierLess<S, kLeftOut> machine(s);
+    Kernel::run(machine, args, range);
   }
 };
 
