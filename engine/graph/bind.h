@@ -23,7 +23,8 @@ struct BindContext {
   const KvCache& cache;
   const int32_t* ids = nullptr;   // of tokens, or of rows to gather
   const kernels::TokenSlot* slots = nullptr;
-  const kernels::ActivationFormat* rows_format = nullptr;  // what a kernel encodes f32 rows as; nullptr: the value's own
+  const kernels::ActivationFormat* rows_format =
+      nullptr;  // what a kernel encodes f32 rows as; nullptr: the value's own
 };
 
 struct RowCounts {

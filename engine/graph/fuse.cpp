@@ -14,8 +14,8 @@ namespace {
 
 class Fuser {
  public:
-  Fuser(const Graph& graph, const WeightStore& weights, const KvCache& cache, const DeviceInfo& device,
-        const FuseLimits& limits)
+  Fuser(const Graph& graph, const WeightStore& weights, const KvCache& cache,
+        const DeviceInfo& device, const FuseLimits& limits)
       : graph_(graph), weights_(weights), cache_(cache), device_(device), limits_(limits) {}
 
   std::vector<FusedNode> run() const {
@@ -42,13 +42,16 @@ class Fuser {
   // No node but those of the group, and nobody after the graph, reads the value.
   bool stays_inside(int value, std::span<const GraphNode> nodes) const {
     const auto reads = [&](const GraphNode& node) { return node.a == value || node.b == value; };
-    const auto n_readers = [&](std::span<const GraphNode> of) { return std::count_if(of.begin(), of.end(), reads); };
+    const auto n_readers = [&](std::span<const GraphNode> of) {
+      return std::count_if(of.begin(), of.end(), reads);
+    };
     return graph_.output != value &&
            std::find(graph_.kept.begin(), graph_.kept.end(), value) == graph_.kept.end() &&
            n_readers(graph_.nodes) == n_readers(nodes);
   }
   bool is_norm_of_rows(const GraphNode& node) const {
-    return std::get<RmsNormArgs>(node.args).group_cols == value(node.a).n_cols && node.weight != kNoWeight;
+    return std::get<RmsNormArgs>(node.args).group_cols == value(node.a).n_cols &&
+           node.weight != kNoWeight;
   }
   // A product of x that a node of its own would encode x for.
   bool is_encoding(const GraphNode& node, int x) const {
@@ -62,27 +65,31 @@ class Fuser {
   MatrixView shape(int index) const {
     const GraphValue& info = value(index);
     const int64_t n_rows = info.rows == RowCount::kTokens ? limits_.n_tokens : limits_.n_outputs;
-    return {.data = nullptr, .n_rows = n_rows, .n_cols = info.n_cols, .row_stride_elems = info.n_cols};
+    return {
+        .data = nullptr, .n_rows = n_rows, .n_cols = info.n_cols, .row_stride_elems = info.n_cols};
   }
   ActivationView rows_of(int index) const {
     const MatrixView rows = shape(index);
     return {.n_tokens = rows.n_rows, .n_cols = rows.n_cols, .row_stride_elems = rows.n_cols};
   }
   const KernelRow* find(Op op, DType dtype, const void* args) const {
-    const KernelRow* row = KernelRegistry::instance().select({.op = op, .dtype = dtype, .args = args}, device_);
+    const KernelRow* row =
+        KernelRegistry::instance().select({.op = op, .dtype = dtype, .args = args}, device_);
     return row != nullptr && is_rows(*row->activation) ? row : nullptr;
   }
 
   // Each returns how many nodes `fused` takes the place of.
   size_t qkv_at(size_t i, FusedNode& fused) const {
-    const auto nodes = group(i, {Op::kRmsNorm, Op::kMatmul, Op::kMatmul, Op::kMatmul, Op::kRope, Op::kRope, Op::kKvStore});
+    const auto nodes = group(i, {Op::kRmsNorm, Op::kMatmul, Op::kMatmul, Op::kMatmul, Op::kRope,
+                                 Op::kRope, Op::kKvStore});
     if (nodes.empty() || !is_norm_of_rows(nodes[0])) return 0;
-    const GraphNode &norm = nodes[0], &q = nodes[1], &k = nodes[2], &v = nodes[3], &rope_q = nodes[4], &rope_k = nodes[5],
-                    &store = nodes[6];
+    const GraphNode &norm = nodes[0], &q = nodes[1], &k = nodes[2], &v = nodes[3],
+                    &rope_q = nodes[4], &rope_k = nodes[5], &store = nodes[6];
     for (const GraphNode* product : {&q, &k, &v})
       if (!is_encoding(*product, norm.y) || product->b != kNoValue) return 0;
     const auto &of_q = std::get<RopeArgs>(rope_q.args), &of_k = std::get<RopeArgs>(rope_k.args);
-    if (rope_q.a != q.y || rope_k.a != k.y || rope_q.b != rope_k.b || of_q.is_neox != of_k.is_neox) return 0;
+    if (rope_q.a != q.y || rope_k.a != k.y || rope_q.b != rope_k.b || of_q.is_neox != of_k.is_neox)
+      return 0;
     if (store.a != k.y || store.b != v.y || cache_.shape().dtype == DType::kQ8_0) return 0;
     for (const int inner : {norm.y, k.y, v.y})
       if (!stays_inside(inner, nodes)) return 0;
@@ -137,17 +144,19 @@ class Fuser {
   size_t rows_at(size_t i, FusedNode& fused) const {
     const GraphNode& node = graph_.nodes[i];
     if (node.op() != Op::kMatmul || !is_encoding(node, node.a)) return 0;
-    const auto n_readers = std::count_if(graph_.nodes.begin(), graph_.nodes.end(), [&](const GraphNode& other) {
-      return other.op() == Op::kMatmul && other.a == node.a;
-    });
+    const auto n_readers = std::count_if(
+        graph_.nodes.begin(), graph_.nodes.end(),
+        [&](const GraphNode& other) { return other.op() == Op::kMatmul && other.a == node.a; });
     if (n_readers != 1) return 0;  // encoding it once serves all
     const MatmulArgs args{.y = shape(node.y), .x = rows_of(node.a), .w = weight(node)};
     const double step = weights_[node.weight].matmul->activation->step;
     for (const KernelRow& row : KernelRegistry::instance().rows()) {
-      if (row.op != Op::kMatmul || row.activation == &kActivationF32 || !is_rows(*row.activation)) continue;
+      if (row.op != Op::kMatmul || row.activation == &kActivationF32 || !is_rows(*row.activation))
+        continue;
       if (row.activation->step > step) continue;
       fused.kernel = KernelRegistry::instance().select(
-          {.op = Op::kMatmul, .dtype = args.w.dtype, .activation = row.activation, .args = &args}, device_);
+          {.op = Op::kMatmul, .dtype = args.w.dtype, .activation = row.activation, .args = &args},
+          device_);
       if (fused.kernel != nullptr) return 1;
     }
     return 0;
@@ -164,7 +173,8 @@ class Fuser {
 
 std::vector<FusedNode> fuse(const Graph& graph, const WeightStore& weights, const KvCache& cache,
                             const DeviceInfo& device, const FuseLimits& limits) {
-  if (const char* wanted = std::getenv("OLLAMAX_FUSE"); wanted != nullptr && std::string_view(wanted) == "0") {
+  if (const char* wanted = std::getenv("OLLAMAX_FUSE");
+      wanted != nullptr && std::string_view(wanted) == "0") {
     std::vector<FusedNode> nodes;
     for (const GraphNode& node : graph.nodes) nodes.push_back({.node = node});
     return nodes;

@@ -1,6 +1,7 @@
 #pragma once
-// Groups of nodes that a device has one kernel for: a norm with the products of what it makes and what becomes of them.
-// A launch costs a device more than many a small node, so steps of few tokens are made of fewer. Used by Plan.
+// Groups of nodes that a device has one kernel for: a norm with the products of what it makes and
+// what becomes of them. A launch costs a device more than many a small node, so steps of few tokens
+// are made of fewer. Used by Plan.
 
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace olx::engine {
 
 struct FusedNode {
   GraphNode node;
-  const kernels::KernelRow* kernel = nullptr;  // that the group was fused for; nullptr: one node, as it was
+  const kernels::KernelRow* kernel =
+      nullptr;  // that the group was fused for; nullptr: one node, as it was
 };
 
 struct FuseLimits {
@@ -26,8 +28,9 @@ struct FuseLimits {
 //   rms_norm, three matmuls, two ropes, kv_store                one kQkvMatmul
 //   rms_norm, two matmuls, gated_activation                     one kGatedMatmul
 //   a matmul that alone reads its input, and encodes it         a kMatmul that takes f32 rows
-// where a kernel of the device takes them at these limits. Only what would be encoded in a node of its own is fused: a
-// kernel that reads f32 anyway keeps its numbers. Nothing is with OLLAMAX_FUSE=0. `weights` have their addresses.
+// where a kernel of the device takes them at these limits. Only what would be encoded in a node of
+// its own is fused: a kernel that reads f32 anyway keeps its numbers. Nothing is with
+// OLLAMAX_FUSE=0. `weights` have their addresses.
 std::vector<FusedNode> fuse(const Graph& graph, const WeightStore& weights, const KvCache& cache,
                             const kernels::DeviceInfo& device, const FuseLimits& limits);
 

@@ -14,10 +14,11 @@ namespace olx::engine {
 
 // One alternative per op, in the order of kernels::Op.
 using NodeArgs =
-    std::variant<kernels::EmbedArgs, kernels::QuantizeArgs, kernels::MatmulArgs, kernels::RmsNormArgs,
-                 kernels::RopeTableArgs, kernels::RopeArgs, kernels::KvStoreArgs, kernels::AttentionArgs,
-                 kernels::GatedActivationArgs, kernels::AddArgs, kernels::ScaleArgs, kernels::SoftcapArgs,
-                 kernels::SoftmaxArgs, kernels::GatedMatmulArgs, kernels::QkvMatmulArgs, kernels::TopKArgs>;
+    std::variant<kernels::EmbedArgs, kernels::QuantizeArgs, kernels::MatmulArgs,
+                 kernels::RmsNormArgs, kernels::RopeTableArgs, kernels::RopeArgs,
+                 kernels::KvStoreArgs, kernels::AttentionArgs, kernels::GatedActivationArgs,
+                 kernels::AddArgs, kernels::ScaleArgs, kernels::SoftcapArgs, kernels::SoftmaxArgs,
+                 kernels::GatedMatmulArgs, kernels::QkvMatmulArgs, kernels::TopKArgs>;
 static_assert(std::variant_size_v<NodeArgs> == kernels::kNumOps);
 
 // How many rows a value has in a step.
@@ -39,10 +40,10 @@ inline constexpr int kNoWeight = -1;
 // Scalars are in args; what is a pointer there is an index here until the plan binds it.
 //   kEmbed: y, weight = table; or a = source rows to gather (no weight)   kQuantize: y, a
 //   kMatmul: y, a = x, b = residual, weight, bias                         kRmsNorm: y, a, weight
-//   kRopeTable: y, weight = frequency factors                             kRope: y = a (in place), b = table
-//   kKvStore: a = k, b = v, layer                                         kAttention: y, a = q, layer
-//   kGatedActivation: y, a = gate, b = up                                 kAdd: y, a, b
-//   kScale, kSoftcap, kSoftmax: y, a
+//   kRopeTable: y, weight = frequency factors                             kRope: y = a (in place),
+//   b = table kKvStore: a = k, b = v, layer                                         kAttention: y,
+//   a = q, layer kGatedActivation: y, a = gate, b = up                                 kAdd: y, a,
+//   b kScale, kSoftcap, kSoftmax: y, a
 // Made by fuse.h alone:
 //   kGatedMatmul: y, a = x, weight = of the norm, products = gate, up
 //   kQkvMatmul: y = q, a = x, b = table, weight = of the norm, products = q, k, v, layer

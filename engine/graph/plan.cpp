@@ -43,8 +43,8 @@ Plan::Plan(Device& device, const Graph& graph, const WeightStore& weights, const
   if (!limits.has_candidates || output_value_ == kNoValue) return;
   const int64_t n_cols = values_[static_cast<size_t>(output_value_)].n_cols;
   if (!Candidates::are_offered(device_.info(), n_cols)) return;
-  candidates_ = std::make_unique<Candidates>(device_, limits.n_outputs, n_cols,
-                                             lender != nullptr ? lender->candidates_.get() : nullptr);
+  candidates_ = std::make_unique<Candidates>(
+      device_, limits.n_outputs, n_cols, lender != nullptr ? lender->candidates_.get() : nullptr);
   for (const BoundNode& node : candidates_->nodes()) bound_.push_back(node);
 }
 
@@ -227,7 +227,7 @@ void Plan::place_values(const std::vector<int>& owner, Plan* lender) {
 int64_t Plan::value_bytes(const GraphValue& value) const {
   const int64_t n_rows = max_rows(value.rows);
   return is_rows(*value.format) ? n_rows * value.n_cols * static_cast<int64_t>(sizeof(float))
-                                         : value.format->size_bytes(n_rows, value.n_cols);
+                                : value.format->size_bytes(n_rows, value.n_cols);
 }
 
 MatrixView Plan::view(int value) const {

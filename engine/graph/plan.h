@@ -32,18 +32,19 @@ class Plan {
     bool has_candidates = false;  // the outputs are logits whose largest may be asked for
   };
   // weights (loaded) and cache outlive the plan.
-  // Throws EngineError(kUnsupported) naming op, type and device of a node without a kernel, DeviceError without memory.
-  // lender: a plan for the same device that never runs at the same time, whose memory this one uses as far as it is
-  // enough; it outlives this one. nullptr: all memory is its own.
-  Plan(kernels::Device& device, const Graph& graph, const WeightStore& weights, const KvCache& cache,
-       const Limits& limits, Plan* lender = nullptr);
+  // Throws EngineError(kUnsupported) naming op, type and device of a node without a kernel,
+  // DeviceError without memory. lender: a plan for the same device that never runs at the same
+  // time, whose memory this one uses as far as it is enough; it outlives this one. nullptr: all
+  // memory is its own.
+  Plan(kernels::Device& device, const Graph& graph, const WeightStore& weights,
+       const KvCache& cache, const Limits& limits, Plan* lender = nullptr);
 
   struct Step {
     std::span<const int32_t> ids;                  // 1 .. n_tokens
     std::span<const kernels::TokenSlot> slots;     // as many
     int64_t n_prompt = 0;                          // the last so many are tokens of prompts
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
-    int64_t n_candidates = 0;                      // of each output row to be found, 0 .. n_candidates_max()
+    int64_t n_candidates = 0;  // of each output row to be found, 0 .. n_candidates_max()
   };
   // False when cancelled in between.
   bool execute(const Step& step, const std::atomic<bool>* cancel) {
@@ -64,7 +65,8 @@ class Plan {
   const std::string& device_name() const { return device_.info().name; }
   // Of its own.
   uint64_t scratch_bytes() const {
-    return (own_arena_ ? own_arena_->size_bytes() : 0) + (own_attention_scratch_ ? own_attention_scratch_->size_bytes() : 0) +
+    return (own_arena_ ? own_arena_->size_bytes() : 0) +
+           (own_attention_scratch_ ? own_attention_scratch_->size_bytes() : 0) +
            (candidates_ ? candidates_->own_bytes() : 0);
   }
   // Nodes that stand for several of the graph, or encode what they read (fuse.h).
@@ -99,7 +101,8 @@ class Plan {
   std::vector<Node> nodes_;
   std::vector<std::pair<std::pair<int, const kernels::ActivationFormat*>, int>> quantized_;
   std::vector<int64_t> offsets_;  // of values, in the arena
-  std::unique_ptr<kernels::Buffer> own_arena_, own_attention_scratch_;  // nullptr: the lender's are used
+  std::unique_ptr<kernels::Buffer> own_arena_,
+      own_attention_scratch_;  // nullptr: the lender's are used
   kernels::Buffer* arena_ = nullptr;
   kernels::Buffer* attention_scratch_ = nullptr;
   int n_fused_ = 0;

@@ -7,8 +7,7 @@
 namespace olx::engine {
 
 StagedPlan::StagedPlan(std::span<const Graph> parts, std::span<const Stage> stages,
-                       const KvCache& cache, const Plan::Limits& limits,
-                       const StagedPlan* lender) {
+                       const KvCache& cache, const Plan::Limits& limits, const StagedPlan* lender) {
   OLX_CHECK(!parts.empty() && parts.size() == stages.size());
   Plan::Limits few_limits = limits;
   few_limits.n_tokens = std::min(limits.n_tokens, kFewTokens);

@@ -46,11 +46,11 @@ class StagedPlan {
   };
   const std::vector<Plan*>& of_step() const { return is_few_ ? few_ : many_; }
 
-  std::vector<std::unique_ptr<Plan>> plans_;  // for steps of any size, by stage
+  std::vector<std::unique_ptr<Plan>> plans_;      // for steps of any size, by stage
   std::vector<std::unique_ptr<Plan>> few_plans_;  // for few tokens; nullptr where that is the same
-  std::vector<Plan*> many_, few_;             // what runs, by stage
-  bool is_few_ = false;                       // the last step was
-  std::vector<Crossing> crossings_;           // in the order of their stages
+  std::vector<Plan*> many_, few_;                 // what runs, by stage
+  bool is_few_ = false;                           // the last step was
+  std::vector<Crossing> crossings_;               // in the order of their stages
   size_t output_plan_ = 0;
 };
 

@@ -70,8 +70,8 @@ Products multiply(const Rows& rows, const WeightView& w, const float* bias, RowR
       const double b = bias != nullptr ? bias[row] : 0.0;
       plain.value[i] = plain.value[i] * factor + b;
       // evaluate() bounds by n_cols + 8 halves of a unit.
-      plain.bound[i] = (2 * n_cols + 16) * (plain.bound[i] * factor / (n_cols + 8) +
-                                            kHalfUlp * std::abs(b));
+      plain.bound[i] =
+          (2 * n_cols + 16) * (plain.bound[i] * factor / (n_cols + 8) + kHalfUlp * std::abs(b));
     }
   }
   products.value = std::move(plain.value);
@@ -129,10 +129,8 @@ void qkv_matmul(const QkvMatmulArgs& args, RowRange range, Store&& store) {
         }
         const double c = args.table.row(token)[2 * pair], s = args.table.row(token)[2 * pair + 1];
         const double rounding = 0x1p-22 * (std::abs(a) + std::abs(b));
-        store(part, token, first, a * c - b * s,
-              std::abs(c) * e_a + std::abs(s) * e_b + rounding);
-        store(part, token, second, a * s + b * c,
-              std::abs(s) * e_a + std::abs(c) * e_b + rounding);
+        store(part, token, first, a * c - b * s, std::abs(c) * e_a + std::abs(s) * e_b + rounding);
+        store(part, token, second, a * s + b * c, std::abs(s) * e_a + std::abs(c) * e_b + rounding);
       }
   }
 }
@@ -158,8 +156,8 @@ void qkv_matmul_reference(const QkvMatmulArgs& args, RowRange range) {
       return;
     }
     const TokenSlot slot = args.tokens[token];
-    std::byte* row = kv_row(kv, part == 1 ? kv.k : kv.v, slot.sequence, slot.position,
-                            col / kv.head_dim);
+    std::byte* row =
+        kv_row(kv, part == 1 ? kv.k : kv.v, slot.sequence, slot.position, col / kv.head_dim);
     gguf::quantize_row(kv.dtype, &rounded,
                        row + col % kv.head_dim * gguf::dtype_info(kv.dtype).block_bytes, 1);
   });

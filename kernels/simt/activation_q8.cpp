@@ -36,8 +36,7 @@ constexpr double kStep = 0.5 / 127 * (1 + 1e-5);
 
 // Rounding to the nearest code errs by half a step of max|x| / 127; the rest is the rounding of d
 // itself.
-const ActivationFormat kActivationSimtQ8{"simt_q8", simt::q8_size_bytes, decode,
-                                         kStep, 32};
+const ActivationFormat kActivationSimtQ8{"simt_q8", simt::q8_size_bytes, decode, kStep, 32};
 const ActivationFormat kActivationSimtQ8Rows{"simt_q8_rows", no_size, decode_rows, kStep, 32};
 
 }  // namespace olx::kernels

@@ -164,8 +164,7 @@ struct FusedProducts {
   static constexpr typename CodesTimesQ8<Type>::Inputs read(S& s, int token, int group) {
     typename CodesTimesQ8<Type>::Inputs inputs{};
     for (int j = 0; j < 8; ++j)
-      inputs.codes[j] =
-          static_cast<uint32_t>(codes(s).load((token * 8 + j) * kStride + group));
+      inputs.codes[j] = static_cast<uint32_t>(codes(s).load((token * 8 + j) * kStride + group));
     inputs.scale = scales(s).load(token * kFusedGroups + group);
     for (int j = 0; j < 2; ++j)
       inputs.sums[j] = halves(s).load((token * 2 + j) * kFusedGroups + group);
@@ -178,8 +177,7 @@ struct FusedProducts {
     for (int i = 0; i < kTileTokens; ++i) sums.factor[i] = 1.0f;
     if (!has_norm) return;
     s.reduce_add(squares);
-    auto slots =
-        s.template shared<SharedSquares, float, kFusedThreads / S::kWave * kTileTokens>();
+    auto slots = s.template shared<SharedSquares, float, kFusedThreads / S::kWave * kTileTokens>();
     if (s.lane() == 0)
       for (int i = 0; i < kTileTokens; ++i) slots.store(s.wave() * kTileTokens + i, squares[i]);
     s.barrier();
@@ -312,16 +310,14 @@ struct QkvMatmul {
     const auto n_pairs = static_cast<uint32_t>(args.kv.head_dim / 2);
     const int64_t n_q = args.n_heads * n_pairs, n_k = args.kv.n_kv_heads * n_pairs;
     const int part = index < n_q ? 0 : index < n_q + n_k ? 1 : 2;
-    const auto of_part = static_cast<uint32_t>(index - (part == 0 ? 0 : part == 1 ? n_q : n_q + n_k));
+    const auto of_part = static_cast<uint32_t>(index - (part == 0   ? 0
+                                                        : part == 1 ? n_q
+                                                                    : n_q + n_k));
     const int64_t pair = of_part % n_pairs, n_rotated = args.table.n_cols / 2;
     const bool is_rotated = part < 2 && pair < n_rotated;
     const bool is_apart = is_rotated && args.is_neox;
-    return {part,
-            of_part / n_pairs,
-            pair,
-            is_rotated,
-            is_apart ? pair : 2 * pair,
-            is_apart ? pair + n_rotated : 2 * pair + 1};
+    return {part,       of_part / n_pairs,          pair,
+            is_rotated, is_apart ? pair : 2 * pair, is_apart ? pair + n_rotated : 2 * pair + 1};
   }
 
   template <typename Weights, Simt S>

@@ -20,8 +20,7 @@ struct TopK {
     const int64_t n_slices = (args.x.n_cols + args.slice_cols - 1) / args.slice_cols;
     const int64_t token = unit / n_slices, slice = unit % n_slices;
     const Slice from{row_of(args.x, token),
-                     args.x_ids == nullptr ? nullptr
-                                           : args.x_ids + token * args.x.row_stride_elems,
+                     args.x_ids == nullptr ? nullptr : args.x_ids + token * args.x.row_stride_elems,
                      slice * args.slice_cols,
                      smaller((slice + 1) * args.slice_cols, args.x.n_cols)};
     float* y = row_of(args.y, token) + slice * args.k;

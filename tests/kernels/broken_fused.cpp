@@ -1,5 +1,5 @@
-// The matmuls with a norm before and something behind, and top_k, with a fault chosen by template argument; rows in
-// broken_kernels.inc, their twins in sound_kernels.inc.
+// The matmuls with a norm before and something behind, and top_k, with a fault chosen by template
+// argument; rows in broken_kernels.inc, their twins in sound_kernels.inc.
 
 #include <algorithm>
 #include <cmath>
@@ -15,9 +15,26 @@ namespace olx::kernels::broken {
 namespace {
 
 enum class Fault {
-  kNone, kNoNorm, kNoEps, kNoNormWeight, kSwapsGateAndUp, kNoUpBias, kSiluAlways, kLeavesV, kPairsAlways, kTurnsV,
-  kRotatesBehindTable, kOneHeadForK, kNoSequence, kUnsorted, kHigherIdFirst, kTakesMinusInfinity, kIgnoresNan,
-  kColumnForId, kOneSlice, kLeavesTheRest,
+  kNone,
+  kNoNorm,
+  kNoEps,
+  kNoNormWeight,
+  kSwapsGateAndUp,
+  kNoUpBias,
+  kSiluAlways,
+  kLeavesV,
+  kPairsAlways,
+  kTurnsV,
+  kRotatesBehindTable,
+  kOneHeadForK,
+  kNoSequence,
+  kUnsorted,
+  kHigherIdFirst,
+  kTakesMinusInfinity,
+  kIgnoresNan,
+  kColumnForId,
+  kOneSlice,
+  kLeavesTheRest,
 };
 
 // Row `row` of w times the normalised x.
@@ -40,18 +57,25 @@ template <Fault fault>
 void gated_matmul(const GatedMatmulArgs& args, RowRange range) {
   for (int64_t token = 0; token < args.y.n_rows; ++token)
     for (int64_t row = range.from; row < range.to; ++row) {
-      double g = product<fault>(args, args.gate, token, row), u = product<fault>(args, args.up, token, row);
+      double g = product<fault>(args, args.gate, token, row),
+             u = product<fault>(args, args.up, token, row);
       if (args.gate_bias != nullptr) g += args.gate_bias[row];
       if (args.up_bias != nullptr && fault != Fault::kNoUpBias) u += args.up_bias[row];
       if (fault == Fault::kSwapsGateAndUp) std::swap(g, u);
       double act = 0;
       switch (fault == Fault::kSiluAlways ? Activation::kSilu : args.activation) {
-        case Activation::kSilu: act = g / (1 + std::exp(-g)); break;
+        case Activation::kSilu:
+          act = g / (1 + std::exp(-g));
+          break;
         case Activation::kGeluTanh:
           act = 0.5 * g * (1 + std::tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)));
           break;
-        case Activation::kGeluErf: act = 0.5 * g * std::erfc(-0.7071067811865476 * g); break;
-        case Activation::kRelu: act = std::max(g, 0.0); break;
+        case Activation::kGeluErf:
+          act = 0.5 * g * std::erfc(-0.7071067811865476 * g);
+          break;
+        case Activation::kRelu:
+          act = std::max(g, 0.0);
+          break;
       }
       args.y.row(token)[row] = static_cast<float>(act * u);
     }
@@ -60,21 +84,26 @@ void gated_matmul(const GatedMatmulArgs& args, RowRange range) {
 template <Fault fault>
 void qkv_matmul(const QkvMatmulArgs& args, RowRange range) {
   const KvView& kv = args.kv;
-  const int64_t n_pairs = kv.head_dim / 2, n_q = args.n_heads * n_pairs, n_k = kv.n_kv_heads * n_pairs;
+  const int64_t n_pairs = kv.head_dim / 2, n_q = args.n_heads * n_pairs,
+                n_k = kv.n_kv_heads * n_pairs;
   for (int64_t unit = range.from; unit < range.to; ++unit)
     for (int64_t token = 0; token < args.y.n_rows; ++token) {
       const int part = unit < n_q ? 0 : unit < n_q + n_k ? 1 : 2;
       if (part == 2 && fault == Fault::kLeavesV) continue;
       const int64_t of_part = unit - (part == 0 ? 0 : part == 1 ? n_q : n_q + n_k);
-      const int64_t head = of_part / n_pairs, pair = of_part % n_pairs, n_rotated = args.table.n_cols / 2;
+      const int64_t head = of_part / n_pairs, pair = of_part % n_pairs,
+                    n_rotated = args.table.n_cols / 2;
       const bool is_rotated = (part < 2 || fault == Fault::kTurnsV) &&
                               (pair < n_rotated || fault == Fault::kRotatesBehindTable);
-      const bool is_apart = is_rotated && pair < n_rotated && args.is_neox && fault != Fault::kPairsAlways;
-      const int64_t first = is_apart ? pair : 2 * pair, second = is_apart ? pair + n_rotated : 2 * pair + 1;
+      const bool is_apart =
+          is_rotated && pair < n_rotated && args.is_neox && fault != Fault::kPairsAlways;
+      const int64_t first = is_apart ? pair : 2 * pair,
+                    second = is_apart ? pair + n_rotated : 2 * pair + 1;
       const WeightView& w = part == 0 ? args.q : part == 1 ? args.k : args.v;
       const float* bias = part == 0 ? args.q_bias : part == 1 ? args.k_bias : args.v_bias;
       const int64_t start = (part == 1 && fault == Fault::kOneHeadForK ? 0 : head) * kv.head_dim;
-      double a = product<fault>(args, w, token, start + first), b = product<fault>(args, w, token, start + second);
+      double a = product<fault>(args, w, token, start + first),
+             b = product<fault>(args, w, token, start + second);
       if (bias != nullptr) a += bias[start + first], b += bias[start + second];
       if (is_rotated) {
         const float* angle = args.table.row(token) + 2 * std::min(pair, n_rotated - 1);
@@ -89,8 +118,10 @@ void qkv_matmul(const QkvMatmulArgs& args, RowRange range) {
           return;
         }
         const int64_t sequence = fault == Fault::kNoSequence ? 0 : args.tokens[token].sequence;
-        std::byte* row = reference::kv_row(kv, part == 1 ? kv.k : kv.v, sequence, args.tokens[token].position, head);
-        gguf::quantize_row(kv.dtype, &rounded, row + col * gguf::dtype_info(kv.dtype).block_bytes, 1);
+        std::byte* row = reference::kv_row(kv, part == 1 ? kv.k : kv.v, sequence,
+                                           args.tokens[token].position, head);
+        gguf::quantize_row(kv.dtype, &rounded, row + col * gguf::dtype_info(kv.dtype).block_bytes,
+                           1);
       };
       put(first, a);
       put(second, b);
@@ -116,14 +147,16 @@ void top_k(const TopKArgs& args, RowRange range) {
       const bool has_id = args.x_ids != nullptr && fault != Fault::kColumnForId;
       has_nan = has_nan || std::isnan(value);
       if (value > kNone || (fault == Fault::kTakesMinusInfinity && value == kNone))
-        entries.push_back({value, has_id ? args.x_ids[token * args.x.row_stride_elems + col] : static_cast<int32_t>(col)});
+        entries.push_back({value, has_id ? args.x_ids[token * args.x.row_stride_elems + col]
+                                         : static_cast<int32_t>(col)});
     }
     if (fault != Fault::kUnsorted)
       std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
         if (a.value != b.value) return a.value > b.value;
         return fault == Fault::kHigherIdFirst ? a.id > b.id : a.id < b.id;
       });
-    if (has_nan && fault != Fault::kIgnoresNan) entries.assign(1, {std::numeric_limits<float>::quiet_NaN(), -1});
+    if (has_nan && fault != Fault::kIgnoresNan)
+      entries.assign(1, {std::numeric_limits<float>::quiet_NaN(), -1});
     if (fault == Fault::kLeavesTheRest)
       entries.resize(std::min(entries.size(), static_cast<size_t>(args.k)));
     else

@@ -1,4 +1,5 @@
-// Steps of few tokens in fewer launches: how many, and that they make the same text; and the largest logits of a step.
+// Steps of few tokens in fewer launches: how many, and that they make the same text; and the
+// largest logits of a step.
 
 #include "engine/graph/fuse.h"
 
@@ -71,8 +72,8 @@ TEST_CASE("Fuse_ATokenIsFiveLaunchesALayer") {
   };
   // Qwen 3 and Gemma 3 normalise the heads of q and k, Gemma also what each block adds.
   for (const auto& [architecture, few, many] :
-       {Expected{"llama", 5, 18}, Expected{"qwen2", 5, 18}, Expected{"gemma", 5, 18}, Expected{"gemma2", 9, 22},
-        Expected{"qwen3", 14, 20}, Expected{"gemma3", 18, 24}}) {
+       {Expected{"llama", 5, 18}, Expected{"qwen2", 5, 18}, Expected{"gemma", 5, 18},
+        Expected{"gemma2", 9, 22}, Expected{"qwen3", 14, 20}, Expected{"gemma3", 18, 24}}) {
     INFO(architecture);
     tests::write_tiny_model(architecture, {.seed = 3, .dtype = DType::kQ8_0}, path);
     begin_fake_driver(form.form, form.wave_size);
@@ -80,14 +81,16 @@ TEST_CASE("Fuse_ATokenIsFiveLaunchesALayer") {
       const auto runner = open_on_fake(path);
       const auto n_layers = static_cast<int>(runner->n_places()) - 1;
       const bool has_two_tables = std::string(architecture) == "gemma3";
-      const int beside = 2 + (has_two_tables ? 1 : 0) + 2 + 2 +
-                         (std::string(architecture).starts_with("gemma") && std::string(architecture) != "gemma" &&
-                                  runner->config().logit_softcap > 0
-                              ? 1
-                              : 0);
+      const int beside =
+          2 + (has_two_tables ? 1 : 0) + 2 + 2 +
+          (std::string(architecture).starts_with("gemma") && std::string(architecture) != "gemma" &&
+                   runner->config().logit_softcap > 0
+               ? 1
+               : 0);
       CHECK(launches_of(*runner, 1, true) - beside == few * n_layers);
       CHECK(launches_of(*runner, kFewTokens, true) - beside == few * n_layers);
-      // Of the last layer, what is behind attention is for the tokens that want logits: few, always.
+      // Of the last layer, what is behind attention is for the tokens that want logits: few,
+      // always.
       CHECK(launches_of(*runner, kFewTokens + 1, true) - beside == many * n_layers - 6);
     }
     CHECK(kernels::gpu::fake_driver().misuse == "");
@@ -127,7 +130,8 @@ TEST_CASE("Fuse_WritesNearlyTheSameLogits") {
       const auto logits_in_steps = [&](int32_t sequence, int n_step) {
         for (int from = 0; from < 12; from += n_step) {
           std::vector<BatchToken> batch;
-          for (int i = from; i < from + n_step; ++i) batch.push_back({(i * 13 + 5) % 97, sequence, i, i == 11, true});
+          for (int i = from; i < from + n_step; ++i)
+            batch.push_back({(i * 13 + 5) % 97, sequence, i, i == 11, true});
           REQUIRE(runner->reserve(sequence, from + n_step));
           REQUIRE(runner->forward(batch));
         }

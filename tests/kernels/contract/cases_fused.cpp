@@ -37,8 +37,8 @@ std::vector<Shape> shapes_of(DType dtype, bool is_brief, Rng& rng) {
 }
 
 std::string shape_text(const Shape& shape) {
-  return "tokens " + std::to_string(shape.n_tokens) + " cols " + std::to_string(shape.n_cols) + " " +
-         values_name(shape.values) + (shape.has_norm ? " normalised" : "");
+  return "tokens " + std::to_string(shape.n_tokens) + " cols " + std::to_string(shape.n_cols) +
+         " " + values_name(shape.values) + (shape.has_norm ? " normalised" : "");
 }
 
 WeightView add_weights(DType dtype, int64_t n_rows, const Shape& shape, Memory& memory, Rng& rng) {
@@ -56,10 +56,13 @@ const float* add_vector(int64_t n, Values values, Memory& memory, Rng& rng) {
 const float* maybe_bias(int64_t n, Memory& memory, Rng& rng) {
   return rng.coin() ? add_vector(n, Values::kOutliers, memory, rng) : nullptr;
 }
-// With a norm the squares of x have to be finite in f32. norm_scale: what is stored as f16 ends at 65504.
+// With a norm the squares of x have to be finite in f32. norm_scale: what is stored as f16 ends at
+// 65504.
 template <typename Args>
-void add_x(Args& args, const KernelRow& row, const Shape& shape, float norm_scale, Memory& memory, Rng& rng) {
-  const MatrixView x = memory.add_matrix(shape.n_tokens, shape.n_cols, rng.pick({0, 0, 3}), rng.below(3) == 0);
+void add_x(Args& args, const KernelRow& row, const Shape& shape, float norm_scale, Memory& memory,
+           Rng& rng) {
+  const MatrixView x =
+      memory.add_matrix(shape.n_tokens, shape.n_cols, rng.pick({0, 0, 3}), rng.below(3) == 0);
   fill(x, shape.values, 1e15f, rng);
   args.x = {x.data, row.activation, x.n_rows, x.n_cols, x.row_stride_elems};
   args.norm_eps = rng.coin() ? 1e-5f : 0.05f;
@@ -72,8 +75,8 @@ void add_x(Args& args, const KernelRow& row, const Shape& shape, float norm_scal
 
 // Tokens of three sequences at their next positions.
 const TokenSlot* add_slots(int64_t n_tokens, int64_t n_positions, Memory& memory, Rng& rng) {
-  auto* slots = reinterpret_cast<TokenSlot*>(
-      memory.add(static_cast<size_t>(n_tokens) * sizeof(TokenSlot)));
+  auto* slots =
+      reinterpret_cast<TokenSlot*>(memory.add(static_cast<size_t>(n_tokens) * sizeof(TokenSlot)));
   const int64_t first = rng.below(n_positions - n_tokens + 1);
   for (int64_t i = 0; i < n_tokens; ++i)
     slots[i] = {static_cast<int32_t>(i % 3), static_cast<int32_t>(first + i)};
@@ -87,7 +90,8 @@ void add_pages(QkvMatmulArgs& args, Memory& memory, Rng& rng) {
   auto* table = reinterpret_cast<int32_t*>(memory.add(kSequences * kBlocks * sizeof(int32_t)));
   for (int32_t i = 0; i < kSequences * kBlocks; ++i) table[i] = (i * 5 + 2) % 7;  // of 7 pages
   kv.block_table = table;
-  const auto n_bytes = static_cast<size_t>(7 * kv.n_kv_heads * kv.page_tokens * reference::kv_row_bytes(kv));
+  const auto n_bytes =
+      static_cast<size_t>(7 * kv.n_kv_heads * kv.page_tokens * reference::kv_row_bytes(kv));
   kv.k = memory.add(n_bytes);
   kv.v = memory.add(n_bytes);
   args.tokens = add_slots(args.x.n_tokens, kBlocks * kv.page_tokens, memory, rng);
@@ -217,11 +221,13 @@ void each_top_k_case(const KernelRow&, const CaseContext& context, const CaseVis
       if (kind[1] == 'a' && kind[0] == 'n')
         args.x.row(0)[rng.below(n_cols)] = std::numeric_limits<float>::quiet_NaN();
       if (rng.coin()) {  // what is left of a larger row, in any order
-        auto* ids = reinterpret_cast<int32_t*>(c.memory.add(
-            static_cast<size_t>((n_tokens - 1) * args.x.row_stride_elems + n_cols) * sizeof(int32_t)));
+        auto* ids = reinterpret_cast<int32_t*>(
+            c.memory.add(static_cast<size_t>((n_tokens - 1) * args.x.row_stride_elems + n_cols) *
+                         sizeof(int32_t)));
         for (int64_t token = 0; token < n_tokens; ++token)
           for (int64_t col = 0; col < n_cols; ++col)
-            ids[token * args.x.row_stride_elems + col] = static_cast<int32_t>((col * 7919 + 13) % 10007);
+            ids[token * args.x.row_stride_elems + col] =
+                static_cast<int32_t>((col * 7919 + 13) % 10007);
         args.x_ids = ids;
       }
       const int64_t n = args.n_slices() * args.k;
@@ -255,9 +261,9 @@ std::vector<float> read_top_k(const TopKArgs& args) {
         const int64_t first = col / args.k * args.k;
         // Behind a NaN anything may be.
         const bool is_free = std::isnan(args.y.row(token)[first]);
-        const float value = is_id ? static_cast<float>(is_free ? -1 : ids[col])
-                                  : is_free && col > first ? -std::numeric_limits<float>::infinity()
-                                                           : args.y.row(token)[col];
+        const float value = is_id                    ? static_cast<float>(is_free ? -1 : ids[col])
+                            : is_free && col > first ? -std::numeric_limits<float>::infinity()
+                                                     : args.y.row(token)[col];
         all.push_back(static_cast<float>(top_k_number(value)));
       }
     };
