@@ -117,8 +117,7 @@ void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
       copy(block + 108, row.scales, 2, is_packing);
       if (is_packing) unpack_scales_q3_k(block + 96, row.scales + 2);
       else pack_scales_q3_k(row.scales + 2, block + 96);
-      copy(block + 32, row.codes, 64, is_packing);
-      copy(block, row.codes + 64, 32, is_packing);
+      copy(block, row.codes, 96, is_packing);
       return;
     case DType::kQ4_K:
     case DType::kQ5_K: {
@@ -127,18 +126,16 @@ void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
       if (is_packing) unpack_scales_q4_k(block + 4, sc, mn);
       join_scales(sc, mn, row.scales + 4, is_packing);
       if (!is_packing) pack_scales_q4_k(sc, mn, block + 4);
-      if (dtype == DType::kQ4_K) {
-        copy(block + 16, row.codes, 128, is_packing);
-      } else {
-        copy(block + 48, row.codes, 128, is_packing);
-        copy(block + 16, row.codes + 128, 32, is_packing);
-      }
+      copy(block + 16, row.codes, dtype == DType::kQ4_K ? 128 : 160, is_packing);
       return;
     }
     case DType::kQ6_K:
       copy(block + 208, row.scales, 2, is_packing);
       copy(block + 192, row.scales + 2, 16, is_packing);
-      copy(block, row.codes, 192, is_packing);
+      for (int half = 0; half < 2; ++half) {
+        copy(block + 128 + 32 * half, row.codes + 96 * half, 32, is_packing);
+        copy(block + 64 * half, row.codes + 96 * half + 32, 64, is_packing);
+      }
       return;
     case DType::kIQ4_XS: {
       copy(block, row.scales, 2, is_packing);

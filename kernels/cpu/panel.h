@@ -18,10 +18,10 @@
 //   IQ4_NL  d f16                            qs[16]
 //   MXFP4   e u8                             qs[16]
 //   Q2_K    d f16, dmin f16, scales u8[16]   qs[64]
-//   Q3_K    d f16, sc u8[16] (6 bits each)   qs[64], hmask[32]
+//   Q3_K    d f16, sc u8[16] (6 bits each)   hmask[32], qs[64]
 //   Q4_K    d f16, dmin f16, u8[8] sc + 64 (mn % 4), u8[4] two of mn / 4   qs[128]
-//   Q5_K    as Q4_K                          qs[128], qh[32]
-//   Q6_K    d f16, sc i8[16]                 ql[128], qh[64]
+//   Q5_K    as Q4_K                          qh[32], qs[128]
+//   Q6_K    d f16, sc i8[16]                 qh[32], ql[64], qh[32], ql[64]: half by half
 //   IQ4_XS  d f16, ls u8[8] (6 bits each)    qs[128]
 // F32, F16 and BF16 have no scales; their unit is one element: [n_cols][R].
 // Only the 6-bit scales of Q3_K and IQ4_XS grow (110 -> 114, 136 -> 138 bytes a row block); everything else keeps its size.

@@ -8,7 +8,7 @@
 //   kIsSigned                    codes are int8, otherwise uint8, of at most kMaxCode
 //   kOffset                      x = w (code - kOffset), a power of two; 0: none
 //   kHasMinimum                  x = w code - m
-//   kHasBitsBehind               every sub-block needs bits from the end of the codes
+//   kHasHighBits                 of every code, in the units before those with its lower bits
 //   codes(q, sub, g)             codes of columns 4 g .. 4 g + 3 of sub-block `sub`, for every row of the panel
 //   scales(s, sub, half, w, m)   of every row; half is 0 where scales are per 32; m is 0 where there is no minimum
 //
@@ -34,6 +34,7 @@ namespace {
 using Bytes = Lanes::Bytes;
 using Floats = Lanes::Floats;
 constexpr int kRows = Lanes::kRows;
+constexpr int64_t kUnitBytes = 4 * kRows;
 
 // Codes that are signed by nature, where the products of an instruction set have room for `offset` more.
 constexpr bool becomes_unsigned(int offset) { return offset <= Lanes::kLargestOffset; }
@@ -58,7 +59,7 @@ struct FormatOf {
   static constexpr bool kIsSigned = false;
   static constexpr bool kHasMinimum = true;
   static constexpr int kOffset = 0;
-  static constexpr bool kHasBitsBehind = false;
+  static constexpr bool kHasHighBits = false;
 };
 
 // Codes around a middle: x = w (code - kMiddle).
@@ -162,22 +163,22 @@ struct Q4_K : FormatOf<DType::kQ4_K, 8, false> {
 };
 
 struct Q5_K : FormatOf<DType::kQ5_K, 8, false> {
-  static constexpr bool kHasBitsBehind = true;
+  static constexpr bool kHasHighBits = true;
   static constexpr int kMaxCode = 31;
   static Bytes codes(const uint8_t* q, int sub, int g) {
-    return Lanes::or_bits(paired_nibbles(q, sub, g), Lanes::move_bits(Lanes::load(q, 32 + g), sub, 4), 16);
+    return Lanes::or_bits(paired_nibbles(q + 8 * kUnitBytes, sub, g), Lanes::move_bits(Lanes::load(q, g), sub, 4), 16);
   }
   static void scales(const uint8_t* s, int sub, int, Floats& w, Floats& m) { k_scales(s, sub, w, m); }
 };
 
 struct Q6_K : CentredFormatOf<DType::kQ6_K, 8, true, 32> {
-  static constexpr bool kHasBitsBehind = true;
+  static constexpr bool kHasHighBits = true;
   static constexpr int kMaxCode = 63;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     const int h = sub / 4, j = sub % 4;
-    const Bytes both = Lanes::load(q, 16 * h + 8 * (j & 1) + g);
+    const Bytes both = Lanes::load(q, 24 * h + 8 + 8 * (j & 1) + g);
     return Lanes::or_bits(j < 2 ? Lanes::low_bits(both, 15) : Lanes::high_nibbles(both),
-                          Lanes::move_bits(Lanes::load(q, 32 + 8 * h + g), 2 * j, 4), 48);
+                          Lanes::move_bits(Lanes::load(q, 24 * h + g), 2 * j, 4), 48);
   }
   static void scales(const uint8_t* s, int sub, int half, Floats& w, Floats& m) {
     w = Lanes::mul(Lanes::f16(s), Lanes::i8(s + 2 * kRows + kRows * (2 * sub + half)));
@@ -186,12 +187,12 @@ struct Q6_K : CentredFormatOf<DType::kQ6_K, 8, true, 32> {
 };
 
 struct Q3_K : CentredFormatOf<DType::kQ3_K, 8, true, 4> {
-  static constexpr bool kHasBitsBehind = true;
+  static constexpr bool kHasHighBits = true;
   static constexpr int kMaxCode = 7;
   static Bytes codes(const uint8_t* q, int sub, int g) {
     const int h = sub / 4, j = sub % 4;
-    const Bytes low = Lanes::low_bits(Lanes::move_bits(Lanes::load(q, 8 * h + g), 2 * j, 0), 3);
-    return Lanes::or_bits(low, Lanes::move_bits(Lanes::load(q, 16 + g), sub, 2), 4);
+    const Bytes low = Lanes::low_bits(Lanes::move_bits(Lanes::load(q, 8 + 8 * h + g), 2 * j, 0), 3);
+    return Lanes::or_bits(low, Lanes::move_bits(Lanes::load(q, g), sub, 2), 4);
   }
   static void scales(const uint8_t* s, int sub, int half, Floats& w, Floats& m) {
     w = Lanes::mul(Lanes::f16(s), Lanes::add(Lanes::u8(s + 2 * kRows + kRows * (2 * sub + half)), -32));

@@ -14,6 +14,7 @@ struct YmmLanes {
   using Floats = __m256;
   using Ints = __m256i;
   static constexpr int kTileColumns = 4;
+  static constexpr int kTileColumns16 = 4;
   static constexpr int kTileTokens = 4;
   static constexpr int kFewTokens = 4;
   static constexpr int64_t kBlockTokens = 64;

@@ -16,6 +16,7 @@ struct Lanes {
   using Floats = __m512;
   using Ints = __m512i;
   static constexpr int kTileColumns = 5;
+  static constexpr int kTileColumns16 = 3;
   static constexpr int kTileTokens = 4;
   static constexpr int kFewTokens = 16;
   static constexpr int64_t kBlockTokens = 128;

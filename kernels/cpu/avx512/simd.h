@@ -61,6 +61,37 @@ struct Simd {
       x[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
     }
   }
+  // Lane l of x[i] is the eight elements of row 8 l + i; then inside lanes by unpacking.
+  static void transpose_f16(const uint16_t* rows, int64_t stride, F (&low)[8], F (&high)[8]) {
+    __m512i x[8], t[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      x[i] = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride)));
+      x[i] = _mm512_mask_broadcast_i32x4(x[i], 0x00f0, _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (8 + i) * stride)));
+      x[i] = _mm512_mask_broadcast_i32x4(x[i], 0x0f00, _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (16 + i) * stride)));
+      x[i] = _mm512_mask_broadcast_i32x4(x[i], 0xf000, _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (24 + i) * stride)));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // elements of rows i and i + 4 in turn
+      t[2 * i] = _mm512_unpacklo_epi16(x[i], x[i + 4]);
+      t[2 * i + 1] = _mm512_unpackhi_epi16(x[i], x[i + 4]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // of rows i % 2, + 2, + 4 and + 6
+      x[2 * i] = _mm512_unpacklo_epi16(t[i], t[i + 4]);
+      x[2 * i + 1] = _mm512_unpackhi_epi16(t[i], t[i + 4]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // of all eight
+      t[2 * i] = _mm512_unpacklo_epi16(x[i], x[i + 4]);
+      t[2 * i + 1] = _mm512_unpackhi_epi16(x[i], x[i + 4]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      low[i] = _mm512_cvtph_ps(_mm512_castsi512_si256(t[i]));
+      high[i] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(t[i], 1));
+    }
+  }
   // Pairs (a0 b0 a1 b1 ...) <-> (a0 a1 ...), (b0 b1 ...): two vectors of the one, one of each of the other.
   static void split_pairs(const float* p, F& even, F& odd) {
     const __m512i pick = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);

@@ -9,6 +9,7 @@ namespace {
 struct Lanes : YmmLanes {
   static constexpr int kLargestOffset = 128;  // vpdpbusd: any unsigned byte
   static constexpr int kTileColumns = 5;
+  static constexpr int kTileColumns16 = 5;
   static constexpr int64_t kPrefetchBytes = 2048;
   static Ints dot(Ints sums, Bytes w, Bytes a) { return _mm256_dpbusd_avx_epi32(sums, w, a); }
 };

@@ -16,6 +16,7 @@ struct Lanes {
   using Floats = float32x4_t;
   using Ints = int32x4_t;
   static constexpr int kTileColumns = 4;
+  static constexpr int kTileColumns16 = 4;
   static constexpr int kTileTokens = 4;
   static constexpr int kFewTokens = 8;
   static constexpr int64_t kBlockTokens = 64;

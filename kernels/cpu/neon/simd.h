@@ -56,6 +56,26 @@ struct Simd {
     x[2] = vreinterpretq_f32_f64(vtrn2q_f64(low_even, high_even));
     x[3] = vreinterpretq_f32_f64(vtrn2q_f64(low_odd, high_odd));
   }
+  static void transpose_f16(const uint16_t* rows, int64_t stride, F (&low)[8], F (&high)[8]) {
+    uint16x8_t x[8], t[8];
+    for (int i = 0; i < 8; ++i) x[i] = vld1q_u16(rows + i * stride);
+    for (int i = 0; i < 4; ++i) {  // elements of rows i and i + 4 in turn
+      t[2 * i] = vzip1q_u16(x[i], x[i + 4]);
+      t[2 * i + 1] = vzip2q_u16(x[i], x[i + 4]);
+    }
+    for (int i = 0; i < 4; ++i) {  // of rows i % 2, + 2, + 4 and + 6
+      x[2 * i] = vzip1q_u16(t[i], t[i + 4]);
+      x[2 * i + 1] = vzip2q_u16(t[i], t[i + 4]);
+    }
+    for (int i = 0; i < 4; ++i) {  // of all eight
+      t[2 * i] = vzip1q_u16(x[i], x[i + 4]);
+      t[2 * i + 1] = vzip2q_u16(x[i], x[i + 4]);
+    }
+    for (int i = 0; i < 8; ++i) {
+      low[i] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(t[i])));
+      high[i] = vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(t[i])));
+    }
+  }
   static void split_pairs(const float* p, F& even, F& odd) {
     const float32x4x2_t pairs = vld2q_f32(p);
     even = pairs.val[0];

@@ -44,6 +44,14 @@ struct Simd {
   static F load_i8(const int8_t* p) { return static_cast<float>(*p); }
   static float f16_to_f32(uint16_t bits) { return gguf::f16_to_f32(bits); }
   static void transpose(F (&)[kLanes]) {}  // of a square matrix, a vector a row
+  // Eight elements of 2 kLanes rows of half precision, `stride` elements apart: low[i] is element i of the first kLanes rows,
+  // high[i] of the others.
+  static void transpose_f16(const uint16_t* rows, int64_t stride, F (&low)[8], F (&high)[8]) {
+    for (int i = 0; i < 8; ++i) {
+      low[i] = load_f16(rows + i);
+      high[i] = load_f16(rows + stride + i);
+    }
+  }
   // Pairs (a0 b0 a1 b1 ...) to (a0 a1 ...), (b0 b1 ...) and back.
   static void split_pairs(const float* p, F& even, F& odd) {
     even = p[0];

@@ -5,7 +5,7 @@
 // Consecutive tokens of a sequence and the query heads of one kv head share a tile: K and V are
 // decoded once for all of them. K is transposed while it is decoded, so that a vector holds scores
 // of as many positions as it has lanes, each one chain of multiply-adds over head_dim; then P V is
-// accumulated with rows of V as vectors, in order of position.
+// accumulated with rows of V as vectors, in order of position. A few queries read V where it is.
 //
 // One order of sums for every token, whoever shares its tile and however the work is divided, so
 // that a token gets the same bits alone, in a draft and in any chunk of a prompt: online softmax
@@ -26,25 +26,34 @@ namespace {
 constexpr int64_t kBlock = 64;  // positions scored together; divides kAttentionSegment
 constexpr int64_t kQueryTile = Simd::kRegisters >= 32 ? 4 : 2;  // queries and vectors of a register tile
 constexpr int64_t kVectorTile = 4;
+constexpr int64_t kFewQueries = 2 * kQueryTile;  // of a tile: decoding V for them costs more than it saves
 static_assert(kBlock % (kVectorTile * Simd::kLanes) == 0 && kAttentionSegment % kBlock == 0);
 
-// Decoders of one cached row of head_dim elements.
+// Cached rows of head_dim elements. kIsPlain: load() reads the vector of elements from i on.
 struct RowF32 {
+  static constexpr bool kIsPlain = true;
   static constexpr int64_t size_bytes(int64_t n) { return 4 * n; }
-  static void decode(const void* row, float* x, int64_t n) {
-    for (int64_t i = 0; i < n; i += Simd::kLanes) Simd::store(x + i, Simd::load(static_cast<const float*>(row) + i));
+  static F load(const uint8_t* row, int64_t i) {
+    return Simd::load(reinterpret_cast<const float*>(row) + i);
+  }
+  static void decode(const uint8_t* row, float* x, int64_t n) {
+    for (int64_t i = 0; i < n; i += Simd::kLanes) Simd::store(x + i, load(row, i));
   }
 };
 struct RowF16 {
+  static constexpr bool kIsPlain = true;
   static constexpr int64_t size_bytes(int64_t n) { return 2 * n; }
-  static void decode(const void* row, float* x, int64_t n) {
-    for (int64_t i = 0; i < n; i += Simd::kLanes) Simd::store(x + i, Simd::load_f16(static_cast<const uint16_t*>(row) + i));
+  static F load(const uint8_t* row, int64_t i) {
+    return Simd::load_f16(reinterpret_cast<const uint16_t*>(row) + i);
+  }
+  static void decode(const uint8_t* row, float* x, int64_t n) {
+    for (int64_t i = 0; i < n; i += Simd::kLanes) Simd::store(x + i, load(row, i));
   }
 };
 struct RowQ8_0 {
+  static constexpr bool kIsPlain = false;
   static constexpr int64_t size_bytes(int64_t n) { return n / 32 * 34; }
-  static void decode(const void* row, float* x, int64_t n) {
-    const auto* block = static_cast<const uint8_t*>(row);
+  static void decode(const uint8_t* block, float* x, int64_t n) {
     for (int64_t b = 0; b < n; b += 32, block += 34) {
       uint16_t bits;
       __builtin_memcpy(&bits, block, 2);
@@ -86,33 +95,57 @@ struct Online {
   float sum = 0.0f;
 };
 
-// Scores of one query over [from, to) of a block -> weights in place; returns what the output so
-// far must be multiplied with. What is beside them in their vectors is overwritten.
-inline float block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online& state) {
+// Scores of queries over [from, to) of a block, [kQueries][kBlock] -> weights in place; rescale: what the outputs so far must
+// be multiplied with. What is beside them in their vectors is overwritten. Several queries at once, for each alone waits for
+// its sums.
+template <int kQueries>
+inline void block_softmax(const AttentionArgs& args, float* scores, int64_t from, int64_t to, Online* states, float* rescale) {
   const int64_t low = from / Simd::kLanes * Simd::kLanes, high = (to + Simd::kLanes - 1) / Simd::kLanes * Simd::kLanes;
   if (args.softcap > 0.0f) {
     const F cap = Simd::set(args.softcap), inverse = Simd::set(1.0f / args.softcap);
     for (int64_t i = low; i < high; i += Simd::kLanes)
-      Simd::store(scores + i, Simd::mul(cap, tanh(Simd::mul(Simd::load(scores + i), inverse))));
+      for (int q = 0; q < kQueries; ++q) {
+        float* at = scores + q * kBlock + i;
+        Simd::store(at, Simd::mul(cap, tanh(Simd::mul(Simd::load(at), inverse))));
+      }
   }
-  for (int64_t i = low; i < from; ++i) scores[i] = -__builtin_inff();
-  for (int64_t i = to; i < high; ++i) scores[i] = -__builtin_inff();
-  F largest = Simd::load(scores + low);
-  for (int64_t i = low + Simd::kLanes; i < high; i += Simd::kLanes) largest = Simd::max(Simd::load(scores + i), largest);
-  const float block_peak = Simd::largest(largest);
-  const float peak = block_peak > state.peak ? block_peak : state.peak;
-  F sum = Simd::set(0.0f);
-  for (int64_t i = low; i < high; i += Simd::kLanes) {
-    const F weight = exp(Simd::sub(Simd::load(scores + i), Simd::set(peak)));
-    Simd::store(scores + i, weight);
-    sum = Simd::add(sum, weight);
+  F largest[kQueries], peaks[kQueries], sums[kQueries];
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    for (int64_t i = low; i < from; ++i) scores[q * kBlock + i] = -__builtin_inff();
+    for (int64_t i = to; i < high; ++i) scores[q * kBlock + i] = -__builtin_inff();
+    largest[q] = Simd::load(scores + q * kBlock + low);
+    sums[q] = Simd::set(0.0f);
   }
-  float factor[Simd::kLanes];
-  Simd::store(factor, exp(Simd::set(state.peak - peak)));
-  const float rescale = state.sum > 0.0f ? factor[0] : 0.0f;
-  state.sum = state.sum * rescale + Simd::sum(sum);
-  state.peak = peak;
-  return rescale;
+  for (int64_t i = low + Simd::kLanes; i < high; i += Simd::kLanes)
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) largest[q] = Simd::max(Simd::load(scores + q * kBlock + i), largest[q]);
+  float peak[kQueries];
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    const float block_peak = Simd::largest(largest[q]);
+    peak[q] = block_peak > states[q].peak ? block_peak : states[q].peak;
+    peaks[q] = Simd::set(peak[q]);
+  }
+  for (int64_t i = low; i < high; i += Simd::kLanes)
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) {
+      const F weight = exp(Simd::sub(Simd::load(scores + q * kBlock + i), peaks[q]));
+      Simd::store(scores + q * kBlock + i, weight);
+      sums[q] = Simd::add(sums[q], weight);
+    }
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    Online& state = states[q];
+    rescale[q] = state.sum > 0.0f ? 1.0f : 0.0f;
+    if (state.sum > 0.0f && peak[q] != state.peak) {  // rare after a few blocks
+      float factor[Simd::kLanes];
+      Simd::store(factor, exp(Simd::set(state.peak - peak[q])));
+      rescale[q] = factor[0];
+    }
+    state.sum = state.sum * rescale[q] + Simd::sum(sums[q]);
+    state.peak = peak[q];
+  }
 }
 
 // Adds the positions of `b` to those of `a`, which come before: the only way two segments are joined.
@@ -150,15 +183,40 @@ inline void finish(const AttentionArgs& args, int64_t head, const Online& state,
     Simd::store(y + i, Simd::mul(Simd::load(output + i), inverse));
 }
 
+// Fetches the cached rows of the next block, a line or two at each step of this one: as many at once as there are would hold
+// up what is computed meanwhile.
+class Ahead {
+ public:
+  Ahead(const uint8_t* const* rows, Span span, int64_t row_bytes, int64_t n_queries)
+      : row_(rows + span.from), end_(rows + span.to), row_bytes_(row_bytes), n_lines_(n_queries > kQueryTile ? 1 : 2) {}
+  void step() {
+    for (int i = 0; i < n_lines_ && row_ < end_; ++i) {
+      __builtin_prefetch(*row_ + at_);
+      at_ += 64;
+      if (at_ < row_bytes_) continue;
+      at_ = 0;
+      ++row_;
+    }
+  }
+
+ private:
+  const uint8_t* const* row_;
+  const uint8_t* const* end_;
+  int64_t at_ = 0;
+  int64_t row_bytes_;
+  int n_lines_;
+};
+
 // Queries [0, kQueries) times kVectors vectors of keys [head_dim][kBlock] -> scores [kQueries][kBlock].
 template <int kQueries, int kVectors>
-inline void score_tile(const float* queries, const float* keys, float* scores, int64_t head_dim) {
+inline void score_tile(const float* queries, const float* keys, float* scores, int64_t head_dim, Ahead& ahead) {
   F sums[kQueries][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) sums[i][j] = Simd::set(0.0f);
   for (int64_t d = 0; d < head_dim; ++d) {
+    ahead.step();
     F k[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) k[j] = Simd::load(keys + d * kBlock + j * Simd::kLanes);
@@ -175,10 +233,11 @@ inline void score_tile(const float* queries, const float* keys, float* scores, i
     for (int j = 0; j < kVectors; ++j) Simd::store(scores + i * kBlock + j * Simd::kLanes, sums[i][j]);
 }
 
-// outputs[q] = outputs[q] rescale[q] + weights[q][from .. to) times values [kBlock][head_dim], kVectors vectors of each.
-template <int kQueries, int kVectors>
-inline void accumulate_tile(const float* weights, const float* values, const float* rescale, float* outputs, int64_t from, int64_t to,
-                            int64_t head_dim) {
+// outputs[q] = outputs[q] rescale[q] + weights[q][from .. to) times the rows of V, kVectors vectors
+// from element `column` of each.
+template <typename Row, int kQueries, int kVectors>
+inline void accumulate_tile(const float* weights, const uint8_t* const* rows, int64_t column, const float* rescale,
+                            float* outputs, int64_t from, int64_t to, int64_t head_dim, Ahead& ahead) {
   F sums[kQueries][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kQueries; ++i)
@@ -186,9 +245,10 @@ inline void accumulate_tile(const float* weights, const float* values, const flo
     for (int j = 0; j < kVectors; ++j)
       sums[i][j] = Simd::mul(Simd::load(outputs + i * head_dim + j * Simd::kLanes), Simd::set(rescale[i]));
   for (int64_t p = from; p < to; ++p) {
+    ahead.step();
     F v[kVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) v[j] = Simd::load(values + p * head_dim + j * Simd::kLanes);
+    for (int j = 0; j < kVectors; ++j) v[j] = Row::load(rows[p], column + j * Simd::kLanes);
 #pragma GCC unroll 4
     for (int i = 0; i < kQueries; ++i) {
       const F w = Simd::set(weights[i * kBlock + p]);
@@ -204,39 +264,41 @@ inline void accumulate_tile(const float* weights, const float* values, const flo
 
 // The vectors of positions that hold some of [from, to).
 template <int kQueries>
-inline void score_queries(const float* queries, const float* keys, float* scores, int64_t from, int64_t to, int64_t head_dim) {
+inline void score_queries(const float* queries, const float* keys, float* scores, int64_t from, int64_t to, int64_t head_dim,
+                          Ahead& ahead) {
   int64_t at = from / Simd::kLanes * Simd::kLanes;
   for (; at + (kVectorTile - 1) * Simd::kLanes < to; at += kVectorTile * Simd::kLanes)
-    score_tile<kQueries, kVectorTile>(queries, keys + at, scores + at, head_dim);
-  for (; at < to; at += Simd::kLanes) score_tile<kQueries, 1>(queries, keys + at, scores + at, head_dim);
+    score_tile<kQueries, kVectorTile>(queries, keys + at, scores + at, head_dim, ahead);
+  for (; at < to; at += Simd::kLanes) score_tile<kQueries, 1>(queries, keys + at, scores + at, head_dim, ahead);
 }
 
-template <int kQueries>
-inline void accumulate_queries(const float* weights, const float* values, const float* rescale, float* outputs, int64_t from, int64_t to,
-                               int64_t head_dim) {
+template <typename Row, int kQueries>
+inline void accumulate_queries(const float* weights, const uint8_t* const* rows, const float* rescale, float* outputs, int64_t from,
+                               int64_t to, int64_t head_dim, Ahead& ahead) {
   int64_t d = 0;
   for (; d + kVectorTile * Simd::kLanes <= head_dim; d += kVectorTile * Simd::kLanes)
-    accumulate_tile<kQueries, kVectorTile>(weights, values + d, rescale, outputs + d, from, to, head_dim);
+    accumulate_tile<Row, kQueries, kVectorTile>(weights, rows, d, rescale, outputs + d, from, to, head_dim, ahead);
   for (; d < head_dim; d += Simd::kLanes)
-    accumulate_tile<kQueries, 1>(weights, values + d, rescale, outputs + d, from, to, head_dim);
+    accumulate_tile<Row, kQueries, 1>(weights, rows, d, rescale, outputs + d, from, to, head_dim, ahead);
 }
 
 // One query over the positions that others of its tile do not see. Few, and not worth a copy in
 // each of its callers.
-[[gnu::noinline]] void accumulate_alone(const float* weights, const float* values, float rescale,
-                                        float* output, int64_t from, int64_t to, int64_t head_dim) {
-  accumulate_queries<1>(weights, values, &rescale, output, from, to, head_dim);
+template <typename Row>
+[[gnu::noinline]] void accumulate_alone(const float* weights, const uint8_t* const* rows, float rescale,
+                                        float* output, int64_t from, int64_t to, int64_t head_dim, Ahead& ahead) {
+  accumulate_queries<Row, 1>(weights, rows, &rescale, output, from, to, head_dim, ahead);
 }
 
 // As accumulate_queries, for queries that each see a part of the block, which may be empty, and add
 // that part alone. What all of them see is read once for all; what one sees before or after that,
 // at the beginning of its window or the end of its context, it adds by itself.
-template <int kQueries>
-inline void accumulate_seen(const float* weights, const float* values, float* rescale,
-                            const Span* seen, float* outputs, int64_t head_dim) {
+template <typename Row, int kQueries>
+inline void accumulate_seen(const float* weights, const uint8_t* const* rows, float* rescale,
+                            const Span* seen, float* outputs, int64_t head_dim, Ahead& ahead) {
   Span all = seen[0];
   if constexpr (kQueries == 1)
-    return accumulate_queries<1>(weights, values, rescale, outputs, all.from, all.to, head_dim);
+    return accumulate_queries<Row, 1>(weights, rows, rescale, outputs, all.from, all.to, head_dim, ahead);
   for (int i = 1; i < kQueries; ++i) {
     all.from = seen[i].from > all.from ? seen[i].from : all.from;
     all.to = seen[i].to < all.to ? seen[i].to : all.to;
@@ -245,16 +307,16 @@ inline void accumulate_seen(const float* weights, const float* values, float* re
   for (int i = 0; i < kQueries; ++i) {
     const int64_t to = seen[i].to < all.from ? seen[i].to : all.from;
     if (seen[i].from >= to) continue;
-    accumulate_alone(weights + i * kBlock, values, rescale[i], outputs + i * head_dim, seen[i].from,
-                     to, head_dim);
+    accumulate_alone<Row>(weights + i * kBlock, rows, rescale[i], outputs + i * head_dim, seen[i].from,
+                          to, head_dim, ahead);
     rescale[i] = 1.0f;
   }
   if (all.from == kBlock) return;
-  accumulate_queries<kQueries>(weights, values, rescale, outputs, all.from, all.to, head_dim);
+  accumulate_queries<Row, kQueries>(weights, rows, rescale, outputs, all.from, all.to, head_dim, ahead);
   for (int i = 0; i < kQueries; ++i)
     if (seen[i].to > all.to)
-      accumulate_alone(weights + i * kBlock, values, 1.0f, outputs + i * head_dim, all.to,
-                       seen[i].to, head_dim);
+      accumulate_alone<Row>(weights + i * kBlock, rows, 1.0f, outputs + i * head_dim, all.to,
+                            seen[i].to, head_dim, ahead);
 }
 
 // fn<n>(first) for register tiles of n queries that together are [0, n_queries).
@@ -270,8 +332,8 @@ inline void each_query_tile(int64_t n_queries, Fn fn) {
   }
 }
 
-// keys[d][p] = the decoded row p, for rows [from, to) of a block; other columns of a group touched
-// are anything.
+// keys[d][p] = element d of the row p, for rows [from, to) of a block; other columns of a group
+// touched are anything.
 template <typename Row>
 inline void decode_transposed(const uint8_t* const* rows, int64_t from, int64_t to, float* group, float* keys, int64_t head_dim) {
   for (int64_t first = from / Simd::kLanes * Simd::kLanes; first < to; first += Simd::kLanes) {
@@ -285,6 +347,33 @@ inline void decode_transposed(const uint8_t* const* rows, int64_t from, int64_t 
 #pragma GCC unroll 16
       for (int i = 0; i < Simd::kLanes; ++i) Simd::store(keys + (d + i) * kBlock + first, x[i]);
     }
+  }
+}
+
+// Half precision is transposed as it is, twice as many elements a step, from where it is if the rows stand one behind the other.
+template <>
+inline void decode_transposed<RowF16>(const uint8_t* const* rows, int64_t from, int64_t to, float* group, float* keys, int64_t head_dim) {
+  static constexpr int64_t kPositions = 2 * Simd::kLanes;
+  const int64_t row_bytes = RowF16::size_bytes(head_dim);
+  for (int64_t first = from / kPositions * kPositions; first < to; first += kPositions) {
+    bool is_together = first >= from && first + kPositions <= to;
+    for (int64_t i = 1; i < kPositions && is_together; ++i) is_together = rows[first + i] == rows[first] + i * row_bytes;
+    const auto* x = reinterpret_cast<const uint16_t*>(is_together ? rows[first] : reinterpret_cast<uint8_t*>(group));
+    for (int64_t i = 0; i < kPositions && !is_together; ++i)
+      if (first + i >= from && first + i < to)
+        __builtin_memcpy(reinterpret_cast<uint8_t*>(group) + i * row_bytes, rows[first + i], static_cast<size_t>(row_bytes));
+    int64_t d = 0;
+    for (; d + 8 <= head_dim; d += 8) {
+      F low[8], high[8];
+      Simd::transpose_f16(x + d, head_dim, low, high);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) {
+        Simd::store(keys + (d + i) * kBlock + first, low[i]);
+        Simd::store(keys + (d + i) * kBlock + first + Simd::kLanes, high[i]);
+      }
+    }
+    for (; d < head_dim; ++d)
+      for (int64_t i = 0; i < kPositions; ++i) keys[d * kBlock + first + i] = Simd::f16_to_f32(x[i * head_dim + d]);
   }
 }
 
@@ -311,37 +400,78 @@ struct Tile {
   Span all;  // what any of the tokens sees
 };
 
-// Sums over the positions [start, end) of one segment, some of which a token of the tile sees, into outputs and states.
+// Adds what each query sees of a block, whose rows of V are `rows`, to its outputs.
 template <typename Row>
-inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t start, int64_t end, Workspace& work) {
-  const int64_t head_dim = args.kv.head_dim, sequence = args.tokens[tile.token].sequence, n_queries = tile.n_tokens * tile.n_group;
-  const uint8_t* rows[kBlock];
+inline void accumulate_block(const uint8_t* const* rows, int64_t n_queries, Workspace& work, int64_t head_dim, Ahead& ahead) {
+  each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
+    accumulate_seen<Row, kQueries>(work.scores + q * kBlock, rows, work.rescale + q, work.seen + q,
+                                   work.outputs + q * head_dim, head_dim, ahead);
+  });
+}
+
+// The cached rows of a block that some token of the tile sees.
+struct BlockRows {
+  Span seen{0, 0};
+  const uint8_t* k[kBlock];
+  const uint8_t* v[kBlock];
+};
+template <typename Row>
+inline void find_block(const AttentionArgs& args, const Tile& tile, int64_t block, BlockRows& rows) {
+  const int64_t from = tile.all.from > block ? tile.all.from - block : 0;
+  const int64_t to = tile.all.to - block < kBlock ? tile.all.to - block : kBlock;
+  rows.seen = from < to ? Span{from, to} : Span{0, 0};
+  if (from >= to) return;
+  const int64_t sequence = args.tokens[tile.token].sequence;
+  find_rows<Row>(args.kv.k, args, sequence, tile.kv_head, block + from, to - from, rows.k + from);
+  find_rows<Row>(args.kv.v, args, sequence, tile.kv_head, block + from, to - from, rows.v + from);
+}
+
+// Sums over the positions [start, start + kAttentionSegment), some of which a token of the tile sees, into outputs and
+// states. rows: of the first block; of the one behind the last afterwards, if that is before `end`.
+template <typename Row>
+inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t start, int64_t end, BlockRows (&rows)[2], Workspace& work) {
+  const int64_t head_dim = args.kv.head_dim, n_queries = tile.n_tokens * tile.n_group;
   for (int64_t i = 0; i < n_queries * head_dim; ++i) work.outputs[i] = 0.0f;
   for (int64_t q = 0; q < n_queries; ++q) work.states[q] = Online{};
-  for (int64_t block = start; block < end; block += kBlock) {
-    const int64_t first = tile.all.from > block ? tile.all.from - block : 0;
-    const int64_t last = tile.all.to - block < kBlock ? tile.all.to - block : kBlock;
-    if (first >= last) continue;
-    find_rows<Row>(args.kv.k, args, sequence, tile.kv_head, block + first, last - first, rows + first);
-    decode_transposed<Row>(rows, first, last, work.group, work.keys, head_dim);
+  for (int64_t block = start; block < start + kAttentionSegment; block += kBlock) {
+    BlockRows &now = rows[block / kBlock % 2], &next = rows[(block / kBlock + 1) % 2];
+    next.seen = {0, 0};
+    if (block + kBlock < end) find_block<Row>(args, tile, block + kBlock, next);
+    if (now.seen.from >= now.seen.to) continue;
+    const int64_t first = now.seen.from, last = now.seen.to;
+    decode_transposed<Row>(now.k, first, last, work.group, work.keys, head_dim);
+    Ahead keys_ahead(next.k, next.seen, Row::size_bytes(head_dim), n_queries);
     each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
-      score_queries<kQueries>(work.queries + q * head_dim, work.keys, work.scores + q * kBlock, first, last, head_dim);
+      score_queries<kQueries>(work.queries + q * head_dim, work.keys, work.scores + q * kBlock, first, last, head_dim, keys_ahead);
     });
     for (int64_t q = 0; q < n_queries; ++q) {
       const Span span = visible(args, tile.token + q / tile.n_group);
       const int64_t from = span.from > block ? span.from - block : 0;
       const int64_t to = span.to - block < kBlock ? span.to - block : kBlock;
       work.seen[q] = from < to ? Span{from, to} : Span{0, 0};
-      work.rescale[q] =
-          from < to ? block_softmax(args, work.scores + q * kBlock, from, to, work.states[q])
-                    : 1.0f;
+      work.rescale[q] = 1.0f;
     }
-    find_rows<Row>(args.kv.v, args, sequence, tile.kv_head, block + first, last - first, rows + first);
-    for (int64_t p = first; p < last; ++p) Row::decode(rows[p], work.values + p * head_dim, head_dim);
     each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
-      accumulate_seen<kQueries>(work.scores + q * kBlock, work.values, work.rescale + q,
-                                work.seen + q, work.outputs + q * head_dim, head_dim);
+      const Span* seen = work.seen + q;
+      bool is_same = seen[0].from < seen[0].to;
+      for (int i = 1; i < kQueries; ++i) is_same = is_same && seen[i].from == seen[0].from && seen[i].to == seen[0].to;
+      if (is_same) return block_softmax<kQueries>(args, work.scores + q * kBlock, seen[0].from, seen[0].to, work.states + q, work.rescale + q);
+      for (int i = 0; i < kQueries; ++i)
+        if (seen[i].from < seen[i].to)
+          block_softmax<1>(args, work.scores + (q + i) * kBlock, seen[i].from, seen[i].to, work.states + q + i, work.rescale + q + i);
     });
+    Ahead values_ahead(next.v, next.seen, Row::size_bytes(head_dim), n_queries);
+    if constexpr (Row::kIsPlain)
+      if (n_queries <= kFewQueries) {
+        accumulate_block<Row>(now.v, n_queries, work, head_dim, values_ahead);
+        continue;
+      }
+    for (int64_t p = first; p < last; ++p) {
+      float* values = work.values + p * head_dim;
+      Row::decode(now.v[p], values, head_dim);
+      now.v[p] = reinterpret_cast<const uint8_t*>(values);
+    }
+    accumulate_block<RowF32>(now.v, n_queries, work, head_dim, values_ahead);
   }
 }
 
@@ -383,10 +513,15 @@ inline void attend(const AttentionArgs& args, const Tile& tile, int64_t from, in
     work.total_states[q] = Online{};
   }
   for (int64_t i = 0; i < Simd::kLanes * head_dim; ++i) work.group[i] = 0.0f;  // rows outside the span are scored, then dropped
+  BlockRows rows[2];
+  find_block<Row>(args, tile, from * kAttentionSegment, rows[from * kAttentionSegment / kBlock % 2]);
   for (int64_t segment = from; segment < to; ++segment) {
     const int64_t start = segment * kAttentionSegment;
-    if (!sees(tile.all, start)) continue;
-    attend_segment<Row>(args, tile, start, start + kAttentionSegment, work);
+    if (!sees(tile.all, start)) {
+      find_block<Row>(args, tile, start + kAttentionSegment, rows[(start + kAttentionSegment) / kBlock % 2]);
+      continue;
+    }
+    attend_segment<Row>(args, tile, start, to * kAttentionSegment, rows, work);
     for (int64_t q = 0; q < n_queries; ++q) {
       const int64_t token = tile.token + q / n_group;
       if (!sees(visible(args, token), start)) continue;
