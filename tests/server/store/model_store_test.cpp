@@ -377,7 +377,7 @@ TEST_CASE("ModelStore_AFilesNameDoesNotReplaceAnotherModel") {
     FAIL("it was replaced");
   } catch (const StoreError& error) {
     CHECK(error.kind() == StoreError::Kind::kTaken);
-    CHECK(std::string_view(error.what()).find("a model 'tiny:latest' is already there") != std::string_view::npos);
+    CHECK(std::string_view(error.what()).find("a model 'Tiny:latest' is already there") != std::string_view::npos);
   }
   CHECK(store.find(name("tiny"))->digest == before);
   create(store, from_file("tiny", second));  // a name that somebody chose
