@@ -53,6 +53,13 @@ struct FusedSums {
   }
 };
 
+// Tags of shared memory: the same for every type of weights, since a kernel may hold the arrays of
+// all types it multiplies (and of all functions the compiler did not inline).
+struct FusedCodes;
+struct FusedScales;
+struct FusedHalves;
+struct FusedSquares;
+
 template <typename Type>
 struct FusedProducts {
   // All threads of a block come here together, each with the rows of its wave; all lanes get the
@@ -84,23 +91,19 @@ struct FusedProducts {
   }
 
  private:
-  struct SharedCodes;  // tags of shared memory
-  struct SharedScales;
-  struct SharedSums;
-  struct SharedSquares;
   // Lanes read words of neighbouring groups, and write those of one: neither meets a bank twice.
   static constexpr int kStride = kFusedGroups + 1;
   template <Simt S>
   static constexpr auto codes(S& s) {
-    return s.template shared<SharedCodes, int32_t, kTileTokens * 8 * kStride>();
+    return s.template shared<FusedCodes, int32_t, kTileTokens * 8 * kStride>();
   }
   template <Simt S>
   static constexpr auto scales(S& s) {
-    return s.template shared<SharedScales, float, kTileTokens * kFusedGroups>();
+    return s.template shared<FusedScales, float, kTileTokens * kFusedGroups>();
   }
   template <Simt S>
   static constexpr auto halves(S& s) {
-    return s.template shared<SharedSums, float, kTileTokens * 2 * kFusedGroups>();
+    return s.template shared<FusedHalves, float, kTileTokens * 2 * kFusedGroups>();
   }
 
   // Groups [first, first + n) of all tokens: eight lanes a group, four columns each.
@@ -177,7 +180,7 @@ struct FusedProducts {
     for (int i = 0; i < kTileTokens; ++i) sums.factor[i] = 1.0f;
     if (!has_norm) return;
     s.reduce_add(squares);
-    auto slots = s.template shared<SharedSquares, float, kFusedThreads / S::kWave * kTileTokens>();
+    auto slots = s.template shared<FusedSquares, float, kFusedThreads / S::kWave * kTileTokens>();
     if (s.lane() == 0)
       for (int i = 0; i < kTileTokens; ++i) slots.store(s.wave() * kTileTokens + i, squares[i]);
     s.barrier();
