@@ -13,16 +13,16 @@
 namespace olx::kernels::contract {
 namespace {
 
-struct Shape {
+struct FusedShape {
   int64_t n_tokens, n_cols;
   Values values;
   bool has_norm;
 };
 
 // Of rows of weights of a type; more columns than a block encodes at a time are among them.
-std::vector<Shape> shapes_of(DType dtype, bool is_brief, Rng& rng) {
+std::vector<FusedShape> shapes_of(DType dtype, bool is_brief, Rng& rng) {
   const int64_t block = std::max<int64_t>(gguf::dtype_info(dtype).block_elems, 32);
-  std::vector<Shape> shapes;
+  std::vector<FusedShape> shapes;
   for (int64_t n_tokens = 1; n_tokens <= 9; ++n_tokens)
     shapes.push_back({n_tokens, block * (1 + rng.below(4)), Values::kRandom, n_tokens % 4 != 0});
   if (is_brief) {
@@ -36,12 +36,12 @@ std::vector<Shape> shapes_of(DType dtype, bool is_brief, Rng& rng) {
   return shapes;
 }
 
-std::string shape_text(const Shape& shape) {
+std::string shape_text(const FusedShape& shape) {
   return "tokens " + std::to_string(shape.n_tokens) + " cols " + std::to_string(shape.n_cols) +
          " " + values_name(shape.values) + (shape.has_norm ? " normalised" : "");
 }
 
-WeightView add_weights(DType dtype, int64_t n_rows, const Shape& shape, Memory& memory, Rng& rng) {
+WeightView add_weights(DType dtype, int64_t n_rows, const FusedShape& shape, Memory& memory, Rng& rng) {
   const std::vector<std::byte> native =
       random_weights(dtype, n_rows, shape.n_cols, shape.values, rng);
   std::byte* data = memory.add(native.size());
@@ -59,7 +59,7 @@ const float* maybe_bias(int64_t n, Memory& memory, Rng& rng) {
 // With a norm the squares of x have to be finite in f32. norm_scale: what is stored as f16 ends at
 // 65504.
 template <typename Args>
-void add_x(Args& args, const KernelRow& row, const Shape& shape, float norm_scale, Memory& memory,
+void add_x(Args& args, const KernelRow& row, const FusedShape& shape, float norm_scale, Memory& memory,
            Rng& rng) {
   const MatrixView x =
       memory.add_matrix(shape.n_tokens, shape.n_cols, rng.pick({0, 0, 3}), rng.below(3) == 0);
@@ -126,7 +126,7 @@ void each_gated_matmul_case(const KernelRow& row, const CaseContext& context,
                             const CaseVisitor& visit) {
   Rng shape_rng(context.seed, "gated matmul shapes");
   int n = 0;
-  for (const Shape& shape : shapes_of(row.dtype, context.is_brief, shape_rng)) {
+  for (const FusedShape& shape : shapes_of(row.dtype, context.is_brief, shape_rng)) {
     Case c(context);
     const int64_t n_rows = shape_rng.pick({1, 2, 7, 15, 16, 17, 35});
     c.name = shape_text(shape) + " rows " + std::to_string(n_rows);
@@ -151,7 +151,7 @@ void each_qkv_matmul_case(const KernelRow& row, const CaseContext& context,
                           const CaseVisitor& visit) {
   Rng shape_rng(context.seed, "qkv matmul shapes");
   int n = 0;
-  for (const Shape& shape : shapes_of(row.dtype, context.is_brief, shape_rng))
+  for (const FusedShape& shape : shapes_of(row.dtype, context.is_brief, shape_rng))
     // v of the type of q and k, and of the one that files of mixed types have beside theirs.
     for (const DType dtype_of_v : {row.dtype, DType::kQ6_K}) {
       if (shape.n_cols % gguf::dtype_info(dtype_of_v).block_elems != 0) continue;
