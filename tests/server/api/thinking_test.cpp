@@ -8,7 +8,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr const char* kJinja =
+constexpr const char* kThinkingJinja =
     "{% for m in messages %}{{ m.role }}:{{ m.content }} {% endfor %}A:{% if enable_thinking is "
     "defined and not enable_thinking %}"
     "<think></think>{% else %}<think>{% endif %}";
@@ -22,7 +22,7 @@ const std::string kMessages = R"(,"messages":[{"role":"user","content":"hi"}])";
 
 TEST_CASE("Thinking_IsOnUnlessToldOtherwise") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kThinkingJinja).status == 200);
   CHECK(object_in(fixture.post("/api/show", R"({"model":"m"})")).at("capabilities") ==
         json::value({"completion", "thinking"}));
   for (const char* think : {"", R"(,"think":true)", R"(,"think":"low")"}) {
@@ -39,7 +39,7 @@ TEST_CASE("Thinking_IsOnUnlessToldOtherwise") {
 
 TEST_CASE("Thinking_OffIsToldToTheTemplate") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kThinkingJinja).status == 200);
   const json::object chat =
       object_in(fixture.post("/api/chat", ask(kMessages + R"(,"think":false)")));
   CHECK(!chat.at("message").as_object().contains("thinking"));
@@ -52,7 +52,7 @@ TEST_CASE("Thinking_OffIsToldToTheTemplate") {
 
 TEST_CASE("Thinking_StreamsApartOnEveryRoute") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kThinkingJinja).status == 200);
   const std::string body =
       R"({"model":"m","stream":true,"max_tokens":8,"seed":1)" + kMessages + "}";
   const HttpAnswer openai = fixture.post("/v1/chat/completions", body);
@@ -69,7 +69,7 @@ TEST_CASE("Thinking_StreamsApartOnEveryRoute") {
 
 TEST_CASE("Thinking_OfARawPromptIsText") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kThinkingJinja).status == 200);
   const json::object raw =
       object_in(fixture.post("/api/generate", ask(R"(,"prompt":"hi <think>","raw":true)")));
   CHECK(!raw.contains("thinking"));
@@ -78,7 +78,7 @@ TEST_CASE("Thinking_OfARawPromptIsText") {
 
 TEST_CASE("Thinking_ComesBeforeWhatAFormatHoldsFor") {
   ServerFixture fixture(1, 256);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kThinkingJinja).status == 200);
   const std::string format =
       R"(,"format":{"type":"object","properties":{"n":{"enum":[1,2]}},"required":["n"],"additionalProperties":false})";
   const json::object off =

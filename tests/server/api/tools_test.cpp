@@ -8,7 +8,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr const char* kJinja =
+constexpr const char* kToolsJinja =
     "{% for t in tools or [] %}T:{{ t.function.name }} {% endfor %}{% for m in messages %}{{ "
     "m.role }}:{{ m.content }}"
     "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }} {{ c.id }}</tool_call>{% "
@@ -47,7 +47,7 @@ std::string fault_in(const json::value& name, const json::value& arguments) {
 
 TEST_CASE("Tools_RequiredMeansACallOnOllamasRoute") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   const HttpAnswer whole = fixture.post(
       "/api/chat", body(kTools + kOnce + R"(,"tool_choice":"required","stream":false)"));
   REQUIRE(whole.status == 200);
@@ -75,7 +75,7 @@ TEST_CASE("Tools_RequiredMeansACallOnOllamasRoute") {
 
 TEST_CASE("Tools_ANamedOneIsTheOneThatIsCalled") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   for (const char* name : {"weather", "now"}) {
     const std::string choice =
         std::string(R"(,"tool_choice":{"type":"function","function":{"name":")") + name +
@@ -87,7 +87,7 @@ TEST_CASE("Tools_ANamedOneIsTheOneThatIsCalled") {
 
 TEST_CASE("Tools_SeveralCallsAreNumbered") {
   ServerFixture fixture(1, 4096);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   size_t n_most = 0;
   for (int seed = 1; seed <= 20 && n_most < 2; ++seed) {
     const std::string ask =
@@ -104,7 +104,7 @@ TEST_CASE("Tools_SeveralCallsAreNumbered") {
 
 TEST_CASE("Tools_NoneMeansThatTheModelIsToldOfNone") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   const auto rendered = [&](const std::string& choice) {
     const json::object answer = object_in(
         fixture.post("/api/chat", body(kTools + choice + R"(,"_debug_render_only":true)")));
@@ -120,7 +120,7 @@ TEST_CASE("Tools_NoneMeansThatTheModelIsToldOfNone") {
 
 TEST_CASE("Tools_RequiredOnOpenAisRoutes") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   const json::object whole = object_in(
       fixture.post("/v1/chat/completions", body(kTools + kOnce + R"(,"tool_choice":"required")")));
   const json::value& choice = whole.at("choices").at(0);
@@ -160,7 +160,7 @@ TEST_CASE("Tools_RequiredOnOpenAisRoutes") {
 
 TEST_CASE("Tools_RequiredOnAnthropicsRoute") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   for (const char* choice :
        {R"({"type":"any","disable_parallel_tool_use":true})",
         R"({"type":"tool","name":"weather","disable_parallel_tool_use":true})"}) {
@@ -184,7 +184,7 @@ TEST_CASE("Tools_RequiredOnAnthropicsRoute") {
 
 TEST_CASE("Tools_ResultsFindTheirCalls") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   // As ollama-python sends them: without any id or name.
   const json::object answer = object_in(fixture.post(
       "/api/chat",
@@ -198,7 +198,7 @@ TEST_CASE("Tools_ResultsFindTheirCalls") {
 
 TEST_CASE("Tools_RefusesAChoiceThatCannotBe") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   REQUIRE(fixture.create_tiny("plain", "", "{% for m in messages %}{{ m.content }}{% endfor %}")
               .status == 200);
   const auto error_of = [&](const std::string& ask) {
@@ -225,7 +225,7 @@ TEST_CASE("Tools_RefusesAChoiceThatCannotBe") {
 
 TEST_CASE("Tools_WithAFormatTheAnswerIsEitherACallOrInTheFormat") {
   ServerFixture fixture(1, 1024);
-  REQUIRE(fixture.create_tiny("m", "", kJinja).status == 200);
+  REQUIRE(fixture.create_tiny("m", "", kToolsJinja).status == 200);
   const std::string format =
       R"(,"format":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]},"stream":false)";
   for (int seed = 1; seed <= 6; ++seed) {
@@ -249,7 +249,7 @@ TEST_CASE("Tools_MarksThatAreControlTokensReachTheText") {
   TinyModel tiny;
   tiny.more_metadata = [&](olx::gguf::GgufWriter& writer) {
     write_ascii_vocabulary_with(writer, {{'<', "<tool_call>"}, {'~', "</tool_call>"}});
-    writer.set_string("tokenizer.chat_template", kJinja);
+    writer.set_string("tokenizer.chat_template", kToolsJinja);
   };
   write_tiny_model("llama", tiny, fixture.file("marks.gguf"));
   REQUIRE(fixture.create("m", fixture.file("marks.gguf")).status == 200);
