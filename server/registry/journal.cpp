@@ -9,7 +9,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint32_t kJournalMagic = 0x4a584c4f;  // "OLXJ"
-// A record for each 2 MiB of the largest blob there can be would be longer; such a journal starts anew.
+// A record for each MiB of the largest blob there can be would be longer; such a journal starts anew.
 constexpr uint64_t kMaxJournalBytes = 64 << 20;
 
 void put(std::string& out, uint64_t value, int n_bytes) {
