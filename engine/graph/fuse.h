@@ -15,8 +15,7 @@ namespace olx::engine {
 
 struct FusedNode {
   GraphNode node;
-  const kernels::KernelRow* kernel =
-      nullptr;  // that the group was fused for; nullptr: one node, as it was
+  const kernels::KernelRow* kernel = nullptr;  // of the group; nullptr: one node, as it was
 };
 
 struct FuseLimits {

@@ -40,10 +40,10 @@ inline constexpr int kNoWeight = -1;
 // Scalars are in args; what is a pointer there is an index here until the plan binds it.
 //   kEmbed: y, weight = table; or a = source rows to gather (no weight)   kQuantize: y, a
 //   kMatmul: y, a = x, b = residual, weight, bias                         kRmsNorm: y, a, weight
-//   kRopeTable: y, weight = frequency factors                             kRope: y = a (in place),
-//   b = table kKvStore: a = k, b = v, layer                                         kAttention: y,
-//   a = q, layer kGatedActivation: y, a = gate, b = up                                 kAdd: y, a,
-//   b kScale, kSoftcap, kSoftmax: y, a
+//   kRopeTable: y, weight = frequency factors                             kRope: y = a (in place), b = table
+//   kKvStore: a = k, b = v, layer                                         kAttention: y, a = q, layer
+//   kGatedActivation: y, a = gate, b = up                                 kAdd: y, a, b
+//   kScale, kSoftcap, kSoftmax: y, a
 // Made by fuse.h alone:
 //   kGatedMatmul: y, a = x, weight = of the norm, products = gate, up
 //   kQkvMatmul: y = q, a = x, b = table, weight = of the norm, products = q, k, v, layer

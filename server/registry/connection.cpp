@@ -23,6 +23,10 @@ namespace {
 using Kind = NetworkError::Kind;
 constexpr int kSliceMs = 50;  // how long cancelling may go unnoticed
 constexpr int kHeadStartMs = 250;  // of an address before the next one is tried too: RFC 8305
+// What has arrived and was not read is lost with this process, and the system would let it grow to tens of MiB while a disk
+// is slow. It doubles the number: at most 1 MiB a connection, of which a download has four, beside as much that is not in the
+// journal yet. Half of it is the window: at 20 ms of round trip 100 MB/s for the four.
+constexpr int kReceiveBuffer = 512 << 10;
 
 sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_t& size) {
   sockaddr_storage storage{};
@@ -40,11 +44,6 @@ sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_
   }
   return storage;
 }
-
-// What has arrived and was not read is lost with this process, and the system would let it grow to tens of MiB while a disk
-// is slow. It doubles the number: at most 1 MiB a connection, of which a download has four, beside as much that is not in the
-// journal yet. Half of it is the window: at 20 ms of round trip 100 MB/s for the four.
-constexpr int kReceiveBuffer = 512 << 10;
 
 // 0 when it is connected, EINPROGRESS when it will be, or what went wrong. `fd` is the caller's to close in any case.
 int begin_to_connect(int& fd, const std::string& address, uint16_t port) {

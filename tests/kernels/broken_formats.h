@@ -1,5 +1,5 @@
 #pragma once
-// An activation format and weight layouts for broken and sound kernels: the simplest that exercise what rows can ask for.
+// What rows of broken and sound kernels ask for: an activation format, weight layouts and a condition, the simplest there are.
 
 #include "kernels/api/args.h"
 

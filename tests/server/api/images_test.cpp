@@ -1,6 +1,6 @@
-// Images in requests, as long as no model here sees: each is refused before anything of it is
-// decoded, on every route and whatever its bytes are; and what else belongs to seeing, placeholders
-// in a text and projectors beside a model, does nothing.
+// Images in requests to models that cannot see: each is refused before anything of it is decoded,
+// on every route and whatever its bytes are. Tokens that stand for images are text without one, and
+// a projector beside a model is not run.
 #include <fstream>
 #include <vector>
 
