@@ -1,5 +1,6 @@
 #pragma once
-// What rows of broken and sound kernels ask for: an activation format, weight layouts and a condition, the simplest there are.
+// What broken and sound kernels have in common: how one is made of a template and its fault, and what their rows ask for, an
+// activation format, weight layouts and a condition, the simplest there are.
 
 #include "kernels/api/args.h"
 
@@ -18,3 +19,7 @@ extern const WeightLayout kLayoutReversed;
 extern const WeightLayout kLayoutLossy;
 
 }  // namespace olx::kernels::broken
+
+// A row function: its name, the template of a file's enum Fault, and the fault.
+#define FAULTY(Args, name, function, fault) \
+  void name(const Args& args, RowRange range) { function<Fault::fault>(args, range); }

@@ -10,6 +10,7 @@
 #include "gguf/quantize.h"
 #include "kernels/api/args.h"
 #include "kernels/reference/kv.h"
+#include "tests/kernels/broken_formats.h"
 
 namespace olx::kernels::broken {
 namespace {
@@ -171,8 +172,6 @@ void top_k(const TopKArgs& args, RowRange range) {
 
 }  // namespace
 
-#define FAULTY(Args, name, function, fault) \
-  void name(const Args& args, RowRange range) { function<Fault::fault>(args, range); }
 FAULTY(GatedMatmulArgs, gated_matmul_sound, gated_matmul, kNone)
 FAULTY(GatedMatmulArgs, gated_matmul_forgets_the_norm, gated_matmul, kNoNorm)
 FAULTY(GatedMatmulArgs, gated_matmul_forgets_eps, gated_matmul, kNoEps)
@@ -196,6 +195,5 @@ FAULTY(TopKArgs, top_k_ignores_nan, top_k, kIgnoresNan)
 FAULTY(TopKArgs, top_k_writes_columns_for_ids, top_k, kColumnForId)
 FAULTY(TopKArgs, top_k_looks_at_one_slice, top_k, kOneSlice)
 FAULTY(TopKArgs, top_k_leaves_the_rest, top_k, kLeavesTheRest)
-#undef FAULTY
 
 }  // namespace olx::kernels::broken

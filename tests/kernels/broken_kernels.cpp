@@ -11,6 +11,7 @@
 #include "gguf/quantize.h"
 #include "kernels/api/args.h"
 #include "kernels/reference/kv.h"
+#include "tests/kernels/broken_formats.h"
 
 namespace olx::kernels::broken {
 namespace {
@@ -327,9 +328,6 @@ void attention(const AttentionArgs& args, RowRange range) {
 
 }  // namespace
 
-// Row functions: a name, the template and its fault.
-#define FAULTY(Args, name, function, fault) \
-  void name(const Args& args, RowRange range) { function<Fault::fault>(args, range); }
 FAULTY(MatmulArgs, matmul_sound, matmul, kNone)
 FAULTY(MatmulArgs, matmul_skips_the_last_column, matmul, kSkipsLastColumn)
 FAULTY(MatmulArgs, matmul_ignores_bias, matmul, kNoBias)
@@ -387,6 +385,5 @@ FAULTY(SoftcapArgs, softcap_clamps, softcap, kClamps)
 FAULTY(SoftmaxArgs, softmax_sound, softmax, kNone)
 FAULTY(SoftmaxArgs, softmax_without_maximum, softmax, kNoMaximum)
 FAULTY(SoftmaxArgs, softmax_of_nothing_is_nan, softmax, kNanForNothing)
-#undef FAULTY
 
 }  // namespace olx::kernels::broken

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/support/socket_text.h"
+
 namespace olx::tests {
 
 struct HttpAnswer {
@@ -90,13 +92,7 @@ class HttpConnection {
   }
 
  private:
-  bool fill() {
-    char piece[65536];
-    const ssize_t n = ::recv(fd_, piece, sizeof piece, 0);
-    if (n <= 0) return false;
-    buffer_.append(piece, static_cast<size_t>(n));
-    return true;
-  }
+  bool fill() { return read_more(fd_, buffer_); }
 
   bool read_chunk(std::string& chunk) {
     size_t line;

@@ -13,6 +13,7 @@
 
 #include "server/store/digest.h"
 #include "server/store/manifest.h"
+#include "tests/support/socket_text.h"
 
 namespace olx::tests {
 namespace {
@@ -176,17 +177,9 @@ void RegistryServer::serve(int fd) {
 
 // What of a chunk has come when its connection ends belongs to the upload: a client that asks is told so.
 bool RegistryServer::read_request(int fd, std::string& input, Request& request) {
-  const auto more = [&] {
-    char piece[16384];
-    const ssize_t n = ::recv(fd, piece, sizeof piece, 0);
-    if (n > 0) input.append(piece, static_cast<size_t>(n));
-    return n > 0;
-  };
-  size_t end = 0;
-  while ((end = input.find("\r\n\r\n")) == std::string::npos)
-    if (!more()) return false;
-  const std::string head = input.substr(0, end + 2);
-  input.erase(0, end + 4);
+  const std::optional<std::string> taken = take_head(fd, input);
+  if (!taken) return false;
+  const std::string& head = *taken;
   const size_t line_end = head.find("\r\n"), first = head.find(' '), second = head.find(' ', first + 1);
   if (second == std::string::npos || second > line_end) return false;
   request.method = head.substr(0, first);
@@ -204,7 +197,7 @@ bool RegistryServer::read_request(int fd, std::string& input, Request& request) 
   }
   const size_t n_body = std::strtoull(request.header("content-length").c_str(), nullptr, 10);
   while (input.size() < n_body) {
-    if (more()) continue;
+    if (read_more(fd, input)) continue;
     request.body = input;
     if (request.method == "PATCH") answer(request);
     return false;

@@ -15,7 +15,10 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "tests/support/socket_text.h"
 
 namespace olx::tests {
 
@@ -78,23 +81,15 @@ class ScriptedServer {
 
   static bool read(int fd, Request& request) {
     std::string input;
-    const auto more = [&] {
-      char piece[16384];
-      const ssize_t n = ::recv(fd, piece, sizeof piece, 0);
-      if (n > 0) input.append(piece, static_cast<size_t>(n));
-      return n > 0;
-    };
-    size_t end = 0;
-    while ((end = input.find("\r\n\r\n")) == std::string::npos)
-      if (!more()) return false;
-    request.head = input.substr(0, end + 2);
-    input.erase(0, end + 4);
+    auto head = take_head(fd, input);
+    if (!head) return false;
+    request.head = std::move(*head);
     const size_t length = request.head.find("Content-Length: ");
     const size_t n_body = length == std::string::npos
                               ? 0
                               : std::strtoull(request.head.c_str() + length + 16, nullptr, 10);
     while (input.size() < n_body)
-      if (!more()) return false;
+      if (!read_more(fd, input)) return false;
     request.body = std::move(input);
     return true;
   }
