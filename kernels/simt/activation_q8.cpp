@@ -21,7 +21,7 @@ void decode_rows(const ActivationView& from, int64_t token, float* x) {
   for (int64_t first = 0; first < from.n_cols; first += 32) {
     float largest = 0;
     for (int64_t i = 0; i < 32; ++i) largest = std::max(largest, std::abs(row[first + i]));
-    const float inverse = largest > 1e-35f && largest < 1e38f ? 127.0f / largest : 0.0f;
+    const float inverse = simt::inverse_step(largest);
     const float d = largest / 127.0f;
     for (int64_t i = 0; i < 32; ++i) {
       const float scaled = row[first + i] * inverse;

@@ -39,6 +39,12 @@ constexpr int64_t q8_size_bytes(int64_t n_tokens, int64_t n_cols) {
   return n_tokens * (n_cols / 32) * (32 + 3 * 4);
 }
 
+// 127 / largest; 0 for a block of subnormals, whose inverse would be infinite, and for one with an
+// infinity.
+constexpr float inverse_step(float largest) {
+  return largest > 1e-35f && largest < 1e38f ? 127.0f / largest : 0.0f;
+}
+
 // The parts of an encoded matrix, whose bytes may be written where x.data is memory of one's own.
 constexpr Q8Matrix q8_matrix(const ActivationView& x) {
   auto* codes = static_cast<int8_t*>(const_cast<void*>(x.data));

@@ -202,8 +202,7 @@ template <typename Type>
 struct MatmulRows {
   template <int kWave>
   static Grid grid(const MatmulArgs&, RowRange range) {
-    constexpr int kRows = kFusedThreads / kWave * kFusedRows;
-    return {(range.size() + kRows - 1) / kRows, kFusedThreads};
+    return grid_of_waves<kWave>(range, kFusedThreads, kFusedRows);
   }
   template <Simt S>
   static constexpr void run(S& s, const MatmulArgs& args, RowRange range) {
@@ -229,8 +228,7 @@ struct GatedMatmul {
   static constexpr int kCols = kFusedRows / 2;
   template <int kWave>
   static Grid grid(const GatedMatmulArgs&, RowRange range) {
-    constexpr int kBlockCols = kFusedThreads / kWave * kCols;
-    return {(range.size() + kBlockCols - 1) / kBlockCols, kFusedThreads};
+    return grid_of_waves<kWave>(range, kFusedThreads, kCols);
   }
   template <Simt S>
   static constexpr void run(S& s, const GatedMatmulArgs& args, RowRange range) {
@@ -263,11 +261,9 @@ struct QkvMatmul {
 
   template <int kWave>
   static Grid grid(const QkvMatmulArgs& args, RowRange range) {
-    constexpr int kBlockUnits = kFusedThreads / kWave * kUnits;
-    return {kIsAlike ? n_blocks(range, kBlockUnits)
-                     : n_blocks(before_v(args, range), kBlockUnits) +
-                           n_blocks(of_v(args, range), kBlockUnits),
-            kFusedThreads};
+    if constexpr (kIsAlike) return grid_of_units<kWave>(range);
+    const int64_t n_before = grid_of_units<kWave>(before_v(args, range)).n_blocks;
+    return {n_before + grid_of_units<kWave>(of_v(args, range)).n_blocks, kFusedThreads};
   }
   template <Simt S>
   static constexpr void run(S& s, const QkvMatmulArgs& args, RowRange range) {
@@ -275,7 +271,7 @@ struct QkvMatmul {
       run_units<Type>(s, args, range, s.block());
     } else {
       const RowRange before = before_v(args, range);
-      const int64_t n_before = n_blocks(before, kFusedThreads / S::kWave * kUnits);
+      const int64_t n_before = grid_of_units<S::kWave>(before).n_blocks;
       if (s.block() < n_before)
         run_units<Type>(s, args, before, s.block());
       else
@@ -284,8 +280,9 @@ struct QkvMatmul {
   }
 
  private:
-  static constexpr int64_t n_blocks(RowRange range, int n_units) {
-    return (range.to - range.from + n_units - 1) / n_units;
+  template <int kWave>
+  static constexpr Grid grid_of_units(RowRange range) {
+    return grid_of_waves<kWave>(range, kFusedThreads, kUnits);
   }
   static constexpr int64_t first_of_v(const QkvMatmulArgs& args) {
     return (args.n_heads + args.kv.n_kv_heads) * (args.kv.head_dim / 2);

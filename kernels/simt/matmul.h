@@ -22,6 +22,13 @@ constexpr void write_y(const MatmulArgs& args, int64_t row, int64_t token, float
   row_of(args.y, token)[row] = y;
 }
 
+// Blocks of n_threads for units of which each wave has n_units.
+template <int kWave>
+constexpr Grid grid_of_waves(RowRange range, int n_threads, int n_units) {
+  const int n_block_units = n_threads / kWave * n_units;
+  return {(range.to - range.from + n_block_units - 1) / n_block_units, n_threads};
+}
+
 // What all have in common. Product has
 //   static n_groups(n_cols), row_bytes(n_cols)
 //   Weights, static load<S>(weights of the row, group)
@@ -31,8 +38,7 @@ template <typename Product>
 struct Matmul {
   template <int kWave>
   static Grid grid(const MatmulArgs&, RowRange range) {
-    constexpr int kRows = kMatmulThreads / kWave * kWaveRows;
-    return {(range.size() + kRows - 1) / kRows, kMatmulThreads};
+    return grid_of_waves<kWave>(range, kMatmulThreads, kWaveRows);
   }
 
   template <Simt S>

@@ -21,12 +21,6 @@ constexpr int32_t code_of(float x, float inverse) {
   return scaled >= -127.5f && scaled <= 127.5f ? static_cast<int32_t>(S::round(scaled)) : 0;
 }
 
-// 127 / largest; 0 for a block of subnormals, whose inverse would be infinite, and for one with an
-// infinity.
-constexpr float inverse_step(float largest) {
-  return largest > 1e-35f && largest < 1e38f ? 127.0f / largest : 0.0f;
-}
-
 struct QuantizeQ8 {
   template <int kWave>
   static Grid grid(const QuantizeArgs&, RowRange range) {

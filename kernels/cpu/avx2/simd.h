@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/rowwise/interleave.h"
+
 namespace olx::kernels::cpu {
 namespace {
 
@@ -73,30 +75,16 @@ struct Simd {
   }
   // Half l of x[i] is the eight elements of row 8 l + i; then inside halves by unpacking.
   static void transpose_f16(const uint16_t* rows, int64_t stride, F (&low)[8], F (&high)[8]) {
-    __m256i x[8], t[8];
+    __m256i x[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i)
       x[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride))),
                                      _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (8 + i) * stride)), 1);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // elements of rows i and i + 4 in turn
-      t[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
-      t[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // of rows i % 2, + 2, + 4 and + 6
-      x[2 * i] = _mm256_unpacklo_epi16(t[i], t[i + 4]);
-      x[2 * i + 1] = _mm256_unpackhi_epi16(t[i], t[i + 4]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // of all eight
-      t[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
-      t[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
-    }
+    transpose_eights<Interleave>(x);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
-      low[i] = _mm256_cvtph_ps(_mm256_castsi256_si128(t[i]));
-      high[i] = _mm256_cvtph_ps(_mm256_extracti128_si256(t[i], 1));
+      low[i] = _mm256_cvtph_ps(_mm256_castsi256_si128(x[i]));
+      high[i] = _mm256_cvtph_ps(_mm256_extracti128_si256(x[i], 1));
     }
   }
   static void split_pairs(const float* p, F& even, F& odd) {
@@ -112,6 +100,10 @@ struct Simd {
   }
 
  private:
+  struct Interleave {
+    static __m256i low(__m256i a, __m256i b) { return _mm256_unpacklo_epi16(a, b); }
+    static __m256i high(__m256i a, __m256i b) { return _mm256_unpackhi_epi16(a, b); }
+  };
   static __m256i mask(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }

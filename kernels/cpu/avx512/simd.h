@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/rowwise/interleave.h"
+
 namespace olx::kernels::cpu {
 namespace {
 
@@ -63,7 +65,7 @@ struct Simd {
   }
   // Lane l of x[i] is the eight elements of row 8 l + i; then inside lanes by unpacking.
   static void transpose_f16(const uint16_t* rows, int64_t stride, F (&low)[8], F (&high)[8]) {
-    __m512i x[8], t[8];
+    __m512i x[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       x[i] = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i * stride)));
@@ -71,25 +73,11 @@ struct Simd {
       x[i] = _mm512_mask_broadcast_i32x4(x[i], 0x0f00, _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (16 + i) * stride)));
       x[i] = _mm512_mask_broadcast_i32x4(x[i], 0xf000, _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + (24 + i) * stride)));
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // elements of rows i and i + 4 in turn
-      t[2 * i] = _mm512_unpacklo_epi16(x[i], x[i + 4]);
-      t[2 * i + 1] = _mm512_unpackhi_epi16(x[i], x[i + 4]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // of rows i % 2, + 2, + 4 and + 6
-      x[2 * i] = _mm512_unpacklo_epi16(t[i], t[i + 4]);
-      x[2 * i + 1] = _mm512_unpackhi_epi16(t[i], t[i + 4]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // of all eight
-      t[2 * i] = _mm512_unpacklo_epi16(x[i], x[i + 4]);
-      t[2 * i + 1] = _mm512_unpackhi_epi16(x[i], x[i + 4]);
-    }
+    transpose_eights<Interleave>(x);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
-      low[i] = _mm512_cvtph_ps(_mm512_castsi512_si256(t[i]));
-      high[i] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(t[i], 1));
+      low[i] = _mm512_cvtph_ps(_mm512_castsi512_si256(x[i]));
+      high[i] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(x[i], 1));
     }
   }
   // Pairs (a0 b0 a1 b1 ...) <-> (a0 a1 ...), (b0 b1 ...): two vectors of the one, one of each of the other.
@@ -106,6 +94,10 @@ struct Simd {
   }
 
  private:
+  struct Interleave {
+    static __m512i low(__m512i a, __m512i b) { return _mm512_unpacklo_epi16(a, b); }
+    static __m512i high(__m512i a, __m512i b) { return _mm512_unpackhi_epi16(a, b); }
+  };
   static F unpack_low_pairs(F a, F b) { return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))); }
   static F unpack_high_pairs(F a, F b) { return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))); }
   static __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/rowwise/interleave.h"
+
 namespace olx::kernels::cpu {
 namespace {
 
@@ -57,23 +59,12 @@ struct Simd {
     x[3] = vreinterpretq_f32_f64(vtrn2q_f64(low_odd, high_odd));
   }
   static void transpose_f16(const uint16_t* rows, int64_t stride, F (&low)[8], F (&high)[8]) {
-    uint16x8_t x[8], t[8];
+    uint16x8_t x[8];
     for (int i = 0; i < 8; ++i) x[i] = vld1q_u16(rows + i * stride);
-    for (int i = 0; i < 4; ++i) {  // elements of rows i and i + 4 in turn
-      t[2 * i] = vzip1q_u16(x[i], x[i + 4]);
-      t[2 * i + 1] = vzip2q_u16(x[i], x[i + 4]);
-    }
-    for (int i = 0; i < 4; ++i) {  // of rows i % 2, + 2, + 4 and + 6
-      x[2 * i] = vzip1q_u16(t[i], t[i + 4]);
-      x[2 * i + 1] = vzip2q_u16(t[i], t[i + 4]);
-    }
-    for (int i = 0; i < 4; ++i) {  // of all eight
-      t[2 * i] = vzip1q_u16(x[i], x[i + 4]);
-      t[2 * i + 1] = vzip2q_u16(x[i], x[i + 4]);
-    }
+    transpose_eights<Interleave>(x);
     for (int i = 0; i < 8; ++i) {
-      low[i] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(t[i])));
-      high[i] = vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(t[i])));
+      low[i] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(x[i])));
+      high[i] = vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(x[i])));
     }
   }
   static void split_pairs(const float* p, F& even, F& odd) {
@@ -82,6 +73,12 @@ struct Simd {
     odd = pairs.val[1];
   }
   static void join_pairs(float* p, F even, F odd) { vst2q_f32(p, float32x4x2_t{{even, odd}}); }
+
+ private:
+  struct Interleave {
+    static uint16x8_t low(uint16x8_t a, uint16x8_t b) { return vzip1q_u16(a, b); }
+    static uint16x8_t high(uint16x8_t a, uint16x8_t b) { return vzip2q_u16(a, b); }
+  };
 };
 
 }  // namespace
