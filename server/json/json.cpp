@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <boost/json/basic_parser_impl.hpp>
 #include <charconv>
 #include <cmath>
 
@@ -103,14 +104,68 @@ void append(std::string& out, const json::value& value) {
   }
 }
 
-void check_size(const json::value& value) {
-  if (const json::array* array = value.if_array()) {
-    for (const json::value& item : *array) check_size(item);
-  } else if (const json::object* object = value.if_object()) {
-    if (object->size() > kMaxJsonKeys) throw JsonError(fmt::format("json: an object has more than {} keys", kMaxJsonKeys));
-    for (const auto& member : *object) check_size(member.value());
+// What Boost.JSON's own parser builds, but for numbers: Boost 1.81 rounds the digits and the power
+// of ten each for itself, so that a number of 17 digits was another one after each time it was
+// written and read. Names are Boost's.
+class ValueBuilder {
+ public:
+  static constexpr size_t max_object_size = kMaxJsonKeys;
+  static constexpr size_t max_array_size = json::array::max_size();
+  static constexpr size_t max_key_size = json::string::max_size();
+  static constexpr size_t max_string_size = json::string::max_size();
+
+  json::value release() { return stack_.release(); }
+
+  bool on_document_begin(json::error_code&) { return true; }
+  bool on_document_end(json::error_code&) { return true; }
+  bool on_object_begin(json::error_code&) { return true; }
+  bool on_object_end(size_t n_members, json::error_code&) {
+    return stack_.push_object(n_members), true;
   }
-}
+  bool on_array_begin(json::error_code&) { return true; }
+  bool on_array_end(size_t n_items, json::error_code&) { return stack_.push_array(n_items), true; }
+  bool on_key_part(json::string_view text, size_t, json::error_code&) {
+    return stack_.push_chars(text), true;
+  }
+  bool on_key(json::string_view text, size_t, json::error_code&) {
+    return stack_.push_key(text), true;
+  }
+  bool on_string_part(json::string_view text, size_t, json::error_code&) {
+    return stack_.push_chars(text), true;
+  }
+  bool on_string(json::string_view text, size_t, json::error_code&) {
+    return stack_.push_string(text), true;
+  }
+  bool on_number_part(json::string_view text, json::error_code&) {
+    return number_.append(text), true;
+  }
+  bool on_int64(int64_t number, json::string_view, json::error_code&) {
+    return number_.clear(), stack_.push_int64(number), true;
+  }
+  bool on_uint64(uint64_t number, json::string_view, json::error_code&) {
+    return number_.clear(), stack_.push_uint64(number), true;
+  }
+  bool on_double(double nearly, json::string_view text, json::error_code&) {
+    number_.append(text);
+    // What is too small for a double is 0, as in Go; what is too large is an error there, and here.
+    double number = 0;
+    if (std::from_chars(number_.data(), number_.data() + number_.size(), number).ec ==
+            std::errc::result_out_of_range &&
+        std::fabs(nearly) > 1)
+      throw JsonError("json: cannot unmarshal number " + number_ +
+                      " into Go value of type float64");
+    number_.clear();
+    return stack_.push_double(number), true;
+  }
+  bool on_bool(bool value, json::error_code&) { return stack_.push_bool(value), true; }
+  bool on_null(json::error_code&) { return stack_.push_null(), true; }
+  bool on_comment_part(json::string_view, json::error_code&) { return true; }
+  bool on_comment(json::string_view, json::error_code&) { return true; }
+
+ private:
+  json::value_stack stack_;
+  std::string number_;  // the digits so far of a number
+};
 
 std::string_view go_kind(const json::value& value) {
   switch (value.kind()) {
@@ -141,20 +196,20 @@ json::value parse_json(std::string_view text) {
   json::parse_options options;
   options.max_depth = kMaxJsonDepth;
   options.allow_invalid_utf8 = true;
-  json::stream_parser parser({}, options);
+  json::basic_parser<ValueBuilder> parser(options);
   json::error_code error;
-  const size_t n = parser.write_some(text.data(), text.size(), error);
-  if (!error && !parser.done()) parser.finish(error);
+  const size_t n = parser.write_some(false, text.data(), text.size(), error);
   if (error == json::error::too_deep) throw JsonError("exceeded max depth");
+  if (error == json::error::object_too_large)
+    throw JsonError(fmt::format("json: an object has more than {} keys", kMaxJsonKeys));
   if (error == json::error::incomplete) throw JsonError("unexpected EOF");
   if (error) {
     const size_t at = text.find_first_not_of(" \t\r\n", std::min(n, text.size()));
     if (at == std::string_view::npos) throw JsonError("unexpected EOF");
-    throw JsonError("invalid character " + quoted_byte(text[at]) + " looking for beginning of value");
+    throw JsonError("invalid character " + quoted_byte(text[at]) +
+                    " looking for beginning of value");
   }
-  json::value value = parser.release();
-  check_size(value);
-  return value;
+  return parser.handler().release();
 }
 
 std::string go_json(const json::value& value) {

@@ -32,6 +32,34 @@ TEST_CASE("Json_KeysMatchWhateverTheirCase") {
   CHECK_THROWS_WITH(fields.text("stream"), "json: cannot unmarshal bool into Go struct field GenerateRequest.stream of type string");
 }
 
+TEST_CASE("Json_NumbersAreReadToTheLastBit") {
+  // The first: what a fuzzer found, no longer the same number after each reading. The others:
+  // halfway between two doubles, the smallest normal and subnormal one, the largest, more digits
+  // than a double holds.
+  for (const auto& [text, number] : std::initializer_list<std::pair<const char*, double>>{
+           {"5e-324", 5e-324},
+           {"2.2250738585072014e-308", 2.2250738585072014e-308},
+           {"1.7976931348623157e308", 1.7976931348623157e308},
+           {"9007199254740993.0", 9007199254740992.0},
+           {"1.2345678901234567e-30", 1.2345678901234567e-30},
+           {"8.41e21", 8.41e21},
+           {"0.1000000000000000055511151231257827021181583404541015625", 0.1},
+           {"-1e-400", 0.0}}) {
+    INFO(text);
+    const boost::json::value value = parse_json(text);
+    REQUIRE(value.is_double());
+    CHECK(value.get_double() == number);
+    CHECK(parse_json(go_json(value)).to_number<double>() == number);
+  }
+  CHECK(parse_json("[18446744073709551615,-9223372036854775808,0]") ==
+        boost::json::value({UINT64_MAX, INT64_MIN, 0}));
+  CHECK(error_of("[1e400]") == "json: cannot unmarshal number 1e400 into Go value of type float64");
+  // A number in many pieces of text is one of many in one.
+  std::string digits = "[0.";
+  digits.append(5000, '3');
+  CHECK(parse_json(digits + "]").at(0).get_double() == 0.3333333333333333);
+}
+
 TEST_CASE("Json_LimitsAndErrors") {
   CHECK(error_of("x") == "invalid character 'x' looking for beginning of value");
   CHECK(error_of("{\"a\":") == "unexpected EOF");
