@@ -33,16 +33,15 @@ TEST_CASE("Json_KeysMatchWhateverTheirCase") {
 }
 
 TEST_CASE("Json_NumbersAreReadToTheLastBit") {
-  // The first: what a fuzzer found, no longer the same number after each reading. The others:
-  // halfway between two doubles, the smallest normal and subnormal one, the largest, more digits
-  // than a double holds.
+  // The first was another number after each time it was written and read. The others: halfway
+  // between two doubles, the smallest normal and subnormal one, the largest, more digits than a
+  // double holds.
   for (const auto& [text, number] : std::initializer_list<std::pair<const char*, double>>{
+           {"5.409760742964738e+124", 5.409760742964738e+124},
+           {"9007199254740993.0", 9007199254740992.0},
            {"5e-324", 5e-324},
            {"2.2250738585072014e-308", 2.2250738585072014e-308},
            {"1.7976931348623157e308", 1.7976931348623157e308},
-           {"9007199254740993.0", 9007199254740992.0},
-           {"1.2345678901234567e-30", 1.2345678901234567e-30},
-           {"8.41e21", 8.41e21},
            {"0.1000000000000000055511151231257827021181583404541015625", 0.1},
            {"-1e-400", 0.0}}) {
     INFO(text);
