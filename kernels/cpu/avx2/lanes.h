@@ -20,13 +20,19 @@ class Products {
   void add(int g, __m256i w, __m256i a) {
     const __m256i pairs = Format::kIsSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)) : _mm256_maddubs_epi16(w, a);
     pairs_ = g % kStep == 0 ? pairs : _mm256_add_epi16(pairs_, pairs);
+    in_this_order(pairs_);
     if (g % kStep != kStep - 1) return;
     const __m256i wide = _mm256_madd_epi16(pairs_, _mm256_set1_epi16(1));
     sums_ = g < kStep ? wide : _mm256_add_epi32(sums_, wide);
+    in_this_order(sums_);
   }
   __m256i ints() const { return sums_; }
 
  private:
+  // GCC 12 takes a sum of integers apart and adds its terms at the end; there are 16 registers, and all terms but the
+  // last went to the stack and back.
+  static void in_this_order(__m256i& sum) { asm("" : "+x"(sum)); }
+
   static constexpr int kGroups = Format::kIsPer16 ? 4 : 8;
   static constexpr int kFitting = 32767 / (2 * 127 * Format::kMaxCode);
   static constexpr int kStep = kFitting >= kGroups ? kGroups : kFitting >= 4 ? 4 : kFitting >= 2 ? 2 : 1;
