@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ISA_FOLDERS = ["avx2", "avxvnni", "avx512", "amx", "neon"]
+ISA_FOLDERS = ["avx2", "avxvnni", "avx512", "amx", "neon", "i8mm"]
 BUILDS_ON = {"olx_cpu_amx": "olx_cpu_avx512"}  # whose kernels another folder's may call: it requires their features too
 SHARED_FOLDERS = ["rowwise"]  # templates the folders are made from
 SYSTEM_INCLUDES = {"cstdint", "immintrin.h", "arm_neon.h"}

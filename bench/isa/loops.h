@@ -22,6 +22,7 @@ void int8_avx2(int64_t n_steps);        // vpmaddubsw + vpmaddwd + vpaddd, 32 by
 void int8_avxvnni(int64_t n_steps);     // vpdpbusd, 32 bytes
 void int8_avx512vnni(int64_t n_steps);  // vpdpbusd, 64 bytes
 void int8_neondot(int64_t n_steps);     // sdot, 16 bytes
+void int8_i8mm(int64_t n_steps);        // smmla, 16 bytes, each with two
 
 // Matrix tiles of 16 x 16 sums over 64 bytes: kTileChains products a step. The caller has asked the system for them.
 inline constexpr int kTileChains = 4;

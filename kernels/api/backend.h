@@ -34,6 +34,7 @@ enum Feature : uint64_t {
   kFeatureNeonDot = 1 << 3,     // armv8.2-a + dotprod
   kFeatureAvxVnni = 1 << 4,
   kFeatureAmxBf16 = 1 << 5,     // tiles, granted to this process by the system
+  kFeatureNeonI8mm = 1 << 6,    // 2 x 8 times 8 x 2 bytes
 };
 using Features = uint64_t;
 

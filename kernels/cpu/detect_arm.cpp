@@ -7,7 +7,8 @@ namespace olx::kernels::cpu {
 
 Features detect_features() {
   const unsigned long caps = ::getauxval(AT_HWCAP);
-  return (caps & HWCAP_ASIMDDP) && (caps & HWCAP_ASIMDHP) ? kFeatureNeonDot : kFeatureNone;
+  if (!(caps & HWCAP_ASIMDDP) || !(caps & HWCAP_ASIMDHP)) return kFeatureNone;
+  return ::getauxval(AT_HWCAP2) & HWCAP2_I8MM ? kFeatureNeonDot | kFeatureNeonI8mm : kFeatureNeonDot;
 }
 
 }  // namespace olx::kernels::cpu

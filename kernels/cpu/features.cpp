@@ -26,6 +26,7 @@ constexpr Isa kIsas[] = {
     {"amx", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16,
      kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16},
     {"neon", kFeatureNeonDot, kFeatureNeonDot},
+    {"i8mm", kFeatureNeonDot | kFeatureNeonI8mm, kFeatureNeonDot | kFeatureNeonI8mm},
 };
 
 }  // namespace
@@ -38,7 +39,7 @@ Features force_isa(std::string_view isa, Features available) {
                         std::string(isa_name(available)) + ")");
     return available & row.allowed;
   }
-  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avxvnni, avx512, amx or neon");
+  throw DeviceError("cpu: unknown instruction set '" + std::string(isa) + "': expected portable, avx2, avxvnni, avx512, amx, neon or i8mm");
 }
 
 std::string_view isa_name(Features features) {

@@ -10,7 +10,7 @@ namespace olx::kernels::cpu {
 
 // Bits of Feature this processor and its operating system support.
 Features detect_features();
-// The features that remain when `isa` (portable, avx2, avxvnni, avx512, amx, neon) is forced. Throws DeviceError when it is
+// The features that remain when `isa` (portable, avx2, avxvnni, avx512, amx, neon, i8mm) is forced. Throws DeviceError when it is
 // unknown or this processor lacks it.
 Features force_isa(std::string_view isa, Features available);
 std::string processor_name();

@@ -45,6 +45,10 @@ inline void unpack(const uint8_t* from, const uint8_t* next, int64_t n_subs, int
         if constexpr (Lanes::kPrefetchBytes > 0) prefetch<kShare>(codes + (next - from) + sub * kShare);
 #pragma GCC unroll 8
         for (int g = 0; g < 8; ++g) run.codes[at + sub][g][p] = Format::codes(codes, sub, g);
+        using Tile = typename Lanes::template Tile<Format, 1>;
+        if constexpr (Tile::kGroups == 2)
+#pragma GCC unroll 4
+          for (int g = 0; g < 8; g += 2) Tile::arrange(run.codes[at + sub][g][p], run.codes[at + sub][g + 1][p]);
 #pragma GCC unroll 2
         for (int half = 0; half < kHalvesOf<Format>; ++half)
           Format::scales(scales, sub, half, run.w[at + sub][half][p], run.m[at + sub][half][p]);
@@ -56,6 +60,31 @@ inline void unpack(const uint8_t* from, const uint8_t* next, int64_t n_subs, int
     next += chunk_size_bytes(kShape, kChunkCols, kRows);
   }
 }
+
+// Sums of products of a tile, kTokens tokens and kPanels panels, over a sub-block or a half of it. Lanes::Tile is this one, or one
+// of the instruction set's own:
+//   kGroups                          groups of four columns that are multiplied together: 1 or 2
+//   arrange(a, b)                    of 2: codes of two groups, as add() wants them
+//   add(g, codes, dwords, stride)    groups from g on of it, in order from 0. codes[group][panel]; dwords: of the tile's tokens
+//                                    in the first of them, those of the next `stride` dwords behind them
+//   ints(n, p)                       sums of token n and the rows of panel p
+template <typename Format, int kTokens>
+class DotTile {
+ public:
+  static constexpr int kGroups = 1;
+  __attribute__((always_inline)) void add(int g, const Bytes (*codes)[kPanels], const uint8_t* dwords, int64_t) {
+#pragma GCC unroll 8
+    for (int n = 0; n < kTokens; ++n) {
+      const Bytes a = Lanes::set(dwords + 4 * n);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) products_[n][p].add(g, codes[0][p], a);
+    }
+  }
+  Ints ints(int n, int p) const { return products_[n][p].ints(); }
+
+ private:
+  Products<Format> products_[kTokens][kPanels];
+};
 
 // y[token][panel], a token's vectors together. x: the block of the run's first sub-block in the
 // tile's group.
@@ -71,22 +100,17 @@ inline void run_times_tile(const UnpackedRun<Format>& run, int64_t n_subs, const
     const Q8Scales x_scales = q8_scales(x, stride, first);
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
-      Products<Format> products[kTokens][kPanels];
+      typename Lanes::template Tile<Format, kTokens> products;
 #pragma GCC unroll 8
-      for (int g = 0; g < kGroups; ++g) {
+      for (int g = 0; g < kGroups; g += products.kGroups) {
         const uint8_t* dwords = x + ((half * kGroups + g) * stride + first) * 4;
-#pragma GCC unroll 8
-        for (int n = 0; n < kTokens; ++n) {
-          const Bytes a = Lanes::set(dwords + 4 * n);
-#pragma GCC unroll 2
-          for (int p = 0; p < kPanels; ++p) products[n][p].add(g, run.codes[sub][half * kGroups + g][p], a);
-        }
+        products.add(g, &run.codes[sub][half * kGroups + g], dwords, stride);
       }
 #pragma GCC unroll 8
       for (int n = 0; n < kTokens; ++n)
 #pragma GCC unroll 2
         for (int p = 0; p < kPanels; ++p)
-          sums[n][p] = add_scaled<Format>(sums[n][p], run.w[sub][half][p], run.m[sub][half][p], products[n][p].ints(), x_scales, n, half);
+          sums[n][p] = add_scaled<Format>(sums[n][p], run.w[sub][half][p], run.m[sub][half][p], products.ints(n, p), x_scales, n, half);
     }
   }
 #pragma GCC unroll 8

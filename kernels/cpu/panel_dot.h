@@ -16,6 +16,7 @@
 //   kTileColumns16     the same where scales are per 16 columns
 //   kFewTokens         tokens times terms up to which this file is faster than the unpacking of panel_block.h
 //   kTileTokens        tokens of a tile there
+//   Tile               what sums up the products of one there
 //   kBlockTokens       tokens of a block there, at most
 //   kSecondLevelBytes  of the cache that holds a block's activations and some panels
 //   kPrefetchBytes     how far ahead panels are fetched; 0: the processor does it

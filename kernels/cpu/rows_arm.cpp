@@ -20,6 +20,8 @@ constexpr const char* kBackendName = "cpu";
 #include "kernels/cpu/neon/matmul.inc"
 #include "kernels/cpu/neon/matmul_fine.inc"
 #include "kernels/cpu/neon/rowwise.inc"
+#include "kernels/cpu/i8mm/matmul.inc"
+#include "kernels/cpu/i8mm/matmul_fine.inc"
 #undef OLX_KERNEL
 
 std::span<const KernelRow> rows() {
@@ -30,6 +32,8 @@ std::span<const KernelRow> rows() {
 #include "kernels/cpu/neon/matmul.inc"
 #include "kernels/cpu/neon/matmul_fine.inc"
 #include "kernels/cpu/neon/rowwise.inc"
+#include "kernels/cpu/i8mm/matmul.inc"
+#include "kernels/cpu/i8mm/matmul_fine.inc"
   };
 #undef OLX_KERNEL
   return {kRows.begin(), kRows.size()};

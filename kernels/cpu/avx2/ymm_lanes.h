@@ -8,7 +8,12 @@
 namespace olx::kernels::cpu {
 namespace {
 
+template <typename Format, int kTokens>
+class DotTile;  // of panel_block.h
+
 struct YmmLanes {
+  template <typename Format, int kTokens>
+  using Tile = DotTile<Format, kTokens>;
   static constexpr int kRows = 8;
   using Bytes = __m256i;
   using Floats = __m256;

@@ -9,7 +9,12 @@
 namespace olx::kernels::cpu {
 namespace {
 
+template <typename Format, int kTokens>
+class DotTile;  // of panel_block.h
+
 struct Lanes {
+  template <typename Format, int kTokens>
+  using Tile = DotTile<Format, kTokens>;
   static constexpr int kRows = 16;
   static constexpr int kLargestOffset = 128;  // vpdpbusd: any unsigned byte
   using Bytes = __m512i;
