@@ -26,15 +26,17 @@ engine::ToolCall tool_call_of(const json::value& value) {
   return call;
 }
 
-// System text of the model, stored messages, then the request's own.
+// System text of the model, stored messages, then the request's own. A request that begins with a
+// system message has it in the model's place.
 std::vector<engine::ChatMessage> conversation(const Completion& completion, std::vector<engine::ChatMessage> messages) {
+  const bool has_own_system = !messages.empty() && messages[0].role == "system";
   std::vector<engine::ChatMessage> all;
   for (const engine::Value& stored : completion.contents.messages) {
     const json::value value = to_json(stored);
     if (value.is_object()) all.push_back(read_message(value.get_object()));
   }
   all.insert(all.end(), std::make_move_iterator(messages.begin()), std::make_move_iterator(messages.end()));
-  if (!completion.contents.system.empty() && (all.empty() || all[0].role != "system"))
+  if (!completion.contents.system.empty() && !has_own_system)
     all.insert(all.begin(), {.role = "system", .content = completion.contents.system});
   return all;
 }
