@@ -37,3 +37,41 @@ TEST_CASE("Conversation_ASystemMessageOfTheRequestTakesTheModelsPlace") {
       prompt_of(fixture, R"([{"role":"user","content":"q"},{"role":"system","content":"mine"}])") ==
       "system=model's;user=old;user=q;system=mine;assistant=");
 }
+
+TEST_CASE("Conversation_AnAnswerThatIsBegunIsGoneOnWith") {
+  ServerFixture fixture;
+  REQUIRE(fixture.create_tiny("m", "", kRoles).status == 200);
+  const std::string user = R"([{"role":"user","content":"count"},)";
+  CHECK(prompt_of(fixture, user + R"({"role":"assistant","content":"One, "}])") ==
+        "user=count;assistant=One, ");
+  // An earlier answer is one that has ended; nothing, and calls, begin none.
+  CHECK(prompt_of(fixture,
+                  user + R"({"role":"assistant","content":"a"},{"role":"user","content":"b"}])") ==
+        "user=count;assistant=a;user=b;assistant=");
+  CHECK(prompt_of(fixture, user + R"({"role":"assistant","content":""}])") ==
+        "user=count;assistant=;assistant=");
+  CHECK(
+      prompt_of(
+          fixture,
+          user +
+              R"({"role":"assistant","content":"a","tool_calls":[{"function":{"name":"f","arguments":{}}}]}])") ==
+      "user=count;assistant=a;assistant=");
+  CHECK(prompt_of(fixture, R"([{"role":"assistant","content":"alone"}])") ==
+        "assistant=alone;assistant=");
+  // A control token that is spelled in it stays text.
+  const HttpAnswer answer = fixture.post(
+      "/api/chat", R"({"model":"m","stream":false,"options":{"num_predict":1},"messages":)" + user +
+                       R"({"role":"assistant","content":"<eos>"}]})");
+  CHECK(object_in(answer).at("prompt_eval_count") ==
+        json::value(std::string("user=count;assistant=<eos>").size()));
+}
+
+TEST_CASE("Conversation_TextOfABegunAnswerIsNoThinking") {
+  ServerFixture fixture;
+  const std::string thinks = "{# <think> </think> #}" + std::string(kRoles) +
+                             "{% if add_generation_prompt %}<think>\n{% endif %}";
+  REQUIRE(fixture.create_tiny("m", "", thinks).status == 200);
+  CHECK(prompt_of(fixture,
+                  R"([{"role":"user","content":"q"},{"role":"assistant","content":"One"}])") ==
+        "user=q;assistant=One;assistant=<think>\n");
+}
