@@ -330,6 +330,9 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.chat_template = text_or(file, "tokenizer.chat_template", "");
   info.has_chat_template =
       !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
+  // ChatML's marks are plain text to a model that was not trained on them, and nothing else ends
+  // what it writes in that form.
+  if (!info.has_chat_template) info.default_stops = {"<|im_end|>", "<|im_start|>"};
   info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
 
   impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);

@@ -166,6 +166,9 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   chat.messages = conversation(completion, task.messages);
   complete_history(chat.messages, turn.format);
   if (!tools.empty()) chat.tools = turn.tools = to_value(tools);
+  if (chat.template_text.empty())
+    for (const std::string& stop : completion.lease.model().info().default_stops)
+      completion.options.stop.push_back(stop);
   turn.prompt_tokens = fitting_prompt(completion.lease.model(), chat, request.may_truncate, turn.rendered, completion.n_left_out);
   completion.marks = turn.format.marks();
   constrain_answer(turn, task.tool_choice, chat.think.value_or(true));

@@ -75,3 +75,25 @@ TEST_CASE("Conversation_TextOfABegunAnswerIsNoThinking") {
                   R"([{"role":"user","content":"q"},{"role":"assistant","content":"One"}])") ==
         "user=q;assistant=One;assistant=<think>\n");
 }
+
+TEST_CASE("Conversation_WithoutATemplateEndsAtChatMlsMarks") {
+  ServerFixture fixture;
+  REQUIRE(fixture.create_tiny("m").status == 200);
+  const auto ask = [&](const char* path, const char* prompt) {
+    return object_in(fixture.post(
+        path,
+        R"({"model":"m","stream":false,"options":{"grammar":"root ::= \"ok<|im_end|>\\n<|im_start|>user\""},)" +
+            std::string(prompt) + "}"));
+  };
+  CHECK(prompt_of(fixture, R"([{"role":"user","content":"q"}])") ==
+        "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n");
+  const json::object chat = ask("/api/chat", R"("messages":[{"role":"user","content":"q"}])");
+  CHECK(chat.at("message").at("content") == "ok");
+  CHECK(chat.at("done_reason") == "stop");
+  // A prompt that is not put into that form has no such end.
+  CHECK(ask("/api/generate", R"("prompt":"q")").at("response") == "ok<|im_end|>\n<|im_start|>user");
+  REQUIRE(fixture.create_tiny("m", "", kRoles).status == 200);
+  CHECK(ask("/api/chat", R"("messages":[{"role":"user","content":"q"}])")
+            .at("message")
+            .at("content") == "ok<|im_end|>\n<|im_start|>user");
+}
