@@ -17,15 +17,25 @@
 #include "cli/line_editor.h"
 #include "cli/show.h"
 #include "cli/terminal.h"
+#include "server/wire.h"
 
 namespace olx::cli {
 namespace {
 
 namespace json = boost::json;
 
+// OLLAMA_NOHISTORY, a switch as Go's ParseBool reads it; other text counts as on.
+bool is_history_off() {
+  const char* set = std::getenv("OLLAMA_NOHISTORY");
+  const std::string text = set == nullptr ? "" : set;
+  for (const char* no : {"", "0", "f", "F", "false", "FALSE", "False"})
+    if (text == no) return false;
+  return true;
+}
+
 std::string history_path() {
   const char* home = std::getenv("HOME");
-  if (home == nullptr || std::getenv("OLLAMA_NOHISTORY") != nullptr) return "";
+  if (home == nullptr || is_history_off()) return "";
   const std::filesystem::path folder = std::filesystem::path(home) / ".ollama";
   std::error_code ignored;
   std::filesystem::create_directories(folder, ignored);
@@ -39,12 +49,18 @@ std::vector<std::string> split_words(const std::string& text) {
   return out;
 }
 
-// "7" -> 7, "0.5" -> 0.5, "true" -> true, else the text: the server checks the type by the option's name.
-json::value parameter_value(const std::string& text) {
-  boost::system::error_code failed;
-  json::value value = json::parse(text, failed);
-  if (!failed && (value.is_number() || value.is_bool())) return value;
-  return json::value(text);
+// What PARAMETER lines of a Modelfile with these values would give. ModelfileError: an unknown
+// name, a value of another type.
+json::value parameter_value(const std::string& name, const std::vector<std::string>& values) {
+  if (name == "draft") return json::value(values[0]);  // an option of requests, and of no Modelfile
+  server::Modelfile lines;
+  for (const std::string& value : values)
+    if (lines.empty() || name == "stop")
+      lines.push_back({"parameter", name, value});  // others have one value
+  const server::CreateFields fields = server::create_fields(lines);
+  for (const std::string& warning : fields.warnings) std::puts(warning.c_str());
+  const json::value* parameters = fields.body.if_contains("parameters");
+  return parameters == nullptr ? json::value() : parameters->at(name);  // null: one that has gone
 }
 
 class Chat {
@@ -168,14 +184,17 @@ void Chat::on_set(const std::vector<std::string>& words, const std::string& line
   const std::string what = words.size() > 1 ? words[1] : "";
   const bool has_argument = words.size() > 2;
   if (what == "parameter" && words.size() > 3) {
-    std::string shown_value;
-    json::array values;
-    for (size_t i = 3; i < words.size(); ++i) {
-      shown_value += (i > 3 ? ", " : "") + words[i];
-      values.push_back(json::string(words[i]));
+    const std::vector<std::string> values(words.begin() + 3, words.end());
+    try {
+      const json::value value = parameter_value(words[2], values);
+      if (!value.is_null()) options_.parameters[words[2]] = value;
+    } catch (const server::ModelfileError& error) {
+      std::printf("Couldn't set parameter: \"%s\"\n", error.what());
+      return;
     }
-    const json::value value = words[2] == "stop" ? json::value(values) : parameter_value(words[3]);
-    options_.parameters[words[2]] = value;
+    std::string shown_value;
+    for (const std::string& value : values)
+      shown_value += (shown_value.empty() ? "" : ", ") + value;
     std::printf("Set parameter '%s' to '%s'\n", words[2].c_str(), shown_value.c_str());
   } else if (what == "system" && has_argument) {
     std::string text = line.substr(line.find("system") + 6);
@@ -206,6 +225,9 @@ void Chat::on_set(const std::vector<std::string>& words, const std::string& line
     options_.format = nullptr;
     std::puts("Disabled format.");
   } else if (what == "think") {
+    if (!has_capability(shown_, "thinking"))
+      std::fprintf(stderr, "warning: model \"%s\" does not support thinking output\n",
+                   options_.model.c_str());
     options_.think = has_argument ? json::value(words[2]) : json::value(true);
     if (has_argument) std::printf("Set 'think' mode to '%s'.\n", words[2].c_str());
     else std::puts("Set 'think' mode.");

@@ -3,6 +3,7 @@
 
 #include <boost/json/object.hpp>
 #include <string>
+#include <string_view>
 
 #include "cli/client.h"
 
@@ -21,6 +22,9 @@ struct ChatOptions {
 
 // shown: the answer of /api/show for the model. Returns the exit code.
 int run_chat(const Client& client, ChatOptions options, const boost::json::object& shown);
+
+// Whether the answer of /api/show names the capability (run.cpp).
+bool has_capability(const boost::json::object& shown, std::string_view name);
 
 // Loads the model, showing that it is being loaded (run.cpp).
 void load_with_progress(const Client& client, const ChatOptions& options);

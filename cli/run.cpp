@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <optional>
 
 #include "cli/answer.h"
 #include "cli/chat.h"
@@ -25,19 +26,19 @@ json::value think_value(const std::string& text) {
   throw CommandError("invalid value for --think: \"" + text + "\" (must be true, false, high, medium, low, or max)");
 }
 
-bool has_capability(const json::object& show_answer, std::string_view name) {
-  const json::value* list = show_answer.if_contains("capabilities");
-  if (list == nullptr || !list->is_array()) return false;
-  for (const json::value& capability : list->as_array())
-    if (capability.is_string() && capability.as_string() == name) return true;
-  return false;
-}
-
 std::string read_standard_input() {
   return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
 }
 
 }  // namespace
+
+bool has_capability(const json::object& shown, std::string_view name) {
+  const json::value* list = shown.if_contains("capabilities");
+  if (list == nullptr || !list->is_array()) return false;
+  for (const json::value& capability : list->as_array())
+    if (capability.is_string() && capability.as_string() == name) return true;
+  return false;
+}
 
 void load_with_progress(const Client& client, const ChatOptions& options) {
   json::object request{{"model", options.model}};
@@ -114,7 +115,6 @@ int command_run(const std::vector<std::string>& words) {
     load_with_progress(*session.client, options);
     return 0;
   }
-  load_with_progress(*session.client, options);
   json::object request{{"model", options.model}, {"prompt", prompt}};
   if (!options.keep_alive.is_null()) request["keep_alive"] = options.keep_alive;
   if (!options.format.is_null()) request["format"] = options.format;
@@ -122,7 +122,11 @@ int command_run(const std::vector<std::string>& words) {
   if (!options.parameters.empty()) request["options"] = options.parameters;
   AnswerPrinter printer(options.is_wrapped, options.is_thinking_hidden);
   const InterruptGuard guard;
+  // One request loads the model and asks it, so that the time of loading is in its figures.
+  std::optional<ProgressLine> progress;
+  if (is_terminal(STDERR_FILENO)) progress.emplace().update("loading " + options.model);
   session.client->stream("/api/generate", request, [&](const json::object& record) {
+    progress.reset();
     printer.print(record);
     return true;
   });

@@ -18,6 +18,7 @@
 #include "engine/text/control_guard.h"
 #include "engine/text/tokenizer.h"
 #include "engine/token_channel.h"
+#include "gguf/ascii.h"
 #include "gguf/reader.h"
 
 namespace olx::engine {
@@ -329,6 +330,9 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   info.chat_template = text_or(file, "tokenizer.chat_template", "");
   info.has_chat_template =
       !options.template_text.empty() || file.find("tokenizer.chat_template") != nullptr;
+  // ChatML's marks are plain text to a model that was not trained on them, and nothing else ends
+  // what it writes in that form.
+  if (!info.has_chat_template) info.default_stops = {"<|im_end|>", "<|im_start|>"};
   info.is_embedding = file.find(config.architecture + ".pooling_type") != nullptr;
 
   impl->adapter = std::make_unique<ModelRunnerAdapter>(*impl->runner);
@@ -341,6 +345,28 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
 
 bool Engine::is_lost() const { return impl_->runner->is_lost() || (impl_->draft && impl_->draft->runner->is_lost()); }
 
+namespace {
+
+// Where the assistant speaks last it has begun its answer and goes on behind what it said: as with
+// llama.cpp, and as Go templates write it themselves. Not where the prompt opens something else
+// first, thinking or the header of a channel.
+std::string render_begun(const ChatTemplate& with, const ChatRequest& request,
+                         const AnswerFormat& format) {
+  const bool is_begun = request.add_generation_prompt && request.messages.size() > 1 &&
+                        request.messages.back().role == "assistant" &&
+                        !request.messages.back().content.empty() &&
+                        request.messages.back().tool_calls.empty();
+  if (!is_begun || format.syntax == CallSyntax::kHarmony) return with.render(request);
+  ChatRequest before = request;
+  before.messages.pop_back();
+  const std::string prompt = with.render(before);
+  if (!format.think_open.empty() && ascii::trimmed(prompt).ends_with(format.think_open))
+    return with.render(request);
+  return prompt + request.messages.back().content;
+}
+
+}  // namespace
+
 AnswerFormat Engine::answer_format(std::string_view go_template) const {
   return go_template.empty() ? impl_->answer_format : recognise_go_format(go_template);
 }
@@ -349,13 +375,16 @@ ChatPrompt Engine::render_chat(const ChatRequest& request) const {
   const AnswerFormat format = answer_format(request.template_text);
   const GuardedChat guarded =
       guard_controls(request, *impl_->tokenizer, {format.think_open, format.think_close});
-  const auto render = [&](const ChatTemplate& with) {
-    return without_marks(with.render(guarded.request), guarded.mark);
+  const auto render = [&] {
+    if (!request.template_text.empty())
+      return make_go_chat_template(request.template_text)->render(guarded.request);
+    if (impl_->chat_template == nullptr)
+      throw EngineError(ErrorCode::kInternal, impl_->template_fault);
+    return impl_->options.template_text.empty()
+               ? render_begun(*impl_->chat_template, guarded.request, format)
+               : impl_->chat_template->render(guarded.request);
   };
-  if (request.template_text.empty() && impl_->chat_template == nullptr)
-    throw EngineError(ErrorCode::kInternal, impl_->template_fault);
-  return request.template_text.empty() ? render(*impl_->chat_template)
-                                       : render(*make_go_chat_template(request.template_text));
+  return without_marks(render(), guarded.mark);
 }
 
 std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_bos, bool parse_special) const {

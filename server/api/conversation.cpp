@@ -26,15 +26,17 @@ engine::ToolCall tool_call_of(const json::value& value) {
   return call;
 }
 
-// System text of the model, stored messages, then the request's own.
+// System text of the model, stored messages, then the request's own. A request that begins with a
+// system message has it in the model's place.
 std::vector<engine::ChatMessage> conversation(const Completion& completion, std::vector<engine::ChatMessage> messages) {
+  const bool has_own_system = !messages.empty() && messages[0].role == "system";
   std::vector<engine::ChatMessage> all;
   for (const engine::Value& stored : completion.contents.messages) {
     const json::value value = to_json(stored);
     if (value.is_object()) all.push_back(read_message(value.get_object()));
   }
   all.insert(all.end(), std::make_move_iterator(messages.begin()), std::make_move_iterator(messages.end()));
-  if (!completion.contents.system.empty() && (all.empty() || all[0].role != "system"))
+  if (!completion.contents.system.empty() && !has_own_system)
     all.insert(all.begin(), {.role = "system", .content = completion.contents.system});
   return all;
 }
@@ -164,6 +166,9 @@ ChatTurn prepare_chat(App& app, Exchange& exchange, const ChatTask& task) {
   chat.messages = conversation(completion, task.messages);
   complete_history(chat.messages, turn.format);
   if (!tools.empty()) chat.tools = turn.tools = to_value(tools);
+  if (chat.template_text.empty())
+    for (const std::string& stop : completion.lease.model().info().default_stops)
+      completion.options.stop.push_back(stop);
   turn.prompt_tokens = fitting_prompt(completion.lease.model(), chat, request.may_truncate, turn.rendered, completion.n_left_out);
   completion.marks = turn.format.marks();
   constrain_answer(turn, task.tool_choice, chat.think.value_or(true));

@@ -3,6 +3,8 @@
 
 #include "engine/error.h"
 #include "engine/text_check.h"
+#include "server/api/completion.h"
+#include "server/api/model_field.h"
 #include "server/api/transfer.h"
 
 namespace olx::server {
@@ -33,15 +35,13 @@ std::vector<std::string> one_or_many(const Fields& fields, const char* name) {
 void handle_create(App& app, Exchange& exchange) {
   const json::value body = parse_body(exchange);
   const Fields fields(body.as_object(), "CreateRequest");
-  std::string text = fields.text("model").value_or("");
-  if (text.empty()) text = fields.text("name").value_or("");
-  const auto name = ModelName::parse(text);
+  const auto name = ModelName::parse(model_field(fields));
   if (!name) throw ApiError(400, "invalid model name");
   for (const char* key : {"quantize", "quantization"})
     if (!fields.text(key).value_or("").empty()) throw ApiError(400, "quantize is not supported yet: create the model from a quantized GGUF file");
 
   CreateRequest request{.name = *name};
-  if (const std::string from = fields.text("from").value_or(""); !from.empty()) {
+  if (const std::string from = model_text(fields.text("from").value_or("")); !from.empty()) {
     request.from = ModelName::parse(from);
     if (!request.from) throw ApiError(400, "invalid model name");
     if (!is_registry_allowed(app.options, request.from->host()) && !app.store.find(*request.from))
@@ -69,6 +69,11 @@ void handle_create(App& app, Exchange& exchange) {
   request.required_version = fields.text("requires").value_or("");
   if (const json::object* parameters = fields.object("parameters"))
     for (const auto& member : *parameters) request.parameters.emplace_back(std::string(member.key()), to_value(member.value()));
+  try {  // a value that no request to the model could use would be found by every one of them
+    merge_options(app.options, request.parameters, nullptr);
+  } catch (const ApiError& error) {
+    throw ApiError(400, error.what());
+  }
   if (const json::array* messages = fields.array("messages"))
     for (const json::value& message : *messages) {
       if (!message.is_object()) throw ApiError(400, "json: cannot unmarshal a message that is not an object");

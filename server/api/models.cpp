@@ -2,7 +2,8 @@
 #include <boost/json.hpp>
 #include <vector>
 
-#include "server/api/app.h"
+#include "server/api/completion.h"
+#include "server/api/model_field.h"
 #include "server/store/store_error.h"
 
 namespace olx::server {
@@ -65,7 +66,8 @@ void handle_ps(App& app, Exchange& exchange) {
 void handle_copy(App& app, Exchange& exchange) {
   const json::value body = parse_body(exchange);
   const Fields fields(body.as_object(), "CopyRequest");
-  const std::string source = fields.text("source").value_or(""), destination = fields.text("destination").value_or("");
+  const std::string source = model_text(fields.text("source").value_or("")),
+                    destination = model_text(fields.text("destination").value_or(""));
   const auto from = ModelName::parse(source), to = ModelName::parse(destination);
   if (!from) throw ApiError(400, "source \"" + source + "\" is invalid");
   if (!to) throw ApiError(400, "destination \"" + destination + "\" is invalid");
@@ -81,8 +83,7 @@ void handle_copy(App& app, Exchange& exchange) {
 void handle_delete(App& app, Exchange& exchange) {
   const json::value body = parse_body(exchange);
   const Fields fields(body.as_object(), "DeleteRequest");
-  std::string text = fields.text("model").value_or("");
-  if (text.empty()) text = fields.text("name").value_or("");
+  const std::string text = model_field(fields);
   if (text.empty()) throw ApiError(400, "model is required");
   const auto name = ModelName::parse(text);
   if (!name) throw ApiError(400, "name \"" + text + "\" is invalid");

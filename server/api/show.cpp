@@ -1,10 +1,12 @@
 // POST /api/show: everything about an installed model.
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "engine/metadata.h"
 #include "gguf/reader.h"
 #include "server/api/app.h"
 #include "server/api/capabilities.h"
+#include "server/api/model_field.h"
 #include "server/modelfile/shown.h"
 
 namespace olx::server {
@@ -18,13 +20,25 @@ std::string joined(const std::vector<std::string>& texts, const char* separator)
   return out;
 }
 
+// The request's options in place of the model's parameters of the same names.
+void lay_over(Parameters& parameters, const json::object& options) {
+  for (const auto& member : options) {
+    const std::string name(member.key());
+    const auto same = std::find_if(parameters.begin(), parameters.end(),
+                                   [&](const auto& entry) { return entry.first == name; });
+    if (same != parameters.end())
+      same->second = to_value(member.value());
+    else
+      parameters.emplace_back(name, to_value(member.value()));
+  }
+}
+
 }  // namespace
 
 void handle_show(App& app, Exchange& exchange) {
   const json::value body = parse_body(exchange);
   const Fields fields(body.as_object(), "ShowRequest");
-  std::string text = fields.text("model").value_or("");
-  if (text.empty()) text = fields.text("name").value_or("");
+  const std::string text = model_field(fields);
   if (text.empty()) throw ApiError(400, "model is required");
   const auto name = ModelName::parse(text);
   if (!name) throw ApiError(400, "invalid model name");
@@ -61,8 +75,10 @@ void handle_show(App& app, Exchange& exchange) {
     if (!value.empty()) answer[key] = value;
   };
   add("license", joined(contents.licenses, "\n"));
-  answer["modelfile"] = shown_modelfile(*installed, contents, contents.template_text.value_or("{{ .Prompt }}"));
   add("parameters", shown_parameters(contents.parameters));
+  if (const json::object* options = fields.object("options"))
+    lay_over(contents.parameters, *options);
+  answer["modelfile"] = shown_modelfile(*installed, contents);
   add("template", template_text);
   add("system", contents.system);
   answer["details"] = details_json(installed->details);
@@ -75,6 +91,7 @@ void handle_show(App& app, Exchange& exchange) {
   if (!tensors.empty()) answer["tensors"] = tensors;
   answer["capabilities"] = json::array(capabilities.begin(), capabilities.end());
   answer["modified_at"] = local_time(from_unix_ns(installed->modified_ns));
+  add("requires", contents.config.required_version);
   reply(exchange, answer);
 }
 

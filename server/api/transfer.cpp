@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "gguf/value.h"
+#include "server/api/model_field.h"
 #include "server/registry/file_pull.h"
 #include "server/registry/upload.h"
 
@@ -17,10 +18,9 @@ struct TransferFields {
   std::string text;
   bool is_insecure, is_streaming;
   explicit TransferFields(const Fields& fields)
-      : text(fields.text("model").value_or("")), is_insecure(fields.boolean("insecure").value_or(false)),
-        is_streaming(fields.boolean("stream").value_or(true)) {
-    if (text.empty()) text = fields.text("name").value_or("");
-  }
+      : text(model_field(fields)),
+        is_insecure(fields.boolean("insecure").value_or(false)),
+        is_streaming(fields.boolean("stream").value_or(true)) {}
 };
 
 TransferClient client_of(Exchange& exchange, bool is_streaming) {

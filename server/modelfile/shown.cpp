@@ -57,13 +57,13 @@ void each_value(const Parameters& parameters, F f) {
 
 }  // namespace
 
-std::string shown_modelfile(const InstalledModel& model, const ModelContents& contents, const std::string& template_text) {
+std::string shown_modelfile(const InstalledModel& model, const ModelContents& contents) {
   Modelfile file;
   const auto add = [&](const char* name, const std::string& value) { file.push_back({name, "", value}); };
   if (!contents.gguf_path.empty()) add("from", contents.gguf_path);
   for (const std::string& path : contents.adapter_paths) add("adapter", path);
   for (const std::string& path : contents.projector_paths) add("from", path);
-  add("template", template_text);
+  if (contents.template_text) add("template", *contents.template_text);
   if (!contents.system.empty()) add("system", contents.system);
   if (!contents.config.renderer.empty()) add("renderer", contents.config.renderer);
   if (!contents.config.parser.empty()) add("parser", contents.config.parser);

@@ -9,8 +9,9 @@
 
 namespace olx::server {
 
-// A Modelfile that would make the model again. template_text: what the model uses, be it the GGUF's own.
-std::string shown_modelfile(const InstalledModel& model, const ModelContents& contents, const std::string& template_text);
+// A Modelfile that would make the model again. Without a TEMPLATE where the model uses the one of
+// its file: Ollama writes its default there, {{ .Prompt }}, which would take that one's place.
+std::string shown_modelfile(const InstalledModel& model, const ModelContents& contents);
 
 // One line for each parameter (for each of a list's items): the name padded to 30 columns, a space, the value; texts in quotes.
 std::string shown_parameters(const Parameters& parameters);

@@ -23,15 +23,21 @@ struct EngineHost::Entry {
 namespace {
 
 // Whether a model loaded with options a serves a request with b. One that does not say how many
-// layers devices get, or which device, takes what is there.
-bool same_load(const engine::EngineOptions& a, const engine::EngineOptions& b) {
+// layers devices get, or which device, takes what is there; contexts longer than what the model was
+// trained for are cut to that, and so the same.
+bool same_load(const engine::EngineOptions& a, const engine::ModelInfo& info,
+               const engine::EngineOptions& b) {
+  const auto context = [&](int64_t n_ctx) {
+    return info.n_ctx_train > 0 ? std::min(n_ctx, info.n_ctx_train) : n_ctx;
+  };
   const bool is_placed_alike =
       (b.n_gpu_layers < 0 || (a.device == b.device && a.n_gpu_layers == b.n_gpu_layers)) &&
       (b.main_gpu < 0 || a.main_gpu == b.main_gpu);
-  return is_placed_alike && a.model_path == b.model_path && a.template_text == b.template_text && a.adapter_paths == b.adapter_paths &&
-         a.n_threads == b.n_threads && a.n_ctx == b.n_ctx && a.n_parallel == b.n_parallel &&
-         a.n_batch == b.n_batch && a.kv_cache_type == b.kv_cache_type && a.speculate == b.speculate &&
-         a.draft_path == b.draft_path;
+  return is_placed_alike && a.model_path == b.model_path && a.template_text == b.template_text &&
+         a.adapter_paths == b.adapter_paths && a.n_threads == b.n_threads &&
+         context(a.n_ctx) == context(b.n_ctx) && a.n_parallel == b.n_parallel &&
+         a.n_batch == b.n_batch && a.kv_cache_type == b.kv_cache_type &&
+         a.speculate == b.speculate && a.draft_path == b.draft_path;
 }
 
 // A client that has just got its answer may be here again before that answer's lease has gone.
@@ -70,7 +76,8 @@ EngineHost::Lease EngineHost::acquire(const Request& request) {
     if (is_stopping_ || (request.is_gone && request.is_gone())) throw ApiError(499, "request canceled");
     set_dead_aside();
     const auto found = entries_.find(request.options.model_path);
-    if (found != entries_.end() && found->second->model != nullptr && same_load(found->second->options, request.options)) {
+    if (found != entries_.end() && found->second->model != nullptr &&
+        same_load(found->second->options, found->second->model->info(), request.options)) {
       Entry* entry = found->second.get();
       ++entry->n_users;
       if (request.keep_alive_ns) entry->keep_alive_ns = *request.keep_alive_ns;
@@ -140,7 +147,8 @@ bool EngineHost::has_place(const Request& request) const {
   const auto found = entries_.find(request.options.model_path);
   if (found == entries_.end()) return false;
   const Entry& entry = *found->second;
-  return entry.model != nullptr && same_load(entry.options, request.options) && entry.n_users < entry.options.n_parallel;
+  return entry.model != nullptr && same_load(entry.options, entry.model->info(), request.options) &&
+         entry.n_users < entry.options.n_parallel;
 }
 
 // Those without a model, and those whose model works for as many others as it can.

@@ -88,6 +88,9 @@ class Program(unittest.TestCase):
         self.assertIn("Paris", piped.stdout)
         verbose = self.run_program("run", "tiny", "--verbose", "Hi")
         self.assertRegex(verbose.stderr, r"eval rate: +[0-9.]+ tokens/s")
+        # The model was not there before: its loading is a part of the figures.
+        load_ms = re.search(r"load duration: +([0-9.]+)(ms|s)\n", verbose.stderr)
+        self.assertTrue(load_ms and float(load_ms[1]) * {"ms": 1, "s": 1000}[load_ms[2]] >= 5, verbose.stderr)
 
     def test_run_holds_the_answer_to_a_format(self):
         wanted = json.dumps({"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}, "n": {"type": "integer", "minimum": 3, "maximum": 5}},
@@ -263,10 +266,29 @@ class Program(unittest.TestCase):
         chat.expect("... ")
         chat.send('one word."""\r')
         self.assertIn("Set system message.", chat.expect("\n>>> "))
+        for line, says in (("num_ctx abc", "invalid int value [abc]"), ("bogus 1", "unknown parameter 'bogus'")):
+            chat.send(f"/set parameter {line}\r")
+            self.assertIn(f"Couldn't set parameter: \"{says}\"", chat.expect("\n>>> "))
+        chat.send("/set think\r")
+        self.assertIn("warning: model \"tiny\" does not support thinking output", chat.expect("\n>>> "))
+        chat.send("/set nothink\r")
+        chat.expect("\n>>> ")
         chat.send("/nope\r")
         self.assertIn("Unknown command '/nope'. Type /? for help", chat.expect("\n>>> "))
         chat.send("/bye\r")
         self.assertEqual(chat.wait(), 0)
+
+    def test_history_is_off_where_the_switch_is_on(self):
+        history = pathlib.Path(self.env["HOME"]) / ".ollama/history"
+        for switch, is_kept in (("1", False), ("0", True)):
+            history.unlink(missing_ok=True)
+            chat = Terminal([OLLAMAX, "run", "tiny"], dict(self.env, OLLAMA_NOHISTORY=switch))
+            chat.expect(">>> ")
+            chat.send("/clear\r")
+            chat.expect("\n>>> ")
+            chat.send("/bye\r")
+            self.assertEqual(chat.wait(), 0)
+            self.assertEqual(history.exists(), is_kept, switch)
 
 
 class Terminal:

@@ -52,6 +52,59 @@ TEST_CASE("Api_CreatesListsShowsCopiesAndDeletes") {
   CHECK(fixture.post("/api/show", R"({"model":"n:v2"})").status == 200);
 }
 
+TEST_CASE("Api_ShowsAModelfileThatMakesTheSameModel") {
+  ServerFixture fixture;
+  const auto shown = [&](const std::string& request) {
+    return object_in(fixture.post("/api/show", request));
+  };
+  REQUIRE(
+      fixture
+          .create_tiny("own", R"(,"requires":"0.14.0","parameters":{"top_k":3})", "{{ messages }}")
+          .status == 200);
+  const json::object own = shown(R"({"model":"own"})");
+  CHECK(own.at("template") == "{{ messages }}");
+  CHECK(own.at("requires") == "0.14.0");
+  // {{ .Prompt }} there would take the place of the file's own template.
+  const auto modelfile_of = [](const json::object& answer) {
+    return std::string(answer.at("modelfile").as_string());
+  };
+  CHECK(modelfile_of(own).find("TEMPLATE") == std::string::npos);
+  CHECK(modelfile_of(own).find("PARAMETER top_k 3\n") != std::string::npos);
+  REQUIRE(
+      fixture.post("/api/create", R"({"model":"layered","from":"own","template":"{{ .Prompt }}"})")
+          .status == 200);
+  CHECK(modelfile_of(shown(R"({"model":"layered"})")).find("\nTEMPLATE {{ .Prompt }}\n") !=
+        std::string::npos);
+  // What the request gives is laid over it, and over nothing else.
+  const json::object laid = shown(R"({"model":"own","system":"s","options":{"top_k":5,"seed":1}})");
+  CHECK(modelfile_of(laid).find("SYSTEM s\nPARAMETER top_k 5\nPARAMETER seed 1\n") !=
+        std::string::npos);
+  CHECK(laid.at("parameters") == own.at("parameters"));
+}
+
+TEST_CASE("Api_NamesMayHaveBlanksAroundThem") {
+  ServerFixture fixture;
+  REQUIRE(fixture.create_tiny(" m ").status == 200);
+  CHECK(fixture.post("/api/show", R"({"name":" m\t"})").status == 200);
+  CHECK(fixture.post("/api/show", R"({"model":" ","name":"m:local"})").status == 200);
+  CHECK(fixture.post("/api/copy", R"({"source":" m","destination":"n "})").status == 200);
+  CHECK(fixture.post("/api/create", R"({"model":"o ","from":" n"})").status == 200);
+  for (const char* name : {"m ", " n", "o"})
+    CHECK(http(fixture.port(), "DELETE", "/api/delete", "{\"model\":\"" + std::string(name) + "\"}")
+              .status == 200);
+  CHECK(fixture.get("/api/tags").body == R"({"models":[]})");
+}
+
+TEST_CASE("Api_CreateRefusesParametersThatNoRequestCouldUse") {
+  ServerFixture fixture;
+  const HttpAnswer refused = fixture.create_tiny("m", R"(,"parameters":{"num_ctx":"abc"})");
+  CHECK(refused.status == 400);
+  CHECK(refused.body == R"({"error":"option \"num_ctx\" must be of type integer"})");
+  CHECK(fixture.get("/api/tags").body == R"({"models":[]})");
+  CHECK(fixture.create_tiny("m", R"(,"parameters":{"num_ctx":16,"of_a_later_time":"x"})").status ==
+        200);
+}
+
 TEST_CASE("Api_CreateRefusesInOllamasWords") {
   ServerFixture fixture;
   const auto error = [&](const char* body) {

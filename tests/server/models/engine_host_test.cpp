@@ -150,3 +150,24 @@ TEST_CASE("EngineHost_AnUnloadedModelIsNotListedAnyMore") {
   host.unload(a.options.model_path);  // comes back although the model goes on working
   CHECK(names(host) == std::vector<std::string>{"a"});
 }
+
+TEST_CASE("EngineHost_ContextsLongerThanTheModelsAreTheSame") {
+  Models models;
+  auto request = models.request("a", models.write("a"));  // trained for 512 tokens
+  int n_opened = 0;
+  EngineHost host(
+      {1, 1, kMinuteNs}, [] { return UINT64_MAX; },
+      [&](const engine::EngineOptions& options) {
+        ++n_opened;
+        return open_in_process(options);
+      });
+  for (const int n_ctx : {512, 1024, 100'000, 512}) {
+    request.options.n_ctx = n_ctx;
+    host.acquire(request);
+  }
+  CHECK(n_opened == 1);
+  CHECK(host.loaded()[0].info.n_ctx == 512);
+  request.options.n_ctx = 511;
+  host.acquire(request);
+  CHECK(n_opened == 2);
+}
