@@ -5,16 +5,22 @@
 #include "engine/answer/answer_format.h"
 
 namespace olx::server {
+namespace {
+
+// What a model may be able to do and this program is not, yet: a client that read it here would offer it, and be refused.
+constexpr std::string_view kNotServed[] = {"vision", "audio", "image", "image generation"};
+
+}  // namespace
 
 std::vector<std::string> capabilities_of(const ModelContents& contents, const gguf::GgufFile& file) {
   std::vector<std::string> names = contents.config.capabilities;
+  std::erase_if(names, [](const std::string& name) { return std::find(std::begin(kNotServed), std::end(kNotServed), name) != std::end(kNotServed); });
   const auto add = [&](const char* name) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
   };
   const gguf::Value* architecture_value = file.find("general.architecture");
   const std::string architecture = architecture_value ? std::string(architecture_value->as_string("general.architecture")) : "";
   add(file.find(architecture + ".pooling_type") ? "embedding" : "completion");
-  if (file.find(architecture + ".vision.block_count") || !contents.projector_paths.empty()) add("vision");
   engine::AnswerFormat format;
   if (contents.template_text) {
     format = engine::recognise_go_format(*contents.template_text);

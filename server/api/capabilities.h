@@ -12,7 +12,8 @@
 
 namespace olx::server {
 
-// "completion" or "embedding", "tools", "insert", "thinking", "vision".
+// "completion" or "embedding", "tools", "insert", "thinking", and what else the model's config names. Not "vision", whatever the
+// model: images are refused.
 std::vector<std::string> capabilities_of(const ModelContents& contents, const gguf::GgufFile& file);
 
 // Remembers them, so that a request need not open the weights' file. Keyed by the manifest's digest, which stands for every

@@ -51,11 +51,10 @@ void run_transfer(const App& app, const std::string& host, F transfer) {
 }
 
 // Whether the model was made on this machine under a plain name, which a registry may happen to have too: "mine" is not Ollama's
-// "library/mine". The library is filled by Ollama's push, which sends a manifest without the newline that `create` (Ollama's too)
-// ends the file with, and what was pulled is kept to the byte.
+// "library/mine".
 bool is_made_here(const App& app, const ModelName& name) {
   if (!name.same_ignoring_case(*ModelName::parse(name.model() + ":" + name.tag()))) return false;
-  return app.store.files().manifest_text(name).value_or("").ends_with('\n');
+  return app.store.files().is_made_here(name);
 }
 
 bool is_loopback_name(std::string_view host) { return host == "localhost" || address_kind(host) == AddressKind::kLoopback; }

@@ -17,9 +17,10 @@ struct RegistryOptions {
   std::string user_agent = "ollamax";
   std::filesystem::path key_folder;  // ~/.ollama
   HttpClientOptions http;            // without is_cancelled
-  int n_streams = 4;                 // parts of one blob at a time
-  uint64_t record_bytes = 1 << 20;   // what is journalled at a time: a kill can cost n_streams of it, and what connections have received
-  uint64_t min_part_bytes = 16 << 20;  // of one request
+  int n_streams = 16;                // parts of one blob at a time
+  uint64_t record_bytes = 64 << 10;  // what is journalled at a time: a kill can cost n_streams of it, and what connections have received
+  uint64_t sync_bytes = 4 << 20;     // written and not synced yet when a sync begins; what the power can cost is twice as much, and a kill's
+  uint64_t min_part_bytes = 4 << 20;  // of one request
   int retry_delay_ms = 500;          // before the second try; doubles with each
   int max_tries = 6;                 // in a row without a byte
 };

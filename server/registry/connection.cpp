@@ -24,9 +24,10 @@ using Kind = NetworkError::Kind;
 constexpr int kSliceMs = 50;  // how long cancelling may go unnoticed
 constexpr int kHeadStartMs = 250;  // of an address before the next one is tried too: RFC 8305
 // What has arrived and was not read is lost with this process, and the system would let it grow to tens of MiB while a disk
-// is slow. It doubles the number: at most 1 MiB a connection, of which a download has four, beside as much that is not in the
-// journal yet. Half of it is the window: at 20 ms of round trip 100 MB/s for the four.
-constexpr int kReceiveBuffer = 512 << 10;
+// is slow. This is the most that every Linux grants without being told to (net.core.rmem_max). The system doubles it and counts
+// its own costs in: at most 380 KiB of data a connection, of which a download has sixteen. Half of it is the window: 2 MB/s a
+// connection at 100 ms of round trip, which is why there are so many.
+constexpr int kReceiveBuffer = 208 << 10;
 
 sockaddr_storage socket_address(const std::string& text, uint16_t port, socklen_t& size) {
   sockaddr_storage storage{};

@@ -92,10 +92,21 @@ struct Downloads::Job {
       remove_quietly(part_path);
       part = File::open_for_update(part_path, 0644);
     }
+    try {
+      fetch_into(store, part_path, part);
+    } catch (const SyncError&) {  // while the lock is held: afterwards the files may be another process's
+      drop_part(part_path);
+      throw;
+    }
+    remove_quietly(beside(part_path, ".journal"));
+    remove_quietly(beside(part_path, ".lock"));
+  }
+
+  void fetch_into(Store& store, const fs::path& part_path, File& part) {
     Journal journal(beside(part_path, ".journal"), part, layer.size_bytes);
     // Data without a journal is a leftover, which the next start removes should this process be killed.
     if (!can_go_on_later()) remove_quietly(beside(part_path, ".journal"));
-    part.reserve(layer.size_bytes);
+    reserve(part, part_path, journal);
     sync_folder(part_path.parent_path());  // after a power failure both names are there, or there is nothing to go on from
     uint64_t n_missing = 0;
     for (const ByteRange& range : missing_ranges(journal.records(), layer.size_bytes)) n_missing += range.end - range.begin;
@@ -111,8 +122,18 @@ struct Downloads::Job {
       throw NetworkError(Kind::kFatal, "digest mismatch, file must be downloaded again: want " + layer.digest.text() + ", got " + found->text());
     }
     store.adopt_part(layer.digest, *found, std::move(part));
-    remove_quietly(beside(part_path, ".journal"));
-    remove_quietly(beside(part_path, ".lock"));
+  }
+
+  // What was taken of a disk that has not enough is given back: a file system may have given all that it had.
+  void reserve(File& part, const fs::path& part_path, const Journal& journal) const {
+    const uint64_t had_bytes = part.size();
+    try {
+      part.reserve(layer.size_bytes);
+    } catch (const std::system_error&) {
+      if (journal.records().empty()) drop_part(part_path);
+      else part.truncate(had_bytes);
+      throw;
+    }
   }
 
   bool has_failed() {

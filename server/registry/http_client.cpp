@@ -17,7 +17,8 @@ namespace http = boost::beast::http;
 using Clock = std::chrono::steady_clock;
 using Kind = NetworkError::Kind;
 
-constexpr size_t kReadBytes = 256 << 10;
+constexpr size_t kReadBytes = 64 << 10;  // lost with this process while it is not in a file: see kReceiveBuffer
+constexpr size_t kSendBytes = 256 << 10;
 constexpr uint32_t kMaxHeadBytes = 64 << 10;
 constexpr int kMaxInterimReplies = 8;  // 1xx
 
@@ -160,7 +161,7 @@ struct HttpClient::Impl {
     else if (call.method != "GET" && call.method != "HEAD") head += "Content-Length: 0\r\n";
     connection->write(head + "\r\n");
     if (call.body == nullptr) return;
-    std::string piece(kReadBytes, '\0');
+    std::string piece(kSendBytes, '\0');
     for (uint64_t sent = 0; sent < call.body->size_bytes;) {
       const size_t wanted = static_cast<size_t>(std::min<uint64_t>(piece.size(), call.body->size_bytes - sent));
       const size_t n = call.body->read(sent, std::span(piece).first(wanted));

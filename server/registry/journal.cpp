@@ -9,8 +9,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint32_t kJournalMagic = 0x4a584c4f;  // "OLXJ"
-// A record for each MiB of the largest blob there can be would be longer; such a journal starts anew.
-constexpr uint64_t kMaxJournalBytes = 64 << 20;
+// A record for each 64 KiB of a blob of 1 TiB; a longer journal starts anew.
+constexpr uint64_t kMaxJournalBytes = 512 << 20;
 
 void put(std::string& out, uint64_t value, int n_bytes) {
   for (int i = 0; i < n_bytes; ++i) out += static_cast<char>(value >> (8 * i));
@@ -73,6 +73,7 @@ Journal::Journal(fs::path path, const File& part, uint64_t total_bytes) : path_(
     records_.push_back(record);
     kept += encode_record(record);
   }
+  size_bytes_ = kept.size();
   if (kept == text && text.size() == file_.size()) return;
   // Not mended in place: a crash meanwhile would lose what was good.
   fs::path fresh = path_;
@@ -87,8 +88,11 @@ Journal::Journal(fs::path path, const File& part, uint64_t total_bytes) : path_(
 }
 
 void Journal::add(const JournalRecord& record) {
-  file_.append(encode_record(record));
+  file_.write_at(encode_record(record), size_bytes_);
+  size_bytes_ += kJournalRecordBytes;
   records_.push_back(record);
 }
+
+void Journal::sync() { file_.sync_data(); }
 
 }  // namespace olx::server

@@ -41,13 +41,16 @@ class Journal {
   // failure that lost some of them costs those only.
   Journal(std::filesystem::path path, const File& part, uint64_t total_bytes);
   const std::vector<JournalRecord>& records() const { return records_; }
-  // The bytes must be on disk already.
+  // The bytes must be in the file, but need not be on the disk: a record that a power failure made untrue is seen when the journal
+  // is opened again.
   void add(const JournalRecord& record);
+  void sync();
 
  private:
   std::filesystem::path path_;
   std::vector<JournalRecord> records_;
   File file_;
+  uint64_t size_bytes_ = 0;  // a record that was written in part, on a full disk, is written over by the next
 };
 
 }  // namespace olx::server

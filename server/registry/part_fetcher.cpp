@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <optional>
@@ -109,7 +110,7 @@ class Fetch {
     Registry::Headers headers;
     if (!is_whole_) headers.emplace_back("Range", wanted);
     if (!is_whole_ && !source_.if_range.empty()) headers.emplace_back("If-Range", source_.if_range);
-    const HttpReply reply = registry_.send(client, "GET", source_.target, headers);
+    const HttpReply reply = ask(client, headers, wanted);
     uint64_t n_unrecorded = 0;
     try {
       check(reply, range);
@@ -118,6 +119,16 @@ class Fetch {
       client.close();
       completed_ -= n_unrecorded;  // it will be fetched again
       throw;
+    }
+  }
+
+  HttpReply ask(HttpClient& client, const Registry::Headers& headers, const std::string& wanted) {
+    try {
+      return registry_.send(client, "GET", source_.target, headers);
+    } catch (const NetworkError& error) {
+      if (error.status() != 416) throw;
+      throw NetworkError(Kind::kFatal, "blob " + layer_.digest.hex().substr(0, 12) + " is shorter there than the " + std::to_string(layer_.size_bytes) +
+                                           " bytes it should have: " + wanted + " is outside of it", 416);
     }
   }
 
@@ -149,19 +160,46 @@ class Fetch {
         n_unrecorded += n;
         completed_ += n;
       }
-      const std::string_view bytes = std::string_view(record).substr(0, n_wanted);
-      part_.write_at(bytes, range.begin);
-      part_.sync_data();
-      {
-        const std::lock_guard lock(mutex_);
-        journal_.add({range.begin, n_wanted, checksum(bytes)});
-      }
+      write(std::string_view(record).substr(0, n_wanted), range.begin);
       range.begin += n_wanted;
       n_unrecorded = 0;
     }
     // Nothing may follow. A server that goes on and on is left, not read to its end.
     char more = 0;
     if (client.read(std::span(&more, 1)) != 0) throw NetworkError(Kind::kFatal, "the registry sends more than the size of blob " + layer_.digest.hex().substr(0, 12));
+  }
+
+  // A kill takes nothing that was written, so a record need not wait for the disk; the power does, so that not much may be on
+  // its way there. While one stream syncs the others go on, up to as much again.
+  void write(std::string_view bytes, uint64_t offset) {
+    part_.write_at(bytes, offset);
+    const uint64_t most = registry_.options().sync_bytes;
+    std::unique_lock lock(mutex_);
+    journal_.add({offset, bytes.size(), checksum(bytes)});
+    n_unsynced_ += bytes.size();
+    while (n_unsynced_ >= most && !error_) {
+      if (!is_syncing_) return sync(lock);
+      if (n_unsynced_ < 2 * most) return;
+      synced_.wait(lock);
+    }
+  }
+
+  void sync(std::unique_lock<std::mutex>& lock) {
+    const uint64_t n_written = n_unsynced_;
+    is_syncing_ = true;
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      part_.sync_data();
+      journal_.sync();
+    } catch (const std::exception&) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    is_syncing_ = false;
+    n_unsynced_ -= n_written;
+    synced_.notify_all();
+    if (failure) std::rethrow_exception(failure);
   }
 
   Registry& registry_;
@@ -171,7 +209,10 @@ class Fetch {
   Journal& journal_;
   std::atomic<uint64_t>& completed_;
   const std::function<bool()>& is_cancelled_;
-  std::mutex mutex_;  // of parts_, journal_ and error_
+  std::mutex mutex_;  // of parts_, journal_, error_ and the next three
+  std::condition_variable synced_;
+  uint64_t n_unsynced_ = 0;  // written since a sync began that has ended
+  bool is_syncing_ = false;
   std::deque<ByteRange> parts_;
   std::exception_ptr error_;
   std::atomic<bool> is_stopped_{false}, is_range_ignored_{false};

@@ -122,7 +122,7 @@ void pull_model(ModelStore& models, Downloads& downloads, const ModelName& name,
       if (const auto old = store.find(name)) replaced = old->manifest;
     } catch (const gguf::FormatError&) {  // a damaged one is replaced too
     }
-    store.write_manifest_text(name, text);
+    store.write_manifest_text(name, text, Store::Origin::kPulled);
   }
   if (replaced && models.drops_replaced()) {
     std::set<Digest> kept;

@@ -162,7 +162,8 @@ void push_model(ModelStore& models, const ModelName& name, bool is_insecure, con
   layers.push_back(manifest.config);
   std::vector<Digest> digests;
   for (const Layer& layer : layers) digests.push_back(layer.digest);
-  const Lease lease = store.lease(digests);  // a model that is removed meanwhile is still sent whole
+  // A model that is removed meanwhile is still sent whole; a store that this user may only read can be sent from too.
+  const std::optional<Lease> lease = store.can_write() ? std::optional(store.lease(digests)) : std::nullopt;
   std::set<Digest> sent;
   for (const Layer& layer : layers) {
     if (!sent.insert(layer.digest).second) continue;

@@ -8,7 +8,10 @@ namespace olx::server {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr uint64_t kMaxBootIdBytes = 256;
+constexpr uint64_t kMaxMarkerBytes = 16 << 20;
+
+// What tells a blob of another program from one that was written over it.
+std::string shown_state(const FileInfo& info) { return std::to_string(info.size_bytes) + " " + std::to_string(info.modified_ns); }
 
 // Ours are closed to writing, and were synced before they had their name.
 template <class F>
@@ -29,13 +32,21 @@ std::string Store::this_boot() {
 }
 
 void Store::begin(const std::string& boot_id) {
-  torn_after_ns_ = 0;
+  may_have_torn_ = true;
+  known_whole_.clear();
   try {
-    const std::optional<FileInfo> info = file_info(at_.clean);
-    const std::optional<std::string> last = read_small_file(at_.clean, kMaxBootIdBytes);
-    if (!info || !last) return;
-    torn_after_ns_ = info->modified_ns;
-    if (!boot_id.empty() && *last == boot_id) torn_after_ns_.reset();
+    const std::optional<std::string> marker = read_small_file(at_.clean, kMaxMarkerBytes);
+    if (!marker) return;
+    // The boot id, then a line for each blob: its name, a space, its state.
+    size_t at = marker->find('\n');
+    if (!boot_id.empty() && marker->substr(0, at) == boot_id) may_have_torn_ = false;
+    for (at = at == std::string::npos ? marker->size() : at + 1; at < marker->size();) {
+      const size_t end = std::min(marker->find('\n', at), marker->size());
+      const std::string line = marker->substr(at, end - at);
+      const size_t space = std::min(line.find(' '), line.size());
+      known_whole_[line.substr(0, space)] = line.substr(std::min(space + 1, line.size()));
+      at = end + 1;
+    }
   } catch (const std::exception&) {  // as if there had been no clean stop
   }
 }
@@ -43,17 +54,19 @@ void Store::begin(const std::string& boot_id) {
 void Store::end(const std::string& boot_id) {
   if (!can_write()) return;
   int n_foreign = 0, n_suspected = 0;
-  each_foreign_blob(at_, [&](const fs::path&, const FileInfo& info) {
+  std::string known;
+  each_foreign_blob(at_, [&](const fs::path& path, const FileInfo& info) {
     ++n_foreign;
-    n_suspected += torn_after_ns_ && info.modified_ns > *torn_after_ns_;
+    n_suspected += is_suspected(path.filename().string(), info);
+    known += path.filename().string() + " " + shown_state(info) + "\n";
   });
   // Without foreign blobs nothing will ever be suspected; and one that was not looked at yet stays so, since syncing mends nothing.
   if (n_foreign == 0 || n_suspected > 0) return;
-  // The marker's time is that of its making: what is written while the blobs are synced is younger than it.
+  // What is written while the blobs are synced is not as it is written down.
   const fs::path temporary = at_.small / unique_name(".clean");
   File marker = File::create_exclusively(temporary, 0644);
   try {
-    marker.write_all(boot_id);
+    marker.write_all(boot_id + "\n" + known);
     each_foreign_blob(at_, [&](const fs::path& path, const FileInfo&) { sync_file(path); });
     sync_folder(at_.blobs);
     marker.sync();
@@ -65,9 +78,15 @@ void Store::end(const std::string& boot_id) {
 }
 
 bool Store::may_be_torn(const Digest& digest) const {
-  if (!torn_after_ns_) return false;
+  if (!may_have_torn_) return false;
   const std::optional<FileInfo> info = file_info(blob_path(digest));
-  return info && info->is_plain && info->is_writable && info->modified_ns > *torn_after_ns_;
+  return info && info->is_plain && info->is_writable && is_suspected(digest.file_name(), *info);
+}
+
+bool Store::is_suspected(const std::string& file_name, const FileInfo& info) const {
+  if (!may_have_torn_) return false;
+  const auto known = known_whole_.find(file_name);
+  return known == known_whole_.end() || known->second != shown_state(info);
 }
 
 }  // namespace olx::server

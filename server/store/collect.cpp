@@ -45,12 +45,30 @@ std::optional<Digest> digest_of_download(std::string_view file_name) {
 
 }  // namespace
 
-void StoreLayout::follow_blobs() {
-  std::error_code ignored;
-  if (fs::is_symlink(blobs, ignored) && fs::is_directory(blobs, ignored) && !is_same_disk(blobs, folder)) temporary = blobs / ".ollamax";
+void StoreLayout::follow_disks() {
+  const auto is_apart = [&](const fs::path& part) {
+    std::error_code ignored;
+    const fs::path& there = fs::exists(part, ignored) ? part : folder;  // where it will be made
+    return is_on_another_disk(there, folder) || is_on_another_disk(there, own);
+  };
+  if (is_apart(blobs)) {
+    temporary = blobs / ".ollamax";
+    blob_quarantine = temporary / "quarantine";
+  }
+  if (!is_apart(manifests)) return;
+  const fs::path beside = manifests / ".ollamax";
+  small = beside / "tmp";
+  previous = beside / "prev";
+  origins = beside / "origin";
+  quarantine = beside / "quarantine";
+  clean = beside / "clean";
 }
 
 fs::path StoreLayout::previous_manifest(const ModelName& name) const { return previous / sha256_of(name.path()).hex(); }
+
+fs::path StoreLayout::origin(const ModelName& name, const Digest& manifest) const {
+  return origins / sha256_of(name.path() + "\n" + manifest.text()).hex();
+}
 
 TemporaryKind kind_of_temporary(const StoreLayout& layout, const std::string& file_name) {
   if (is_being_written(layout.temporary / file_name)) return TemporaryKind::kBeingWritten;
@@ -185,7 +203,21 @@ int Store::clean_leftovers() {
   for (const std::string& file_name : list_folder(at_.leases))
     if (!is_being_written(at_.leases / file_name)) n_removed += remove_file(at_.leases / file_name);
   for (const std::string& file_name : list_folder(at_.previous)) n_removed += remove_file(at_.previous / file_name);
+  drop_old_origins();
   return n_removed;
+}
+
+void Store::drop_old_origins() {
+  std::set<std::string> kept;
+  try {
+    each_manifest(at_, [&](const ModelName& name, const fs::path& path) {
+      if (const auto text = read_small_file(path, kMaxManifestBytes)) kept.insert(at_.origin(name, sha256_of(*text)).filename().string());
+    });
+  } catch (const std::system_error&) {  // one that cannot be read now may be what it was later
+    return;
+  }
+  for (const std::string& file_name : list_folder(at_.origins))
+    if (!kept.contains(file_name)) remove_file(at_.origins / file_name);
 }
 
 }  // namespace olx::server

@@ -23,6 +23,10 @@ namespace {
   throw std::system_error(errno, std::generic_category(), doing + " " + path.filename().string());
 }
 
+[[noreturn]] void fail_sync(const fs::path& path) {
+  throw SyncError(errno, std::generic_category(), "sync " + path.filename().string());
+}
+
 int open_checked(const fs::path& path, int flags, unsigned mode, const char* doing) {
   for (;;) {
     const int fd = sys::open(path.c_str(), flags | O_CLOEXEC, mode);
@@ -127,11 +131,11 @@ void File::set_mode(unsigned mode) {
 }
 
 void File::sync() {
-  if (sys::fsync(fd_) != 0) fail("sync", path_);
+  if (sys::fsync(fd_) != 0) fail_sync(path_);
 }
 
 void File::sync_data() {
-  if (sys::fdatasync(fd_) != 0) fail("sync", path_);
+  if (sys::fdatasync(fd_) != 0) fail_sync(path_);
 }
 
 uint64_t File::size() const {
@@ -155,15 +159,20 @@ FileLock FileLock::shared(const fs::path& path) {
 }
 
 std::optional<FileLock> FileLock::try_exclusive(const fs::path& path, std::chrono::milliseconds patience) {
-  FileLock lock(open_checked(path, O_RDWR | O_CREAT, 0644, "open lock"));
   const auto last = std::chrono::steady_clock::now() + patience;
-  while (sys::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EINTR) continue;
-    if (errno != EWOULDBLOCK) fail("lock", path);
-    if (std::chrono::steady_clock::now() >= last) return std::nullopt;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (;;) {
+    FileLock lock(open_checked(path, O_RDWR | O_CREAT, 0644, "open lock"));
+    while (sys::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EINTR) continue;
+      if (errno != EWOULDBLOCK) fail("lock", path);
+      if (std::chrono::steady_clock::now() >= last) return std::nullopt;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    // Who had it may have removed the file before letting go: the next one makes and locks another file of that name.
+    struct stat info;
+    if (sys::fstat(lock.fd_, &info) != 0) fail("stat", path);
+    if (info.st_nlink > 0) return lock;
   }
-  return lock;
 }
 
 FileLock::~FileLock() {
@@ -232,9 +241,9 @@ void create_folders(const fs::path& folder) {
   sync_folder(folder.parent_path().empty() ? fs::path(".") : folder.parent_path());
 }
 
-bool is_same_disk(const fs::path& a, const fs::path& b) {
+bool is_on_another_disk(const fs::path& a, const fs::path& b) {
   struct stat first, second;
-  return sys::stat(a.c_str(), &first) == 0 && sys::stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev;
+  return sys::stat(a.c_str(), &first) == 0 && sys::stat(b.c_str(), &second) == 0 && first.st_dev != second.st_dev;
 }
 
 void rename_file(const fs::path& from, const fs::path& to) {

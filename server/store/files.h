@@ -10,9 +10,17 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace olx::server {
+
+// Of a file that could not be synced. The kernel says once that it could not write what it had, and then calls it clean: the
+// bytes can be read and the next sync succeeds, and yet they may never have reached the disk. Nothing of it is to be kept.
+class SyncError : public std::system_error {
+ public:
+  using std::system_error::system_error;
+};
 
 // An open file descriptor.
 class File {
@@ -31,14 +39,13 @@ class File {
   size_t read_at(std::span<char> out, uint64_t offset) const;  // less than asked for: end of file
   void write_all(std::string_view bytes);  // at the end of what was written so far
   void write_at(std::string_view bytes, uint64_t offset);
-  void append(std::string_view bytes) { write_at(bytes, size()); }
   void reserve(uint64_t size_bytes);  // takes the room on the disk now, and grows the file to it
   // Makes this file, which is empty, the same as the other without copying its bytes. False where that cannot be had.
   bool clone_from(const File& other);
   void truncate(uint64_t size_bytes);
   void set_mode(unsigned mode);
-  void sync();
-  void sync_data();  // without times; what a journal record may follow
+  void sync();       // SyncError
+  void sync_data();  // the same, without times
   uint64_t size() const;
   void close();
   bool is_open() const { return fd_ >= 0; }
@@ -86,8 +93,8 @@ void sync_file(const std::filesystem::path& path);
 void create_folders(const std::filesystem::path& folder);
 // rename, then fsync of the folder: after it the name stands for the new bytes, whatever happens.
 void publish(const std::filesystem::path& from, const std::filesystem::path& to);
-// Whether both are there and a file can be renamed from one folder to the other.
-bool is_same_disk(const std::filesystem::path& a, const std::filesystem::path& b);
+// Whether both are there and no file can be renamed from one folder to the other.
+bool is_on_another_disk(const std::filesystem::path& a, const std::filesystem::path& b);
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 // False when it was not there.
 bool remove_file(const std::filesystem::path& path);

@@ -18,7 +18,7 @@ namespace {
 // goes on.
 class Check {
  public:
-  Check(const fs::path& models, const FsckOptions& options) : at_(models), options_(options) { at_.follow_blobs(); }
+  Check(const fs::path& models, const FsckOptions& options) : at_(models), options_(options) { at_.follow_disks(); }
 
   FsckReport run() {
     if (!fs::is_directory(at_.folder))
@@ -35,7 +35,7 @@ class Check {
  private:
   std::optional<FileLock> lock() const {
     if (options_.repairs) {
-      create_folders(at_.quarantine);
+      for (const fs::path& folder : {at_.quarantine, at_.blob_quarantine}) create_folders(folder);
       std::optional<FileLock> held = FileLock::try_exclusive(at_.lock, std::chrono::seconds(2));
       if (!held)
         throw std::system_error(EBUSY, std::generic_category(),
@@ -65,6 +65,10 @@ class Check {
   FsckFinding& note(std::string what, std::string advice = "") {
     return add(false, std::move(what), std::move(advice));
   }
+  static bool is_folder(const fs::path& path) {
+    const std::optional<FileInfo> info = file_info(path);
+    return info && info->is_folder;
+  }
   std::string shown(const fs::path& path) const {
     return path.lexically_relative(at_.folder).generic_string();
   }
@@ -83,11 +87,16 @@ class Check {
   }
 
   void put_into_quarantine(const fs::path& path) {
-    fs::path to = at_.quarantine / path.filename();
+    const bool is_blob = path.parent_path() == at_.blobs;
+    fs::path to = (is_blob ? at_.blob_quarantine : at_.quarantine) / path.filename();
     if (file_info(to)) to += "." + unique_name("");
     rename_file(path, to);
     sync_folder(to.parent_path());
     sync_folder(path.parent_path());
+  }
+
+  std::string shown_quarantine(bool is_blob) const {
+    return shown(is_blob ? at_.blob_quarantine : at_.quarantine);
   }
 
   void reference(const Layer& layer, bool is_config, const std::string& model) {
@@ -128,7 +137,7 @@ class Check {
       }
       FsckFinding& finding = wrong("manifests/" + path + " is not a manifest of this store",
                                    "remove it: while it is there no blob is collected");
-      repair(finding, "moved to .ollamax/quarantine",
+      repair(finding, "moved to " + shown_quarantine(false),
              [&] { put_into_quarantine(at_.manifests / path); });
     }
   }
@@ -160,7 +169,7 @@ class Check {
     }
     // The model is lost as it is; its blobs are not, for the day that prune() gives whatever is
     // new.
-    repair(finding, "moved to .ollamax/quarantine; " + pull(model),
+    repair(finding, "moved to " + shown_quarantine(false) + "; " + pull(model),
            [&] { put_into_quarantine(path); });
   }
 
@@ -191,7 +200,7 @@ class Check {
         if (!options_.repairs) continue;
         // Out of the way, so that the next pull or create brings it; the model stays unusable until
         // then, so it stays wrong.
-        repair(finding, "moved to .ollamax/quarantine; " + cure,
+        repair(finding, "moved to " + shown_quarantine(true) + "; " + cure,
                [&] { put_into_quarantine(path); });
         finding.is_repaired = false;
       } else if (info->is_writable && options_.hashes && options_.repairs) {
@@ -249,7 +258,7 @@ class Check {
       FsckFinding& finding = wrong(
           "blob " + digest->text() + " holds other bytes than its name says; no model needs it",
           "`ollamax fsck --hash --repair`");
-      repair(finding, "moved to .ollamax/quarantine", [&] { put_into_quarantine(path); });
+      repair(finding, "moved to " + shown_quarantine(true), [&] { put_into_quarantine(path); });
     }
     if (n_unused > 0)
       note(std::to_string(n_unused) + " blobs (" + std::to_string(n_unused_bytes) +
@@ -264,6 +273,7 @@ class Check {
     };
     for (const std::string& file_name : list_folder(at_.temporary)) {
       const fs::path path = at_.temporary / file_name;
+      if (is_folder(path)) continue;  // the quarantine of another disk
       switch (kind_of_temporary(at_, file_name)) {
         case TemporaryKind::kBeingWritten:
           break;
@@ -283,9 +293,10 @@ class Check {
     for (const std::string& file_name : list_folder(at_.leases))
       if (!is_being_written(at_.leases / file_name))
         leftover(at_.leases / file_name, "the lease of a killed process");
-    for (const std::string& file_name : list_folder(at_.quarantine))
-      note(".ollamax/quarantine/" + file_name + " was taken out by a repair",
-           "remove it when you do not need it");
+    for (const fs::path& folder : std::set<fs::path>{at_.quarantine, at_.blob_quarantine})
+      for (const std::string& file_name : list_folder(folder))
+        note(shown(folder / file_name) + " was taken out by a repair",
+             "remove it when you do not need it");
   }
 
   StoreLayout at_;

@@ -23,6 +23,8 @@ bool is_relative_path(std::string_view path) {
   }
 }
 
+constexpr uint64_t kToldOfBytes = 256 << 20;
+
 [[noreturn]] void refuse_creation(const std::string& what) { throw StoreError(Kind::kInvalid, what); }
 
 // Puts one model together. Nothing it does is seen under the model's name before its last step, publish().
@@ -112,6 +114,16 @@ class Creation {
       const auto digest = Digest::parse(digest_text);
       if (!digest) refuse_creation("invalid digest format");
       if (!store_.has_blob(*digest)) refuse_creation("blob \"" + digest->text() + "\" not found");
+      // The caller names bytes; one that another program wrote may be torn, or may never have been whole.
+      uint64_t n_told = 0;
+      const auto tell = [&](uint64_t n_done) {
+        if (n_done - n_told < kToldOfBytes) return;
+        n_told = n_done;
+        on_status_("verifying sha256 digest");
+      };
+      if (!store_.verify_blob(*digest, store_.blob_size(*digest), tell))
+        throw StoreError(Kind::kDamaged, "blob " + digest->text() + " was written by another program and is not what its name says; 'ollamax fsck --hash "
+                                         "--repair' takes it out, and it can be sent again");
       blobs.push_back({name, *digest});
     }
     return blobs;

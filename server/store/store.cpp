@@ -1,6 +1,7 @@
 #include "server/store/store.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <system_error>
 
 #include "gguf/value.h"
@@ -69,16 +70,17 @@ Digest BlobWriter::commit(const std::optional<Digest>& expected) {
 }
 
 Store::Store(fs::path folder) : at_(std::move(folder)) {
-  at_.follow_blobs();
+  at_.follow_disks();
   try {
-    for (const fs::path& needed : {at_.blobs, at_.manifests, at_.temporary, at_.small, at_.leases, at_.previous, at_.quarantine})
+    for (const fs::path& needed : {at_.blobs, at_.manifests, at_.temporary, at_.small, at_.leases, at_.previous, at_.origins, at_.quarantine})
       create_folders(needed);
     const FileLock held = FileLock::shared(at_.lock);  // they may be there and yet be closed
   } catch (const std::system_error& error) {
     // Of another user (Ollama's service has one), or on a disk that is mounted for reading.
     const bool is_closed = error.code() == std::errc::permission_denied || error.code() == std::errc::operation_not_permitted ||
                            error.code() == std::errc::read_only_file_system;
-    if (!is_closed || !fs::is_directory(at_.blobs) || !fs::is_directory(at_.manifests)) throw;
+    if (!is_closed || !fs::is_directory(at_.blobs) || !fs::is_directory(at_.manifests))
+      throw std::system_error(error.code(), "the models folder " + at_.folder.string() + " cannot be used (OLLAMA_MODELS names another one)");
     closed_ = error.code();
   }
 }
@@ -106,8 +108,16 @@ std::string Store::read_blob(const Digest& digest, uint64_t max_bytes) const {
   return std::move(*text);
 }
 
+void Store::check_can_write() const {
+  if (!closed_) return;
+  std::fprintf(stderr, "the models folder %s cannot be written to: %s\n", at_.folder.c_str(), closed_.message().c_str());
+  const char* advice = closed_ == std::errc::read_only_file_system ? "mount its disk for writing, or set OLLAMA_MODELS to a folder elsewhere"
+                                                                   : "run as the user it belongs to, or set OLLAMA_MODELS to a folder of your own";
+  throw std::system_error(closed_, std::string("the model store cannot be written to (") + advice + ")");
+}
+
 FileLock Store::hold() const {
-  if (closed_) throw std::system_error(closed_, "the model store cannot be written to");
+  check_can_write();
   return FileLock::shared(at_.lock);
 }
 
@@ -218,19 +228,43 @@ std::vector<StoredModel> Store::list() const {
 }
 
 void Store::write_manifest(const ModelName& name, const Manifest& manifest) {
-  write_manifest_text(name, manifest_json(manifest));
+  write_manifest_text(name, manifest_json(manifest), Origin::kMade);
 }
 
 std::optional<std::string> Store::manifest_text(const ModelName& name) const {
   return read_small_file(at_.manifest(on_disk(name)), kMaxManifestBytes);
 }
 
-void Store::write_manifest_text(const ModelName& name, std::string_view bytes) {
+void Store::write_origin(const ModelName& spelled, const Digest& manifest, Origin origin) {
+  const std::string text = origin == Origin::kMade ? "made\n" : "pulled\n";
+  const fs::path path = at_.origin(spelled, manifest);
+  if (read_small_file(path, text.size() + 9) == text) return;
+  const fs::path temporary = at_.small / unique_name(".origin");
+  File file = File::create_exclusively(temporary, 0644);
+  try {
+    file.write_all(text);
+    file.sync();
+    publish(temporary, path);
+  } catch (...) {
+    remove_quietly(temporary);
+    throw;
+  }
+}
+
+bool Store::is_made_here(const ModelName& name) const {
+  const ModelName spelled = on_disk(name);
+  const std::string text = read_small_file(at_.manifest(spelled), kMaxManifestBytes).value_or("");
+  if (const auto origin = read_small_file(at_.origin(spelled, sha256_of(text)), 16)) return *origin == "made\n";
+  return text.ends_with('\n');
+}
+
+void Store::write_manifest_text(const ModelName& name, std::string_view bytes, Origin origin) {
   const ModelName spelled = on_disk(name);
   const fs::path path = at_.manifest(spelled);
   // Names of blobs that were there already may not have been synced by who made them, or not with success.
   sync_folder(at_.blobs);
   sync_folder(at_.folder);
+  write_origin(spelled, sha256_of(bytes), origin);  // first: what is said of a manifest that does not come is said of none
   // Written outside manifests/: other tools take every file there for a manifest.
   const fs::path temporary = at_.small / unique_name(".manifest");
   std::optional<File> file = File::create_exclusively(temporary, 0644);
@@ -263,11 +297,12 @@ bool Store::copy(const ModelName& source, const ModelName& destination) {
   const std::optional<std::string> text = read_small_file(at_.manifest(from), kMaxManifestBytes);
   if (!text) return false;
   parse_manifest(*text);
-  if (on_disk(destination) != from) write_manifest_text(destination, *text);
+  if (on_disk(destination) != from) write_manifest_text(destination, *text, Origin::kMade);
   return true;
 }
 
 bool Store::remove(const ModelName& name) {
+  check_can_write();
   fs::path path = at_.manifest(on_disk(name));
   const std::optional<std::string> text = read_small_file(path, kMaxManifestBytes);
   if (!text) return false;

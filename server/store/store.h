@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -77,6 +78,7 @@ class Store {
   // write throws.
   explicit Store(std::filesystem::path folder);
   bool can_write() const { return !closed_; }
+  void check_can_write() const;  // throws, and names the folder on standard error: errors may go to clients of other machines
 
   const std::filesystem::path& folder() const { return at_.folder; }
   const StoreLayout& layout() const { return at_; }
@@ -100,9 +102,10 @@ class Store {
   // Whether the blob is there, in this size, with the right bytes. A blob that others may write to is hashed once, and then
   // closed to writing: so the next time its mode tells. on_progress may throw to stop.
   bool verify_blob(const Digest& digest, uint64_t size_bytes, const std::function<void(uint64_t)>& on_progress = {});
-  // Blobs that another program wrote without syncing them (Ollama does not) may be torn when the machine went down since: begin()
-  // finds out since when that may be, at the server's start, may_be_torn() says it of a blob, and end() syncs them at a clean
-  // stop. A process that is killed costs nothing: what it wrote is the kernel's. verify_blob() settles it for good.
+  // Blobs that another program wrote without syncing them (Ollama does not) may be torn when the machine went down since: end()
+  // syncs them at a clean stop and writes down which they were, begin() reads that at the server's start, and may_be_torn() says
+  // it of a blob. By name, size and time of change, not by what is older than the stop: clocks jump. A process that is killed costs
+  // nothing: what it wrote is the kernel's. verify_blob() settles it for good.
   void begin(const std::string& boot_id = this_boot());
   void end(const std::string& boot_id = this_boot());
   bool may_be_torn(const Digest& digest) const;
@@ -119,8 +122,13 @@ class Store {
   std::vector<StoredModel> list() const;
   void write_manifest(const ModelName& name, const Manifest& manifest);
   // A manifest as it came from elsewhere: its digest stays what it was. The blobs must be there, and parse_manifest() take it.
-  void write_manifest_text(const ModelName& name, std::string_view bytes);
+  enum class Origin { kMade, kPulled };
+  void write_manifest_text(const ModelName& name, std::string_view bytes, Origin origin);
   std::optional<std::string> manifest_text(const ModelName& name) const;
+  // Whether the model under this name was made, or copied to it, on this machine. It is written down with each manifest; where
+  // another program wrote the manifest since, its last byte tells: Ollama ends its own ones with a newline, and its library sends
+  // them without.
+  bool is_made_here(const ModelName& name) const;
   // False when `source` is not there.
   bool copy(const ModelName& source, const ModelName& destination);
   // Removes the manifest and the blobs that only it used. False when it is not there.
@@ -141,11 +149,15 @@ class Store {
   // Every digest in use; nullopt when a manifest or a lease is unreadable.
   std::optional<std::set<Digest>> used() const;
   bool sweep(const std::string& blob_name);
+  void write_origin(const ModelName& spelled, const Digest& manifest, Origin origin);
+  void drop_old_origins();
+  bool is_suspected(const std::string& file_name, const FileInfo& info) const;  // a blob of another program
 
   StoreLayout at_;
   std::error_code closed_;  // why nothing can be written
   uint64_t spare_bytes_ = kDefaultSpareBytes;
-  std::optional<int64_t> torn_after_ns_;  // Unix time; nullopt: nothing is suspected
+  bool may_have_torn_ = false;  // the machine went down since the last clean stop
+  std::map<std::string, std::string> known_whole_;  // blobs of other programs that were synced at that stop
 };
 
 // Reads the digests of a lease. Throws FormatError.

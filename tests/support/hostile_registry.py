@@ -17,6 +17,11 @@ def sha256(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+class Listener(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a pull comes with many connections at once
+
+
 class Registry:
     """`layers`: media type -> bytes; the first is the large one that behaviours are about."""
 
@@ -31,10 +36,10 @@ class Registry:
         self.requests = []          # (method, path, headers)
         self.sent = {}              # digest -> body bytes
         self.tries = {}             # path and range -> count
+        self.n_sending = self.most_sending = 0  # pieces of the large blob on their way at once
         self.random = random.Random()
         self.delay = 0.0            # between pieces of 64 KiB, for those who want to be killed in the middle
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.server.daemon_threads = True
+        self.server = Listener(("127.0.0.1", 0), self.handler())
         self.port = self.server.server_address[1]
         self.host = f"127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -50,6 +55,10 @@ class Registry:
     def bytes_sent(self, digest=None):
         with self.lock:
             return self.sent.get(digest, 0) if digest else sum(self.sent.values())
+
+    def token(self):
+        # Those of tokens-expire hold until a third of the blob has been sent.
+        return "secret" if self.bytes_sent(self.large) * 3 < len(self.blobs[self.large]) else "newer"
 
     def forget(self):
         with self.lock:
@@ -114,9 +123,10 @@ class Registry:
 
             def serve(self):
                 if self.path.startswith("/token?"):
-                    return self.answer(200, json.dumps({"token": "a\r\nX: y" if "split" in self.path else "secret"}).encode())
+                    given = "a\r\nX: y" if "split" in self.path else registry.token() if "expire" in self.path else "secret"
+                    return self.answer(200, json.dumps({"token": given}).encode())
                 if found := re.match(r"/v2/library/token-(\w+)/", self.path):
-                    if self.headers.get("Authorization") != "Bearer secret":
+                    if self.headers.get("Authorization") != "Bearer " + (registry.token() if found[1] == "expire" else "secret"):
                         realm = f"http://{registry.host}/token"
                         return self.answer(401, b"{}", WWW_Authenticate=f'Bearer realm="{realm}",service="x",scope="repository:{found[1]}:pull"')
                 if found := re.fullmatch(r"/v2/library/([^/]+)/manifests/([^/?]+)", self.path):
@@ -190,6 +200,8 @@ class Registry:
                     return self.answer(503, b"no")
                 if how == "page-for-range" and n_tried <= 2:
                     return self.answer(200, b"<html>proxy</html>")
+                if how == "416" and first > 0:
+                    return self.answer(416, b"", Content_Range="bytes */1000")
                 if how == "404-for-range":
                     return self.answer(404, b"<html>gone</html>")
                 if how == "range-ignored":
@@ -213,9 +225,19 @@ class Registry:
                 for name, value in headers.items():
                     self.send_header(name.replace("_", "-"), value)
                 self.end_headers()
+                with registry.lock:
+                    registry.n_sending += digest == registry.large
+                    registry.most_sending = max(registry.most_sending, registry.n_sending)
+                try:
+                    self.send_part(how, digest, part, n_tried)
+                finally:
+                    with registry.lock:
+                        registry.n_sending -= digest == registry.large
+
+            def send_part(self, how, digest, part, n_tried):
                 if how in ("endless", "no-length"):
                     self.close_connection = True
-                if how == "short" and n_tried <= 2:
+                if how in ("short", "token-expire") and n_tried <= 2:
                     part, self.close_connection = part[:len(part) // 2], True
                 if how == "cut":
                     part, self.close_connection = part[:registry.random.randrange(len(part))], True

@@ -182,7 +182,10 @@ TEST_CASE("Images_AProjectorIsKeptWithItsModelAndNotRun", "[T-113]") {
                     json::serialize(json::object{
                         {"model", "m"}, {"files", files}, {"template", "{{ .Prompt }}"}}))
               .status == 200);
-  CHECK(fixture.post("/api/show", R"({"model":"m"})").status == 200);
+  // Nothing that the server refuses is offered: clients show what is listed here.
+  const HttpAnswer shown = fixture.post("/api/show", R"({"model":"m"})");
+  CHECK(shown.status == 200);
+  CHECK(object_in(shown).at("capabilities") == json::value(json::array{"completion"}));
   CHECK(
       fixture
           .post(

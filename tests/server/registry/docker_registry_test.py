@@ -238,10 +238,12 @@ class Docker(unittest.TestCase):
             self.program("mine", "cp", "mistral", name)
         pulled = self.root / "mine/manifests/registry.ollama.ai/library/mistral/pulled"
         pulled.write_bytes(pulled.read_bytes().rstrip(b"\n"))  # as the library's registry sends it
+        self.program("mine", "cp", "mistral:pulled", "copied")  # the same bytes, under a name that is not the library's
         stale = self.program("mine", "list", "--stale", "--insecure", **env)
         self.assertFalse([line for line in stale.stderr.splitlines() if line.startswith("mistral:latest")], stale)
         updated = self.program("mine", "pull", "--all", "--insecure", **env)
-        self.assertIn("mistral:latest: not updated: it was made on this machine", updated.stderr)
+        for name in ("mistral:latest", "copied:latest"):
+            self.assertIn(f"{name}: not updated: it was made on this machine", updated.stderr)
         self.assertEqual(sorted(set(asked)), [f"http://registry.ollama.ai/v2/{path}" for path in ("library/mistral/manifests/pulled", "team/mistral/manifests/latest")])
         shutil.rmtree(self.root / "mine")
 

@@ -157,6 +157,14 @@ class Redirects(Case):
         for path in self.root.rglob("*"):  # T-72: nor is it written anywhere
             self.assertFalse(path.is_file() and path.stat().st_size < MIB and b"secret" in path.read_bytes(), path)
 
+    def test_a_token_that_expires_in_the_middle_is_renewed(self):
+        self.registry.delay = 0.005
+        self.check_pulled("token-expire")
+        sent = [headers.get("Authorization") for _, path, headers in self.registry.requests if "/blobs/" in path]
+        self.assertIn("Bearer secret", sent)
+        self.assertIn("Bearer newer", sent)
+        self.assertEqual(sum("/token?" in path for _, path, _ in self.registry.requests), 2)
+
     def test_a_token_that_is_no_header_is_refused(self):
         self.check_refused("token-split", "holds no token")
 
@@ -174,6 +182,10 @@ class Blobs(Case):
         self.check_refused("no-content-range", "expected Content-Range", keeps_part=True)
         self.check_refused("404-for-range", "file does not exist", keeps_part=True)
         self.check_refused("always-500", "max retries exceeded: 503: no", keeps_part=True)
+
+    def test_T66_a_blob_that_has_become_shorter(self):
+        done = self.check_refused("416", "is shorter there than the", keeps_part=True)
+        self.assertIn("is outside of it", done.stderr)
 
     def test_T66_a_server_without_ranges_is_read_in_one_go(self):
         self.check_pulled("range-ignored")
@@ -215,6 +227,12 @@ class Blobs(Case):
         start = time.monotonic()
         self.check_pulled("stall")
         self.assertLess(time.monotonic() - start, 30)
+
+    def test_T68_a_long_way_is_filled_by_many_connections(self):
+        # What may be under way on one of them is bounded, so that a kill costs little: then it takes many.
+        self.registry.delay = 0.05
+        self.check_pulled("good")
+        self.assertGreaterEqual(self.registry.most_sending, 8)
 
     def test_T68_a_trickle_is_a_stall(self):
         self.check_pulled("trickle")
@@ -328,7 +346,7 @@ class Server(Case):
 
     def test_records_are_ollamas(self):
         self.start()
-        self.registry.delay = 0.005
+        self.registry.delay = 0.02
         status, records = self.post("good")
         self.assertEqual(status, 200)
         statuses = [record["status"] for record in records]
@@ -379,6 +397,28 @@ class Server(Case):
         self.assertEqual(self.registry.bytes_sent(), before)
         self.registry.delay = 0
         self.assertEqual(self.post("good")[1][-1], {"status": "success"})
+
+    def test_T93_a_stop_in_the_middle_of_a_pull_keeps_what_has_come(self):
+        self.start()
+        self.registry.delay = 0.02
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self.post, "good")
+            while self.registry.bytes_sent() < 15 * MIB:
+                time.sleep(0.02)
+            self.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            self.process.send_signal(signal.SIGTERM)  # and now, please
+            self.assertEqual(self.process.wait(20), 0)
+            try:
+                answer.result()
+            except OSError:  # cut off
+                pass
+        self.assertFalse((self.models / "manifests" / self.registry.host).exists())
+        time.sleep(0.3)
+        self.registry.delay = 0
+        self.check_pulled("good")
+        extra = self.registry.bytes_sent() - sum(len(data) for data in self.registry.blobs.values())
+        self.assertLessEqual(extra, 8 * MIB)
 
     def test_T76_two_servers_on_one_store_fetch_once(self):
         self.start()

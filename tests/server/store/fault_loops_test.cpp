@@ -218,8 +218,12 @@ TEST_CASE("Store_OneThatCannotBeWrittenToIsReadAllTheSame", "[T-75]") {
   CHECK(store.clean_leftovers() == 0);
   store.files().end();
   for (const auto& write : std::vector<std::function<void()>>{[&] { store.copy(name("m"), name("n")); }, [&] { store.new_blob(); },
-                                                              [&] { store.files().lease({}); }})
-    CHECK_THROWS_WITH(write(), "the model store cannot be written to: " + std::generic_category().message(error));
+                                                              [&] { store.files().lease({}); }, [&] { store.remove(name("m")); }}) {
+    const std::string advice = error == EROFS ? "mount its disk for writing, or set OLLAMA_MODELS to a folder elsewhere"
+                                              : "run as the user it belongs to, or set OLLAMA_MODELS to a folder of your own";
+    CHECK_THROWS_WITH(write(), "the model store cannot be written to (" + advice + "): " + std::generic_category().message(error));
+  }
+  CHECK(store.list().size() == 1);
   disarm();
   CHECK(ModelStore(folder).files().can_write());
 }
@@ -227,7 +231,8 @@ TEST_CASE("Store_OneThatCannotBeWrittenToIsReadAllTheSame", "[T-75]") {
 TEST_CASE("Store_OneThatIsNotThereAndCannotBeMadeIsAnError", "[T-75]") {
   olx::tests::TempDir temp;
   arm({.call = Call::kMkdir, .n = 1, .for_ever = true, .error = EACCES});
-  CHECK_THROWS_AS(ModelStore(temp.path() / "models"), std::system_error);
+  const std::string folder = temp.path() / "models";
+  CHECK_THROWS_WITH(ModelStore(folder), "the models folder " + folder + " cannot be used (OLLAMA_MODELS names another one): Permission denied");
   disarm();
 }
 

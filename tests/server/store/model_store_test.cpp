@@ -310,11 +310,49 @@ TEST_CASE("ModelStore_ABlobThatAPowerFailureMayHaveTornIsReadOnceBeforeItIsLoade
   ModelStore(temp.path() / "models").files().end("first");
   after_boot("second", [&](ModelStore& store) { CHECK_FALSE(is_read(store)); });
   // Written after that, and the machine went down.
-  fs::last_write_time(temp.path() / "models/.ollamax/clean", fs::file_time_type::clock::now() - std::chrono::hours(1));
+  written_by_ollama(false);
   after_boot("first", [&](ModelStore& store) { CHECK_FALSE(is_read(store)); });  // it did not
   after_boot("second", [&](ModelStore& store) { CHECK(store.files().may_be_torn(digest)); });
   after_boot("", [&](ModelStore& store) { CHECK(is_read(store)); });
   CHECK(Store::this_boot() == Store::this_boot());
+}
+
+TEST_CASE("ModelStore_ATornBlobIsReadWhateverTheClockSaid", "[T-83]") {
+  namespace fs = std::filesystem;
+  olx::tests::TempDir temp;
+  const std::string bytes = tiny_gguf(temp, 1);
+  ModelStore store(temp.path() / "models");
+  create(store, from_file("m", upload(store, bytes)));
+  const Digest digest = sha256_of(bytes);
+  const fs::path path = store.blob_path(digest);
+  fs::permissions(path, fs::perms(0644));
+  store.files().end("first");
+  store.files().begin("second");
+  CHECK_FALSE(store.files().may_be_torn(digest));
+  // Another program writes it anew while the clock is years behind, or ahead of, what it was at the stop; then the power fails.
+  for (const int hours : {-9000, -1, 1, 9000}) {
+    std::ofstream(path, std::ios::binary) << std::string(bytes.size(), 'x');
+    fs::last_write_time(path, fs::file_time_type::clock::now() + std::chrono::hours(hours));
+    store.files().begin("second");
+    CHECK(store.files().may_be_torn(digest));
+    CHECK(kind_of([&] { store.check_torn(store.find(name("m")).value(), [] {}); }) == StoreError::Kind::kDamaged);
+  }
+}
+
+TEST_CASE("ModelStore_ABlobThatIsNotWhatItsNameSaysMakesNoModel", "[T-79]") {
+  namespace fs = std::filesystem;
+  olx::tests::TempDir temp;
+  ModelStore store(temp.path() / "models");
+  const std::string bytes = tiny_gguf(temp, 1);
+  const Digest digest = sha256_of(bytes);
+  std::string flipped = bytes;
+  flipped.back() = static_cast<char>(flipped.back() ^ 1);
+  std::ofstream(store.blob_path(digest), std::ios::binary) << flipped;  // of another program: open to writing
+  CHECK(kind_of([&] { create(store, from_file("m", digest)); }) == StoreError::Kind::kDamaged);
+  CHECK(store.list().empty());
+  std::ofstream(store.blob_path(digest), std::ios::binary) << bytes;
+  create(store, from_file("m", digest));
+  CHECK((fs::status(store.blob_path(digest)).permissions() & fs::perms::owner_write) == fs::perms::none);
 }
 
 TEST_CASE("ModelStore_AnAbortedCreateChangesNothing") {

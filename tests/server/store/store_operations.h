@@ -137,6 +137,7 @@ class Stage {
     RegistryOptions options;
     options.n_streams = 2;
     options.record_bytes = 256;
+    options.sync_bytes = 1024;
     options.min_part_bytes = 512;
     options.retry_delay_ms = 1;
     return options;

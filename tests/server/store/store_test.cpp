@@ -1,5 +1,7 @@
 #include "server/store/store.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -154,7 +156,7 @@ TEST_CASE("Store_AFullDiskPublishesNothing", "[T-75]") {
 TEST_CASE("Store_BlobsMayLieOnAnotherDisk") {
   const std::filesystem::path elsewhere = "/dev/shm";
   olx::tests::TempDir temp;
-  if (!std::filesystem::is_directory(elsewhere) || is_same_disk(elsewhere, temp.path())) {
+  if (!is_on_another_disk(elsewhere, temp.path())) {
     std::printf("SKIPPED: /dev/shm is no other disk than the folder for temporary files\n");
     return;
   }
@@ -186,8 +188,90 @@ TEST_CASE("Store_BlobsMayLieOnAnotherDisk") {
   CHECK(store.clean_leftovers() == 2);
   CHECK(store.prune(std::chrono::seconds(0)) == 1);  // what was fetched and belongs to no model
   CHECK(store.read_blob(sha256_of(text), 100) == text);
-  CHECK(store.remove(name("m")));
+  // What fsck takes out goes no further than a rename can take it, and stays there.
+  std::filesystem::permissions(store.blob_path(sha256_of(text)), std::filesystem::perms::owner_all);
+  std::ofstream(store.blob_path(sha256_of(text))) << "the bytes of a b1ob";
+  const FsckReport repaired = fsck(folder, {.hashes = true, .repairs = true});
+  REQUIRE(repaired.n_wrong() == 1);
+  for (const FsckFinding& finding : repaired.findings)
+    if (finding.is_wrong) CHECK(finding.advice.starts_with("moved to blobs/.ollamax/quarantine"));
   CHECK_FALSE(store.has_blob(sha256_of(text)));
+  CHECK(n_files(other.path() / ".ollamax/quarantine") == 1);
+  CHECK(store.clean_leftovers() == 0);
+  CHECK(fsck(folder).n_leftovers == 0);
+  CHECK(n_files(other.path() / ".ollamax/quarantine") == 1);
+  CHECK(store.remove(name("m")));
+}
+
+// Each of the folders that a disk can be mounted on. In a process that has its mounts for itself.
+TEST_CASE("Store_EachFolderMayBeADiskOfItsOwn") {
+  const char* const mounted = GENERATE("blobs", "manifests", ".ollamax");
+  CAPTURE(mounted);
+  olx::tests::TempDir temp;
+  const std::filesystem::path folder = temp.path() / "models";
+  std::filesystem::create_directories(folder / mounted);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("none", (folder / mounted).c_str(), "tmpfs", 0, "size=4m") != 0)
+      ::_exit(77);
+    try {
+      Store store(folder);
+      const Manifest first = add_model(store, "m", "weights");
+      add_model(store, "m", "other weights");
+      add_model(store, "n", "more weights");
+      store.drop_unused(first);
+      bool is_well = !store.has_blob(first.layers[0].digest) && store.list().size() == 2 && store.is_made_here(name("m"));
+      std::ofstream(folder / "manifests/registry.ollama.ai/library/m/latest") << "{";
+      const fs::path blob = store.blob_path(store.find(name("n"))->manifest.layers[0].digest);
+      fs::permissions(blob, fs::perms::owner_all);
+      std::ofstream(blob) << "less";
+      for (const FsckFinding& finding : fsck(folder, {.hashes = true, .repairs = true}).findings)
+        is_well &= finding.advice.find("failed") == std::string::npos;
+      is_well &= !fs::exists(blob) && fsck(folder).n_wrong() == 1 && store.clean_leftovers() >= 0 && store.remove(name("n"));
+      ::_exit(is_well ? 0 : 1);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s: %s\n", mounted, error.what());
+      ::_exit(2);
+    }
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+    std::printf("SKIPPED: nothing can be mounted here\n");
+    return;
+  }
+  CHECK(status == 0);
+}
+
+TEST_CASE("Store_KnowsWhatWasMadeHere") {
+  olx::tests::TempDir temp;
+  Store store(temp.path());
+  const Manifest made = add_model(store, "made", "one");
+  const std::string with_newline = manifest_json(made), without = with_newline.substr(0, with_newline.size() - 1);
+  const auto on_disk = [&](const char* model) { return temp.path() / "manifests/registry.ollama.ai/library" / model / "latest"; };
+  store.write_manifest_text(name("pulled"), without, Store::Origin::kPulled);
+  store.write_manifest_text(name("pulled-newline"), with_newline, Store::Origin::kPulled);
+  CHECK(store.copy(name("pulled"), name("copy")));
+  CHECK(store.is_made_here(name("made")));
+  CHECK_FALSE(store.is_made_here(name("pulled")));
+  CHECK_FALSE(store.is_made_here(name("PULLED-newline")));
+  CHECK(store.is_made_here(name("copy")));
+  CHECK_FALSE(store.is_made_here(name("absent")));
+  // Replaced by another program: what it writes tells.
+  std::ofstream(on_disk("copy")) << without << " ";
+  CHECK_FALSE(store.is_made_here(name("copy")));
+  std::ofstream(on_disk("pulled")) << "\n" << with_newline;
+  CHECK(store.is_made_here(name("pulled")));
+  // Of four models two are as they were written.
+  store.clean_leftovers();
+  CHECK(n_files(temp.path() / ".ollamax/origin") == 2);
+  CHECK(store.is_made_here(name("made")));
+  CHECK_FALSE(store.is_made_here(name("pulled-newline")));
+  CHECK(store.remove(name("made")));
+  store.clean_leftovers();
+  CHECK(n_files(temp.path() / ".ollamax/origin") == 1);
 }
 
 TEST_CASE("Store_DropsABlobWithAnotherDigest", "[T-81]") {
