@@ -184,7 +184,7 @@ class Registry:
                 if asked:
                     first, last = int(asked[1]), min(int(asked[2]), last)
                 with registry.lock:
-                    key = (self.path, first, last)
+                    key = (self.path, last)  # the same part, however much of it was taken before
                     n_tried = registry.tries[key] = registry.tries.get(key, 0) + 1
                 # Never more in a row than a pull tries again for: it gives up after six without a byte.
                 if how == "random" and n_tried % 5 != 0 and registry.random.random() < 0.3:

@@ -11,11 +11,11 @@ using Speculate = olx::server::ServerOptions::Speculate;
 
 namespace {
 
-const char* const kAsk =
+const char* const kSpeculateAsk =
     R"({"model":"m","prompt":"abcabcabcabcabcabc","stream":false,"options":{"temperature":0,"num_predict":40)";
 
 json::object ask(ServerFixture& fixture, const std::string& more_options) {
-  return object_in(fixture.post("/api/generate", kAsk + more_options + "}}"));
+  return object_in(fixture.post("/api/generate", kSpeculateAsk + more_options + "}}"));
 }
 
 }  // namespace
@@ -63,14 +63,14 @@ TEST_CASE("ApiSpeculate_ADraftModelIsAnInstalledOneWithTheSameVocabulary") {
   const json::object plain = ask(fixture, ""), drafted = ask(fixture, R"(,"draft":"small")");
   CHECK(plain.at("response") == drafted.at("response"));
   const auto refused = [&](const std::string& draft) {
-    return fixture.post("/api/generate", kAsk + (R"(,"draft":")" + draft + "\"}}"));
+    return fixture.post("/api/generate", kSpeculateAsk + (R"(,"draft":")" + draft + "\"}}"));
   };
   CHECK(refused("nowhere").status == 404);
   CHECK(refused(fixture.file("other.gguf")).status == 404);  // paths are not for requests
   CHECK(refused("other").status == 400);
   CHECK(refused("other").body.find("vocabulary") != std::string::npos);
   CHECK(refused("").status == 200);  // none
-  const HttpAnswer wrong = fixture.post("/api/generate", kAsk + std::string(R"(,"draft":5}})"));
+  const HttpAnswer wrong = fixture.post("/api/generate", kSpeculateAsk + std::string(R"(,"draft":5}})"));
   CHECK(wrong.body.find("option \\\"draft\\\" must be of type string") != std::string::npos);
 }
 

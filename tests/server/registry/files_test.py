@@ -187,7 +187,7 @@ class Case(unittest.TestCase):
         data = gguf(WHOLE)
         for headers in ({"ETag": '"1"'}, {}):
             self.files.files["/m.gguf"] = (data, headers)
-            self.files.cut_after = [5 * MIB, 3 * MIB, 100]
+            self.files.cut_after = [3 * MIB, 2 * MIB, 100]
             self.files.n_sent = 0
             self.check_model(self.pull(self.url("/m.gguf")), "m", data)
             self.assertLess(self.files.n_sent, len(data) + 3 * 2 * MIB)
@@ -261,10 +261,10 @@ class Case(unittest.TestCase):
     def test_a_file_that_changes_while_it_comes_is_no_mixture(self):
         older, newer = gguf(WHOLE), gguf(WHOLE, seed=2)
         self.files.files["/m.gguf"] = (older, {"ETag": '"1"'})
-        self.files.cut_after = [6 * MIB]
+        self.files.cut_after = [3 * MIB]
 
         def change(begin):
-            if begin > 4 * MIB:
+            if begin > 2 * MIB:
                 self.files.files["/m.gguf"] = (newer, {"ETag": '"2"'})
 
         self.files.on_piece = change
