@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -45,6 +46,13 @@ class HttpConnection {
   }
 
   void end() { ::shutdown(fd_, SHUT_WR); }  // nothing more will be sent
+
+  // False while the server may still send: a read that ended may have run out of patience.
+  bool has_ended() const {
+    char byte;
+    const ssize_t n = ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+  }
 
   // Everything up to the end of the connection, as it came.
   std::string rest() {
