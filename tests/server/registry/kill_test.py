@@ -137,8 +137,8 @@ def main():
             mean = sum(again) / len(again)
             print(f"{n_kills} kills, {n_whole} pulls came to their end before theirs; a whole pull takes {took:.2f} s; "
                   f"{mean:.2f} MiB came again for a kill, {max(again):.2f} MiB at most")
-            # Four records of 1 MiB and four receive buffers of as much are what a pull itself can lose; four connections may
-            # have a buffer each on the way.
+            # Sixteen records of 64 KiB and receive buffers of 380 KiB are what a pull itself can lose; beside that is what the relay
+            # holds for its connections.
             assert max(again) <= 8 + 4 * 2 * BUFFER / MIB, again
         finally:
             registry.close()
