@@ -29,8 +29,8 @@ class Products {
   __m256i ints() const { return sums_; }
 
  private:
-  // GCC 12 takes a sum of integers apart and adds its terms at the end; there are 16 registers, and all terms but the
-  // last went to the stack and back.
+  // GCC 12 takes a sum of integers apart and adds its terms at the end; there are 16 registers, and most terms
+  // went to the stack and back.
   static void in_this_order(__m256i& sum) { asm("" : "+x"(sum)); }
 
   static constexpr int kGroups = Format::kIsPer16 ? 4 : 8;
