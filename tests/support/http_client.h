@@ -3,10 +3,12 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -32,7 +34,10 @@ class HttpConnection {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const timeval patience{20, 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) std::abort();
+    if (::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && !(errno == EINTR && has_connected())) {
+      std::perror("connect");
+      std::abort();
+    }
   }
   ~HttpConnection() { ::close(fd_); }
   HttpConnection(const HttpConnection&) = delete;
@@ -100,6 +105,15 @@ class HttpConnection {
   }
 
  private:
+  // After a connect() that a signal interrupted (a fuzzer's alarm does): it goes on by itself.
+  bool has_connected() const {
+    pollfd waited{.fd = fd_, .events = POLLOUT, .revents = 0};
+    while (::poll(&waited, 1, 20'000) < 0 && errno == EINTR) {
+    }
+    int error = 0;
+    socklen_t size = sizeof error;
+    return (waited.revents & POLLOUT) != 0 && ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+  }
   bool fill() { return read_more(fd_, buffer_); }
 
   bool read_chunk(std::string& chunk) {
