@@ -170,15 +170,42 @@ void interleave(const PanelShape& shape, ScaleWidths widths, RowBlock& row, uint
   for (int i = 0; i < widths.n_halves; ++i) copy(scales + (i * kLanes + lane) * 2, row.scales + 2 * i, 2, !is_packing);
   uint8_t* bytes = scales + widths.n_halves * kLanes * 2;
   for (int i = 0; i < widths.n_bytes; ++i) copy(bytes + i * kLanes + lane, row.scales + 2 * widths.n_halves + i, 1, !is_packing);
-  if (shape.unit_bytes == 4) {  // every quantized type: the loop that packing spends its time in
-    for (int64_t unit = 0; unit < shape.code_bytes / 4; ++unit)
-      if (is_packing) store(codes + (unit * kLanes + lane) * 4, load<uint32_t>(row.codes + unit * 4));
-      else store(row.codes + unit * 4, load<uint32_t>(codes + (unit * kLanes + lane) * 4));
-    return;
-  }
   for (int64_t unit = 0; unit < shape.code_bytes / shape.unit_bytes; ++unit)
     copy(codes + (unit * kLanes + lane) * shape.unit_bytes, row.codes + unit * shape.unit_bytes,
          static_cast<size_t>(shape.unit_bytes), !is_packing);
+}
+
+// Spreads the blocks of four rows whose units are dwords over lanes `lane` to `lane` + 3: the loop that loading a model spends its
+// time in. Vectors of the compiler, as SSE2 and NEON have them: this file is compiled for every processor.
+using Dwords = uint32_t __attribute__((vector_size(16)));
+template <int kLanes>
+void spread_four(const PanelShape& shape, ScaleWidths widths, const RowBlock (&rows)[4], uint8_t* scales, uint8_t* codes, int64_t lane) {
+  for (int i = 0; i < widths.n_halves; ++i) {
+    uint64_t joined = 0;
+    for (int k = 0; k < 4; ++k) joined |= static_cast<uint64_t>(load<uint16_t>(rows[k].scales + 2 * i)) << (16 * k);
+    store(scales + (i * kLanes + lane) * 2, joined);
+  }
+  uint8_t* bytes = scales + widths.n_halves * kLanes * 2 + lane;
+  for (int i = 0; i < widths.n_bytes; ++i) {
+    uint32_t joined = 0;
+    for (int k = 0; k < 4; ++k) joined |= static_cast<uint32_t>(rows[k].scales[2 * widths.n_halves + i]) << (8 * k);
+    store(bytes + i * kLanes, joined);
+  }
+  const int64_t n_units = shape.code_bytes / 4;
+  int64_t unit = 0;
+  for (; unit + 4 <= n_units; unit += 4) {  // a transposed square of four by four
+    Dwords r[4];
+    for (int k = 0; k < 4; ++k) r[k] = load<Dwords>(rows[k].codes + 4 * unit);
+    const Dwords low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+    const Dwords low23 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), high23 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    uint8_t* to = codes + (unit * kLanes + lane) * 4;
+    store(to, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
+    store(to + kLanes * 4, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
+    store(to + kLanes * 8, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
+    store(to + kLanes * 12, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
+  }
+  for (; unit < n_units; ++unit)
+    for (int k = 0; k < 4; ++k) store(codes + (unit * kLanes + lane + k) * 4, load<uint32_t>(rows[k].codes + unit * 4));
 }
 
 // Where block `b` of a panel lies.
@@ -215,12 +242,19 @@ void pack(DType dtype, int64_t n_rows, int64_t n_cols, const void* native, void*
     if (n_lanes < kLanes) std::memset(panel, 0, static_cast<size_t>(panel_bytes));
     for (int64_t b = 0; b < n_blocks; ++b) {
       const PanelBlock to = block_of<kLanes>(panel, shape, n_cols, b);
-      for (int64_t lane = 0; lane < n_lanes; ++lane) {
-        // `native` holds the rows of the range only.
-        auto* block = static_cast<const uint8_t*>(native) + (first - range.from + lane) * row_bytes + b * block_bytes;
-        RowBlock row;
-        convert(dtype, const_cast<uint8_t*>(block), row, true);
-        interleave<kLanes>(shape, widths, row, to.scales, to.codes, lane, true);
+      for (int64_t lane = 0; lane < n_lanes; lane += 4) {
+        RowBlock rows[4];
+        const int n_rows_here = static_cast<int>(std::min<int64_t>(4, n_lanes - lane));
+        for (int k = 0; k < n_rows_here; ++k) {
+          // `native` holds the rows of the range only.
+          auto* block = static_cast<const uint8_t*>(native) + (first - range.from + lane + k) * row_bytes + b * block_bytes;
+          convert(dtype, const_cast<uint8_t*>(block), rows[k], true);
+        }
+        if (n_rows_here == 4 && shape.unit_bytes == 4 && widths.n_halves + widths.n_bytes > 0) {
+          spread_four<kLanes>(shape, widths, rows, to.scales, to.codes, lane);
+          continue;
+        }
+        for (int k = 0; k < n_rows_here; ++k) interleave<kLanes>(shape, widths, rows[k], to.scales, to.codes, lane + k, true);
       }
     }
   }
