@@ -170,6 +170,10 @@ void interleave(const PanelShape& shape, ScaleWidths widths, RowBlock& row, uint
   for (int i = 0; i < widths.n_halves; ++i) copy(scales + (i * kLanes + lane) * 2, row.scales + 2 * i, 2, !is_packing);
   uint8_t* bytes = scales + widths.n_halves * kLanes * 2;
   for (int i = 0; i < widths.n_bytes; ++i) copy(bytes + i * kLanes + lane, row.scales + 2 * widths.n_halves + i, 1, !is_packing);
+  if (shape.unit_bytes == 4) {  // every quantized type: a size that is known, for rows of an embedding that are looked up
+    for (int64_t unit = 0; unit < shape.code_bytes / 4; ++unit) copy(codes + (unit * kLanes + lane) * 4, row.codes + unit * 4, 4, !is_packing);
+    return;
+  }
   for (int64_t unit = 0; unit < shape.code_bytes / shape.unit_bytes; ++unit)
     copy(codes + (unit * kLanes + lane) * shape.unit_bytes, row.codes + unit * shape.unit_bytes,
          static_cast<size_t>(shape.unit_bytes), !is_packing);
@@ -250,7 +254,7 @@ void pack(DType dtype, int64_t n_rows, int64_t n_cols, const void* native, void*
           auto* block = static_cast<const uint8_t*>(native) + (first - range.from + lane + k) * row_bytes + b * block_bytes;
           convert(dtype, const_cast<uint8_t*>(block), rows[k], true);
         }
-        if (n_rows_here == 4 && shape.unit_bytes == 4 && widths.n_halves + widths.n_bytes > 0) {
+        if (n_rows_here == 4 && shape.unit_bytes == 4) {
           spread_four<kLanes>(shape, widths, rows, to.scales, to.codes, lane);
           continue;
         }
