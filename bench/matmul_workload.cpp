@@ -111,8 +111,6 @@ const void* MatmulWorkload::pack(const Matrix& matrix, const std::vector<std::by
   return data;
 }
 
-constexpr int64_t kMostSingleTokens = 16;
-
 std::string MatmulWorkload::set_tokens(int64_t n_tokens) {
   std::map<int64_t, ActivationView> views;
   for (auto& [n_cols, input] : inputs_) {
@@ -120,9 +118,7 @@ std::string MatmulWorkload::set_tokens(int64_t n_tokens) {
     ActivationView& view = views[n_cols];
     view = {input.x.data, is_rows(*row_.activation) ? row_.activation : &kActivationF32, n_tokens, n_cols, n_cols};
     if (quantize_ == nullptr) continue;
-    // Few tokens are what serving makes one at a time; many are a prompt.
-    const int64_t n_prompt = n_tokens > kMostSingleTokens ? n_tokens : 0;
-    view = {input.encoded->data(), row_.activation, n_tokens, n_cols, 0, n_prompt};
+    view = {input.encoded->data(), row_.activation, n_tokens, n_cols, 0, prompt_tokens(n_tokens)};
     QuantizeArgs args{view, input.x};
     const BoundNode node{quantize_, &args};
     device_.execute({&node, 1});

@@ -110,6 +110,7 @@ void OpWorkload::make_attention(int64_t n_tokens) {
   AttentionArgs args{.y = matrix(n_tokens, width, false), .q = matrix(n_tokens, width, true), .kv = cache(length, true, row_.dtype),
                      .tokens = tokens(n_tokens, length - n_tokens), .n_heads = shape_.n_heads,
                      .scale = 1 / std::sqrt(static_cast<float>(shape_.head_dim))};
+  args.n_prompt = prompt_tokens(n_tokens);
   args_ = args;
   const double positions = static_cast<double>(n_tokens) * (static_cast<double>(length - n_tokens) + (static_cast<double>(n_tokens) + 1) / 2);
   operations_ = 4 * positions * static_cast<double>(width);

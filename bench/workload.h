@@ -31,6 +31,9 @@ struct WorkloadOptions {
   int64_t depth = 1024;  // positions that attention finds in the cache
 };
 
+// Of a step of n_tokens, those of prompts: few tokens are what serving makes one at a time.
+constexpr int64_t prompt_tokens(int64_t n_tokens) { return n_tokens > 16 ? n_tokens : 0; }
+
 // Throws std::runtime_error: what the shape has that the row's type cannot hold.
 std::unique_ptr<Workload> make_matmul_workload(const kernels::KernelRow& row, const ModelShape& shape, const WorkloadOptions& options,
                                                kernels::Device& device);

@@ -167,6 +167,7 @@ struct RowSetter {
   void operator()(KvStoreArgs& args) const { args.k.n_rows = args.v.n_rows = n; }
   void operator()(AttentionArgs& args) const {
     args.y.n_rows = args.q.n_rows = n;
+    args.n_prompt = n_prompt;
     args.n_splits = choose_splits(args, attention_scratch_elems);
   }
   void operator()(GatedActivationArgs& args) const {

@@ -167,6 +167,8 @@ struct AttentionArgs {
   // kAttentionCounters elements are zero bits before and after; the rest may hold anything.
   int64_t n_splits = 1;
   float* scratch = nullptr;
+  // The last so many tokens belong to prompts: a kernel may add their sums in another order than those of the others.
+  int64_t n_prompt = 0;
   int64_t rows() const { return kv.n_kv_heads * n_splits * q.n_rows; }
 };
 

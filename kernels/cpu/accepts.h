@@ -11,6 +11,7 @@ bool accepts_heads_of(const AttentionArgs& args) {
   return args.kv.head_dim <= kMaxHeadDim && args.kv.head_dim % kLanes == 0 && args.n_heads / args.kv.n_kv_heads <= kMaxQueries &&
          args.n_heads / args.kv.n_kv_heads * args.kv.head_dim <= kMaxTileElems;
 }
+constexpr auto accepts_heads_of_32 = accepts_heads_of<32>;
 constexpr auto accepts_heads_of_16 = accepts_heads_of<16>;
 constexpr auto accepts_heads_of_8 = accepts_heads_of<8>;
 constexpr auto accepts_heads_of_4 = accepts_heads_of<4>;

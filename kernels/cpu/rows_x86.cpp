@@ -26,6 +26,7 @@ constexpr const char* kBackendName = "cpu";
 #include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
 #include "kernels/cpu/amx/matmul.inc"
+#include "kernels/cpu/amx/rowwise.inc"
 #undef OLX_KERNEL
 
 std::span<const KernelRow> rows() {
@@ -42,6 +43,7 @@ std::span<const KernelRow> rows() {
 #include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
 #include "kernels/cpu/amx/matmul.inc"
+#include "kernels/cpu/amx/rowwise.inc"
   };
 #undef OLX_KERNEL
   return {kRows.begin(), kRows.size()};

@@ -1,6 +1,8 @@
 // A token's attention has the same bits alone, in a draft, in any chunk of a prompt, beside other
 // sequences and for any number of splits and any order of units: what a prefix cache, a draft and a
-// batch rely on. For every kernel of this machine that is not the reference.
+// batch rely on. Tokens of prompts may have other bits than those that are made one at a time
+// (AttentionArgs::n_prompt), so both are asked. For every kernel of this machine that is not the
+// reference.
 
 #include <algorithm>
 #include <cmath>
@@ -64,8 +66,8 @@ class World {
                     16);
   }
 
-  // The rows of y of some tokens of one step, its units run in random order.
-  std::vector<float> run(const std::vector<TokenSlot>& tokens, int64_t n_splits, Rng& rng) {
+  // The rows of y of some tokens of one step, the last n_prompt of prompts, its units run in random order.
+  std::vector<float> run(const std::vector<TokenSlot>& tokens, int64_t n_splits, int64_t n_prompt, Rng& rng) {
     const auto n = static_cast<int64_t>(tokens.size());
     const int64_t n_cols = q_.n_cols;
     std::vector<float> q(static_cast<size_t>(n * n_cols)), y(q.size());
@@ -82,6 +84,7 @@ class World {
     args.sliding_window = shape_.window;
     args.sinks = shape_.has_sinks ? sinks_.data : nullptr;
     args.n_splits = shape_.n_kv_heads * n <= kAttentionCounters ? n_splits : 1;
+    args.n_prompt = n_prompt;
     void* scratch = scratch_.data();
     size_t space = scratch_.size() * sizeof(float);
     args.scratch = static_cast<float*>(std::align(64, 64, scratch, space));
@@ -144,13 +147,14 @@ int64_t differing(const std::vector<float>& got, const std::vector<float>& whole
 }
 
 // For positions from `first` on: those before are left out where a kernel runs slowly.
-void check_row_keeps_order(const KernelRow& row, const Shape& shape, int64_t first) {
+void check_row_keeps_order(const KernelRow& row, const Shape& shape, int64_t first, bool are_prompts) {
   Rng rng(test_seed(), "attention order");
   World world(row, shape);
   const int64_t n_cols = shape.n_heads * shape.head_dim;
-  const std::vector<float> whole = world.run(run_of(first, kLength), 1, rng);
+  const std::vector<float> whole = world.run(run_of(first, kLength), 1, are_prompts ? kLength - first : 0, rng);
   const auto count = [&](const std::vector<TokenSlot>& tokens, int64_t n_splits) {
-    return differing(world.run(tokens, n_splits, rng), whole, tokens[0].position - first, n_cols);
+    const auto n_prompt = static_cast<int64_t>(are_prompts ? tokens.size() : 0);
+    return differing(world.run(tokens, n_splits, n_prompt, rng), whole, tokens[0].position - first, n_cols);
   };
   // Alone, around every border: of a vector, a block, a segment, the window.
   for (int64_t position : {0, 1, 15, 16, 63, 64, 65, 100, 101, 255, 256, 257, 319, 511, 512, 590, 599})
@@ -169,6 +173,13 @@ void check_row_keeps_order(const KernelRow& row, const Shape& shape, int64_t fir
   std::vector<TokenSlot> tokens = run_of(base, base + 2);
   for (TokenSlot token : run_of(base + 2, base + 5, 1)) tokens.push_back(token);
   for (int64_t n_splits : {1, 2}) CHECK(count(tokens, n_splits) == 0);
+  // Beside tokens of the other kind, of which nothing is asked here: those of prompts come last.
+  for (int64_t n_splits : {1, 2}) {
+    std::vector<float> both = world.run(tokens, n_splits, 3, rng);
+    const int64_t n_first = are_prompts ? 2 : 0, n = are_prompts ? 3 : 2;
+    both = std::vector<float>(both.begin() + n_first * n_cols, both.begin() + (n_first + n) * n_cols);
+    CHECK(differing(both, whole, base + n_first - first, n_cols) == 0);
+  }
 }
 
 // The rows that this machine can run, which are not the reference's.
@@ -205,7 +216,8 @@ TEST_CASE("Attention_ATokenHasTheSameBitsHoweverItsStepIsMadeUp") {
       const int64_t first = is_cpu ? (is_portable ? 500 : 0) : is_long ? 593 : 584;
       INFO(row.backend << " " << row.name << ": " << shape.n_heads << " heads of " << shape.n_kv_heads
                        << " kv heads, head_dim " << shape.head_dim << ", window " << shape.window);
-      check_row_keeps_order(row, shape, first);
+      check_row_keeps_order(row, shape, first, false);
+      if (is_cpu && !is_portable) check_row_keeps_order(row, shape, first, true);
     }
   }
 }
@@ -239,12 +251,13 @@ TEST_CASE("Attention_WhatIsNoNumberReachesOnlyTokensThatSeeIt") {
       const int64_t n_splits = speed == kVectors ? rng.pick({1, 2, 3}) : 1;
       const int64_t last_head = shape.n_kv_heads - 1, n_group = shape.n_heads / shape.n_kv_heads;
       const std::vector<TokenSlot> tokens = run_of(first, kLength);
-      const std::vector<float> sound = World(*row, shape).run(tokens, n_splits, rng);
+      const int64_t n_prompt = rng.pick({0, kLength - first});
+      const std::vector<float> sound = World(*row, shape).run(tokens, n_splits, n_prompt, rng);
       for (bool is_key : {false, true}) {
         for (const World::Spoil with : {World::Spoil::kNan, World::Spoil::kInfinity}) {
           World world(*row, shape);
           world.spoil(is_key, position, last_head, with);
-          const std::vector<float> spoiled = world.run(tokens, n_splits, rng);
+          const std::vector<float> spoiled = world.run(tokens, n_splits, n_prompt, rng);
           int64_t n_wrong = 0;
           for (size_t i = 0; i < sound.size(); ++i) {
             const int64_t at = static_cast<int64_t>(i) / shape.head_dim;
@@ -259,7 +272,7 @@ TEST_CASE("Attention_WhatIsNoNumberReachesOnlyTokensThatSeeIt") {
           INFO(row->backend << " " << row->name << ": " << (is_key ? "key " : "value ") << position
                             << " of " << shape.n_heads << " heads of " << shape.n_kv_heads
                             << " kv heads, head_dim " << shape.head_dim << ", window "
-                            << shape.window << ", "
+                            << shape.window << ", prompt " << n_prompt << ", "
                             << (with == World::Spoil::kNan ? "NaN" : "infinity"));
           CHECK(n_wrong == 0);
         }

@@ -13,6 +13,7 @@
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/activation_q8.h"
+#include "kernels/cpu/amx/tiles.h"
 #include "kernels/cpu/avx512/lanes.h"
 #include "kernels/cpu/panel_formats.h"
 
@@ -24,48 +25,13 @@ namespace {
 constexpr int64_t kBlockTokens = 512;
 constexpr int64_t kBlockRows = 256;
 constexpr int64_t kBlockCols = kChunkCols;
-constexpr int64_t kTileBytes = 1024;
-constexpr int64_t kTileCols = 32;  // columns of weights and activations a tile holds, as bfloat16
 static_assert(kTileBytes == kBf16TileBytes && kTileCols == kQ8BlockCols);
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t n_rows[16] = {};
-};
-
-// All eight tiles of 16 rows of 64 bytes. The system saves tiles at every switch while they are in
-// use: they are given back when a call ends.
-struct Tiles {
-  Tiles() {
-    TileConfig config;
-    for (int i = 0; i < 8; ++i) {
-      config.row_bytes[i] = 64;
-      config.n_rows[i] = 16;
-    }
-    _tile_loadconfig(&config);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-};
 
 // Byte `index` of every dword, as a number.
 inline __m512 column_of(__m512i codes, int index) {
   const __m128i one = _mm_setr_epi8(0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12, -1, -1, -1);
   const __m128i control = _mm_or_si128(one, _mm_set1_epi32(index));  // -1 | index stays -1
   return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(codes, _mm512_broadcast_i32x4(control)));
-}
-
-// Nearest bfloat16 of two vectors, side by side: `even` in the low halves.
-inline __m512i bf16_pairs(__m512 even, __m512 odd) {
-  const __m512i half = _mm512_set1_epi32(0x8000);
-  const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
-  const __m512i high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
-  return _mm512_ternarylogic_epi32(high, _mm512_set1_epi32(static_cast<int32_t>(0xffff0000)), low,
-                                   0xea);  // (a & b) | c
 }
 
 // 16 rows x 32 columns as a tile: row r of it holds columns 2 r and 2 r + 1 of the 16 rows.
@@ -105,15 +71,13 @@ inline void unpack_chunk(const uint8_t* chunk, int64_t n_cols, uint8_t* tiles) {
   }
 }
 
-// The compiler does not know that a tile load reads memory.
-inline void publish(const void* written) { asm volatile("" : : "r"(written) : "memory"); }
-
 // kTokenTiles x kPanels tiles of sums [16 tokens][16 rows] over n_blocks tiles of columns. Tiles
 // 0..3: sums, 4 and 5: tokens, 6 and 7: weights. a, b: the first tile of each; those of further
-// columns follow. sums: [2][2] tiles.
+// columns follow. ahead: tokens that are needed next, a quarter of a tile of which is fetched to the second cache level with
+// each block (past the last column it is a hint about nothing). sums: [2][2] tiles.
 template <int kTokenTiles, int kPanels>
-inline void multiply_tiles(const uint8_t* const* a, const uint8_t* const* b, int64_t n_blocks,
-                           bool is_first, float* sums) {
+inline void multiply_tiles(const uint8_t* const* a, const uint8_t* const* b, const uint8_t* ahead, int64_t n_blocks, bool is_first,
+                           float* sums) {
   if (is_first) {
     _tile_zero(0);
     _tile_zero(1);
@@ -129,6 +93,8 @@ inline void multiply_tiles(const uint8_t* const* a, const uint8_t* const* b, int
     _tile_loadd(4, a[0] + offset, 64);
     _tile_loadd(6, b[0] + offset, 64);
     _tile_dpbf16ps(0, 4, 6);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) __builtin_prefetch(ahead + offset / 4 + 64 * i, 0, 2);
     if constexpr (kPanels > 1) {
       _tile_loadd(7, b[1] + offset, 64);
       _tile_dpbf16ps(1, 4, 7);
@@ -171,14 +137,17 @@ inline void multiply_block(const MatmulArgs& args, RowRange tokens, RowRange row
          row += 2 * kRows, sums += 1024, panel += 2 * panel_bytes) {
       const bool has_two_panels = rows.to - row > kRows;
       const uint8_t* const b[2] = {panel, panel + panel_bytes};
+      // Each pair of panels fetches its share of what these tokens have in the next columns.
+      const int64_t pair = (row - rows.from) / (2 * kRows);
+      const uint8_t* ahead = a[pair / 4] + panel_bytes + pair % 4 * panel_bytes / 4;
       if (has_two_tiles && has_two_panels)
-        multiply_tiles<2, 2>(a, b, n_blocks, is_first, sums);
+        multiply_tiles<2, 2>(a, b, ahead, n_blocks, is_first, sums);
       else if (has_two_tiles)
-        multiply_tiles<2, 1>(a, b, n_blocks, is_first, sums);
+        multiply_tiles<2, 1>(a, b, ahead, n_blocks, is_first, sums);
       else if (has_two_panels)
-        multiply_tiles<1, 2>(a, b, n_blocks, is_first, sums);
+        multiply_tiles<1, 2>(a, b, ahead, n_blocks, is_first, sums);
       else
-        multiply_tiles<1, 1>(a, b, n_blocks, is_first, sums);
+        multiply_tiles<1, 1>(a, b, ahead, n_blocks, is_first, sums);
     }
   }
 }

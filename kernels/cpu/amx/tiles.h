@@ -1,0 +1,54 @@
+#pragma once
+// What the kernels on AMX tiles share. Internal linkage.
+//
+// A product of tiles adds to 16 x 16 f32 sums [m][n] the products of 16 rows [m][32] of bfloat16 with 32 columns of the other
+// factor, which lies in pairs: [16][n][2], row r holding columns 2 r and 2 r + 1 of its 16 rows.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace olx::kernels::cpu {
+namespace {
+
+constexpr int64_t kTileBytes = 1024;
+constexpr int64_t kTileCols = 32;  // columns of either factor that a tile holds, as bfloat16
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t n_rows[16] = {};
+};
+
+// All eight tiles of 16 rows of 64 bytes. The system saves tiles at every switch while they are in
+// use: they are given back when a call ends.
+struct Tiles {
+  Tiles() {
+    TileConfig config;
+    for (int i = 0; i < 8; ++i) {
+      config.row_bytes[i] = 64;
+      config.n_rows[i] = 16;
+    }
+    _tile_loadconfig(&config);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+};
+
+// Nearest bfloat16 of two vectors, side by side: `even` in the low halves.
+inline __m512i bf16_pairs(__m512 even, __m512 odd) {
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
+  const __m512i high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+  return _mm512_ternarylogic_epi32(high, _mm512_set1_epi32(static_cast<int32_t>(0xffff0000)), low,
+                                   0xea);  // (a & b) | c
+}
+
+// The compiler does not know that a tile load reads memory.
+inline void publish(const void* written) { asm volatile("" : : "r"(written) : "memory"); }
+
+}  // namespace
+}  // namespace olx::kernels::cpu
