@@ -6,7 +6,7 @@ usage: check_isa_objects.py NM OBJECT ...
 An object compiled with, say, -mavx512f must define its kernels and nothing else. A weak symbol in it (an inline function,
 a template of the standard library) could be the copy the linker keeps for the whole program, which would then die on
 a processor without AVX-512. What it leaves undefined is a kernel of the same folder, the table of an activation format
-or weight layout (data, not code), or a runtime function of the compiler.
+or weight layout or a fact about memory (data, not code), or a runtime function of the compiler.
 In source, the folders may include the intrinsics header, <cstdint>, kernels/api/args.h and headers of kernels/cpu/.
 """
 import pathlib
@@ -38,7 +38,7 @@ def source_problems():
                     yield f"{path.relative_to(ROOT)}:{number}: {own} is not for an instruction set's folder"
 
 
-FORMAT_TABLES = re.compile(r"^olx::kernels::k(Activation|Layout)\w+$")
+DATA = re.compile(r"^olx::kernels::(k(Activation|Layout)|cpu::kMemory)\w+$")
 
 
 def symbols(nm, path):
@@ -63,7 +63,7 @@ def object_problems(nm, objects):
         for kind, name in found:
             if kind in "VWuvw" and not name.startswith(("__asan", "__ubsan", "__tsan", "__sanitizer")):
                 yield f"{path}: weak symbol {name}"
-            if kind == "U" and not (name in own or FORMAT_TABLES.match(name) or ALLOWED_CALLS.match(name)):
+            if kind == "U" and not (name in own or DATA.match(name) or ALLOWED_CALLS.match(name)):
                 yield f"{path}: calls {name}"
 
 

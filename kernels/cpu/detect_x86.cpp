@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "kernels/cpu/features.h"
+#include "kernels/cpu/memory_streams.h"
 
 namespace olx::kernels::cpu {
 namespace {
@@ -47,5 +48,7 @@ Features detect_features() {
   if ((features & kFeatureAvx512Vnni) && has_amx_bf16()) features |= kFeatureAmxBf16;
   return features;
 }
+
+const bool kMemoryPrefersStreams = __builtin_cpu_is("intel") != 0;
 
 }  // namespace olx::kernels::cpu

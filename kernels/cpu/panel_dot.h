@@ -1,6 +1,7 @@
 #pragma once
 // The integer matmul of panels (panel.h) with a few tokens: a panel is unpacked in registers as it comes from memory, for a
-// tile of tokens at a time. Memory gives most to one stream: two panels at a time are slower. More tokens: panel_block.h.
+// tile of tokens at a time. Most memories give most to one stream: two panels at a time are slower. Where they give more to
+// several (memory_streams.h), one token is multiplied with four panels at a time. More tokens: panel_block.h.
 // Written once over the lanes of an instruction set: a file of kernels includes its lanes.h before this. Internal linkage.
 //
 // Integer sums are exact; the scale of weight and token is applied per sub-block in f32, in the same order in both files: the
@@ -20,6 +21,7 @@
 //   kBlockTokens       tokens of a block there, at most
 //   kSecondLevelBytes  of the cache that holds a block's activations and some panels
 //   kPrefetchBytes     how far ahead panels are fetched; 0: the processor does it
+//   kStreams           panels at a time for one token where prefers_streams(); 1: never
 //   set(float) set(int32_t) set(const uint8_t* four codes) to_floats(Ints)
 //   sum(a, b)   fma(a, b, c): c + a b   fnma(a, b, c): c - a b   minus_shifted(a, b, n): a - b 2^n, of Ints
 //   load_rows(p, n) store_rows(p, n, y): the first n of kRows, or all
@@ -81,6 +83,15 @@ inline __attribute__((always_inline)) void prefetch(const uint8_t* base, int64_t
 template <int64_t kBytes>
 inline __attribute__((always_inline)) void prefetch(const uint8_t* base) {
   prefetch(base, 0, kBytes);
+}
+
+// As __builtin_prefetch(p), in the order of the program: the compiler moves nothing past a volatile asm.
+inline __attribute__((always_inline)) void fetch_now(const uint8_t* p) {
+#if defined(__x86_64__)
+  asm volatile("prefetcht0 %0" : : "m"(*p));
+#else
+  __builtin_prefetch(p);
+#endif
 }
 
 // How far ahead of what is multiplied a panel is fetched: further where codes stand in two places of a block.
@@ -194,6 +205,58 @@ inline void panel_times_any_group(const MatmulArgs& args, int64_t row, int64_t t
   panel_times_group<Format, kTokens, kTerms>(args, row, token, group);
 }
 
+// kStreams panels from `row` on times one token, chunk by chunk. A chunk of each is fetched just before, line by line of all in
+// turn: at once and in this order, which an asm keeps the compiler from changing. sums stay in registers: loops over panels are
+// unrolled.
+template <typename Format, int kTerms>
+inline void panels_times_token(const MatmulArgs& args, int64_t row, const uint8_t* const (&token)[kTerms]) {
+  using Tile = Tiles<Format, 1, kTerms>;
+  static_assert(Tile::kCount == 1);
+  constexpr PanelShape kShape = panel_shape(Format::kDType);
+  constexpr int64_t kScaleBytes = chunk_scale_bytes(kShape, kChunkCols, kRows), kBytes = chunk_size_bytes(kShape, kChunkCols, kRows);
+  const int64_t n_cols = args.w.n_cols, panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
+  const uint8_t* chunk = static_cast<const uint8_t*>(args.w.data) + row / kRows * panel_bytes;
+  Floats sums[Lanes::kStreams][kTerms];
+#pragma GCC unroll 4
+  for (auto& of_panel : sums)
+#pragma GCC unroll 2
+    for (Floats& y : of_panel) y = Lanes::zero();
+  for (int64_t col = 0; col < n_cols; col += kChunkCols, chunk += kBytes) {
+    const int64_t chunk_cols = n_cols - col < kChunkCols ? n_cols - col : kChunkCols;
+    const auto fetch_line = [&](int64_t i) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+      for (int p = 0; p < Lanes::kStreams; ++p) fetch_now(chunk + p * panel_bytes + i);
+    };
+    if (chunk_cols == kChunkCols)
+#pragma GCC unroll 128
+      for (int64_t i = 0; i < kBytes; i += 64) fetch_line(i);
+    else
+      for (int64_t i = 0; i < chunk_size_bytes(kShape, chunk_cols, kRows); i += 64) fetch_line(i);
+    const int64_t scale_bytes = chunk_cols == kChunkCols ? kScaleBytes : chunk_scale_bytes(kShape, chunk_cols, kRows);
+#pragma GCC unroll 4
+    for (int p = 0; p < Lanes::kStreams; ++p) {
+      const uint8_t* x[kTerms];
+#pragma GCC unroll 2
+      for (int term = 0; term < kTerms; ++term) x[term] = token[term] + col / kQ8BlockCols * kQ8BytesPerTokenBlock;
+      const uint8_t* scales = chunk + p * panel_bytes;
+      const uint8_t* codes = scales + scale_bytes;
+      for (int64_t in_chunk = 0; in_chunk < chunk_cols; in_chunk += kShape.block_elems) {
+        add_block<Format, 1, Tile>(scales, codes, x, 0, false, sums[p]);
+#pragma GCC unroll 2
+        for (const uint8_t*& block : x) block += Format::kSubBlocks * kQ8BytesPerTokenBlock;
+        scales += kShape.scale_bytes * kRows;
+        codes += kShape.code_bytes * kRows;
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < Lanes::kStreams; ++p) {
+    Floats y = with_bias_and_residual(args, row + p * kRows, 0, sums[p][0]);
+    if constexpr (kTerms == 2) y = Lanes::sum(sums[p][1], y);
+    store(args, row + p * kRows, 0, y);
+  }
+}
+
 // Tokens up to which matmul_few is used.
 template <int kTerms>
 constexpr int kFewTokens = Lanes::kFewTokens / kTerms;
@@ -202,7 +265,16 @@ constexpr int kFewTokens = Lanes::kFewTokens / kTerms;
 template <typename Format, int kTerms>
 inline void matmul_few(const MatmulArgs& args, RowRange range) {
   constexpr int kTokens = kFewTokens<kTerms> < kQ8GroupTokens ? kFewTokens<kTerms> : kQ8GroupTokens;
-  for (int64_t row = range.from; row < range.to; row += kRows)
+  int64_t first = range.from;
+  if constexpr (Lanes::kStreams > 1)
+    if (args.x.n_tokens == 1 && Lanes::prefers_streams()) {
+      const uint8_t* token[kTerms];
+      for (int term = 0; term < kTerms; ++term)
+        token[term] = static_cast<const uint8_t*>(args.x.data) + term * q8_matrix_bytes(1, args.w.n_cols);
+      for (; first + (Lanes::kStreams - 1) * kRows < range.to; first += Lanes::kStreams * kRows)
+        panels_times_token<Format, kTerms>(args, first, token);
+    }
+  for (int64_t row = first; row < range.to; row += kRows)
     for (int64_t token = 0; token < args.x.n_tokens; token += kQ8GroupTokens) {
       const uint8_t* group[kTerms];
       for (int term = 0; term < kTerms; ++term)

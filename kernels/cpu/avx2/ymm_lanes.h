@@ -5,13 +5,15 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/memory_streams.h"
+
 namespace olx::kernels::cpu {
 namespace {
 
 template <typename Format, int kTokens>
 class DotTile;  // of panel_block.h
 
-struct YmmLanes {
+struct YmmLanes : OneStream {
   template <typename Format, int kTokens>
   using Tile = DotTile<Format, kTokens>;
   static constexpr int kRows = 8;

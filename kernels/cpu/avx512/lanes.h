@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/memory_streams.h"
+
 namespace olx::kernels::cpu {
 namespace {
 
@@ -27,6 +29,8 @@ struct Lanes {
   static constexpr int64_t kBlockTokens = 128;
   static constexpr int64_t kSecondLevelBytes = 1 << 20;
   static constexpr int64_t kPrefetchBytes = 2304;
+  static constexpr int kStreams = 4;
+  static bool prefers_streams() { return kMemoryPrefersStreams; }
   static Bytes load(const uint8_t* q, int unit) { return _mm512_load_si512(q + 64 * unit); }
   static Bytes low_bits(Bytes x, char mask) { return _mm512_and_si512(x, _mm512_set1_epi8(mask)); }
   static Bytes high_nibbles(Bytes x) { return low_bits(_mm512_srli_epi16(x, 4), 15); }

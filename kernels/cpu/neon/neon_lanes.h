@@ -5,10 +5,12 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/memory_streams.h"
+
 namespace olx::kernels::cpu {
 namespace {
 
-struct NeonLanes {
+struct NeonLanes : OneStream {
   static constexpr int kRows = 4;
   static constexpr int kLargestOffset = 0;  // sdot: codes are signed
   using Bytes = int8x16_t;
