@@ -13,6 +13,7 @@
 #include "bench/statistics.h"
 #include "engine/error.h"
 #include "engine/model/model_runner.h"
+#include "engine/sample/arg_max.h"
 #include "gguf/reader.h"
 #include "kernels/cpu/features.h"
 
@@ -52,13 +53,6 @@ void feed(ModelRunner& runner, int32_t sequence, std::span<const int32_t> tokens
   }
 }
 
-int32_t arg_max(std::span<const float> logits) {
-  size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i)
-    if (logits[i] > logits[best]) best = i;
-  return static_cast<int32_t>(best);
-}
-
 // One token more for every sequence; last: what each ends with.
 void generate_step(ModelRunner& runner, std::vector<int32_t>& last) {
   std::vector<BatchToken> batch;
@@ -70,7 +64,7 @@ void generate_step(ModelRunner& runner, std::vector<int32_t>& last) {
     batch.push_back({last[s], sequence, static_cast<int32_t>(position), true, false});
   }
   runner.forward(batch);
-  for (size_t s = 0; s < last.size(); ++s) last[s] = arg_max(runner.logits(static_cast<int64_t>(s)));
+  for (size_t s = 0; s < last.size(); ++s) last[s] = engine::arg_max(runner.logits(static_cast<int64_t>(s)));
 }
 
 gguf::DType kv_dtype(const std::string& name) {

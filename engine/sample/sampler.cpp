@@ -4,6 +4,8 @@
 #include <cmath>
 #include <random>
 
+#include "engine/sample/arg_max.h"
+
 namespace olx::engine {
 namespace {
 
@@ -11,13 +13,6 @@ uint64_t choose_seed(int64_t seed) {
   if (seed >= 0) return static_cast<uint64_t>(seed);
   std::random_device device;
   return (static_cast<uint64_t>(device()) << 32) | device();
-}
-
-int32_t arg_max(std::span<const float> logits) {
-  size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i)
-    if (logits[i] > logits[best] || !(logits[best] == logits[best])) best = i;
-  return static_cast<int32_t>(best);
 }
 
 }  // namespace

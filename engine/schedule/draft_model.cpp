@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/sample/arg_max.h"
+
 namespace olx::engine {
 
 DraftModel::DraftModel(Runner& runner, int32_t vocab_size, Clock clock)
@@ -63,8 +65,7 @@ void DraftModel::guess(std::span<const Ask> asks) {
     for (size_t i = 0; i < wanting_.size(); ++i) {
       const std::span<const float> logits =
           runner_.logits(static_cast<int64_t>(i)).first(static_cast<size_t>(vocab_size_));
-      asks[wanting_[i]].draft->push_back(
-          static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+      asks[wanting_[i]].draft->push_back(arg_max(logits));
     }
     std::erase_if(wanting_, [&](size_t i) { return asks[i].draft->size() >= asks[i].n; });
     batch_.clear();

@@ -62,6 +62,8 @@ struct ActivationFormat {
   int64_t block_elems;
   // A matmul that reads this format may take for a weight w what is within weight_step |w| of it.
   double weight_step = 0;
+  // The first of so many tokens and the others share cache lines: two threads that encode some of them each hold each other up.
+  int64_t tokens_together = 1;
 };
 extern const ActivationFormat kActivationF32;
 

@@ -56,14 +56,14 @@ void decode_mixed(const ActivationView& from, int64_t token, float* x) {
 }  // namespace cpu
 
 // Rounding to the nearest code errs by half a step of max|x| / 127; the rest is the rounding of d itself.
-const ActivationFormat kActivationQ8{"q8", cpu::size_bytes, cpu::decode, 0.5 / 127 * (1 + 1e-5), cpu::kQ8BlockCols};
+const ActivationFormat kActivationQ8{"q8", cpu::size_bytes, cpu::decode, 0.5 / 127 * (1 + 1e-5), cpu::kQ8BlockCols, 0, cpu::kQ8GroupTokens};
 
 // Half a step of a rest that is at most half a step itself, and f32 rounding of d q, of the rest and of their sum.
 const ActivationFormat kActivationQ8Fine{"q8_fine", cpu::fine_size_bytes, cpu::decode_fine,
-                                         0.25 / 127 / 127 * (1 + 1e-4) + 0x1p-22, cpu::kQ8BlockCols};
+                                         0.25 / 127 / 127 * (1 + 1e-4) + 0x1p-22, cpu::kQ8BlockCols, 0, cpu::kQ8GroupTokens};
 
 // The step of q8 is a little larger than that of bfloat16, whose eight bits are what a weight keeps too.
 const ActivationFormat kActivationQ8Bf16{"q8_bf16", cpu::mixed_size_bytes, cpu::decode_mixed,
-                                         0.5 / 127 * (1 + 1e-5), cpu::kQ8BlockCols, 0x1p-8};
+                                         0.5 / 127 * (1 + 1e-5), cpu::kQ8BlockCols, 0x1p-8, cpu::kQ8GroupTokens};
 
 }  // namespace olx::kernels

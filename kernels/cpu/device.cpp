@@ -124,6 +124,8 @@ int Execution::add_bundle(size_t end, int first_chunk) {
     n_wanted = std::max(n_wanted, wanted_chunks(node, n_units, n_members));
     if (kernel.op == Op::kMatmul && kernel.layout != nullptr)
       bundle.multiple = std::lcm(bundle.multiple, kernel.layout->row_multiple);
+    if (kernel.op == Op::kQuantize)
+      bundle.multiple = std::lcm(bundle.multiple, static_cast<const QuantizeArgs*>(node.args)->y.format->tokens_together);
     if (kernel.op == Op::kAttention) {
       const auto& args = *static_cast<const AttentionArgs*>(node.args);
       if (args.q.n_rows <= kTokensTogether && args.kv.n_kv_heads * args.n_splits > n_members)

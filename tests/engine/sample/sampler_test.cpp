@@ -1,3 +1,4 @@
+#include "engine/sample/arg_max.h"
 #include "engine/sample/sampler.h"
 
 #include <algorithm>
@@ -214,4 +215,25 @@ TEST_CASE("Sampler_DrawsFromTheLargestLogitsWhatItDrawsFromAll") {
     ids.push_back(-1);
     for (int draw = 0; draw < 5; ++draw) CHECK(of_few.sample_candidates(values, ids) == of_all.sample(copy_of(logits)));
   }
+}
+
+TEST_CASE("ArgMax_TakesTheFirstOfTheLargestWhereverItStands") {
+  for (size_t n : {1, 2, 15, 16, 17, 4095, 4096, 4097, 9000}) {
+    for (uint32_t round = 0; round < 20; ++round) {
+      std::vector<float> logits = random_logits(n, round);
+      if (round % 3 == 0)  // many are the largest
+        for (float& x : logits) x = std::min(x, 0.5f);
+      if (round % 4 == 0) logits[round % n] = NAN;
+      if (round % 5 == 0) logits[n - 1] = 100.0f;
+      size_t expected = 0;
+      for (size_t i = 0; i < n; ++i)
+        if (logits[i] > logits[expected] || std::isnan(logits[expected])) expected = i;
+      CHECK(arg_max(logits) == static_cast<int32_t>(expected));
+    }
+    CHECK(arg_max(std::vector<float>(n, -INFINITY)) == 0);
+    CHECK(arg_max(std::vector<float>(n, NAN)) == 0);
+  }
+  std::vector<float> last(5000, -INFINITY);
+  last[4999] = -1.0f;
+  CHECK(arg_max(last) == 4999);
 }
