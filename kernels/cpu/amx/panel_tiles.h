@@ -113,7 +113,7 @@ inline void multiply_tiles(const uint8_t* const* a, const uint8_t* const* b, con
 
 // What a call works on beside its arguments. sums: [pair of token tiles][pair of panels][2 tiles][2
 // panels][16][16].
-struct Workspace {
+struct BlockWorkspace {
   alignas(64) uint8_t weights[kBlockRows * kBlockCols * 2];
   alignas(64) float sums[kBlockTokens * kBlockRows];
 };
@@ -121,7 +121,7 @@ struct Workspace {
 // Tokens [token, token_end) of the prompt times the unpacked rows [row, row_end) and columns [col,
 // col_end).
 inline void multiply_block(const MatmulArgs& args, RowRange tokens, RowRange rows, RowRange cols,
-                           Workspace& space) {
+                           BlockWorkspace& space) {
   const int64_t n_single = args.x.n_tokens - args.x.n_prompt, n_cols = args.x.n_cols;
   const uint8_t* x = static_cast<const uint8_t*>(args.x.data) + bf16_tiles_offset(n_single, n_cols);
   const int64_t n_blocks = cols.size() / kTileCols, panel_bytes = n_blocks * kTileBytes;
@@ -154,7 +154,7 @@ inline void multiply_block(const MatmulArgs& args, RowRange tokens, RowRange row
 
 // The finished sums to y, with bias and residual.
 inline void store_block(const MatmulArgs& args, RowRange tokens, RowRange rows,
-                        const Workspace& space) {
+                        const BlockWorkspace& space) {
   const int64_t n_single = args.x.n_tokens - args.x.n_prompt;
   for (int64_t token = tokens.from; token < tokens.to; ++token) {
     const int64_t at = (n_single + token) * args.y.row_stride_elems, in = token - tokens.from;
@@ -187,7 +187,7 @@ inline void matmul_tiles(const MatmulArgs& args, RowRange range) {
   constexpr PanelShape kShape = panel_shape(Format::kDType);
   const int64_t chunk_bytes = chunk_size_bytes(kShape, kChunkCols, kRows),
                 panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
-  Workspace space;
+  BlockWorkspace space;
   const Tiles tiles;
   for (int64_t token = 0; token < n_prompt; token += kBlockTokens) {
     const RowRange tokens{token, token + kBlockTokens < n_prompt ? token + kBlockTokens : n_prompt};

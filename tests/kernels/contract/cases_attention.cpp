@@ -143,18 +143,18 @@ void each_attention_case(const KernelRow& row, const CaseContext& context, const
   };
   const Heads all_heads[] = {{1, 1, 64}, {2, 1, 32}, {4, 2, 64}, {9, 3, 64}, {8, 1, 96}, {6, 2, 128}, {4, 1, 256}, {3, 3, 160},
                              {2, 2, 80}, {21, 1, 36}, {2, 1, 512}};  // no whole tiles; more heads than a tile has rows
-  // One decode token; a chunk; decode of three sequences; a chunk beside two decodes; one position only; chunks of two prompts,
+  // One decode token; a chunk; decode of three sequences; a chunk beside two decodes; one position only; a chunk
   // longer than a block of positions (not where lanes run on the CPU).
   const struct {
     std::vector<int64_t> lengths;
     int64_t n_tokens;
   } batches[] = {{{37}, 1}, {{19}, 19}, {{5, 33, 70}, 3}, {{40, 1, 17}, 9},
-                 {{1}, 1},  {{150}, 4}, {{600, 20}, 5}, {{200, 70}, 110}};
+                 {{1}, 1},  {{150}, 4}, {{600, 20}, 5}, {{100}, 70}};
   int index = 0;
   for (const Heads& heads : all_heads) {
     if (heads.head_dim % gguf::dtype_info(row.dtype).block_elems != 0) continue;
     for (const auto& batch : batches) {
-      if (batch.n_tokens > 100 && std::string_view(row.backend) != "cpu") continue;
+      if (batch.n_tokens > 64 && std::string_view(row.backend) != "cpu") continue;
       const int variant = index++ % 6;
       const Values values = variant == 4 ? Values::kHuge : variant == 5 ? Values::kZero : Values::kRandom;
       Rng option_rng(context.seed, "attention" + std::to_string(index));
