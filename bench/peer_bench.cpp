@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 #include <boost/process.hpp>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iterator>
@@ -131,6 +132,15 @@ std::vector<Contender> contenders_of(const PeerBenchOptions& options) {
   return contenders;
 }
 
+// "| figure ± spread | ratio " of what an engine was asked for and told, a dash for what it was not.
+std::string cells(const json::value& row, const char* figure, const char* spread, const char* ratio) {
+  if (number(row, figure) <= 0) return "| – | – ";
+  char text[96];
+  std::snprintf(text, sizeof(text), "| %.*f ± %.*f | %.2f x ", number(row, figure) < 10 ? 2 : 1, number(row, figure),
+                number(row, figure) < 10 ? 2 : 1, number(row, spread), number(row, ratio));
+  return text;
+}
+
 }  // namespace
 
 int run_peer_bench(const PeerBenchOptions& options) {
@@ -201,16 +211,17 @@ int run_peer_bench(const PeerBenchOptions& options) {
       options.path.c_str(), cpu_name().c_str(), options.n_threads, options.n_rounds,
       has_asserts() ? "; ollamax WITH ASSERTS" : "");
   std::printf(
-      "| engine | prompt %d @ %d, tokens/s | ollamax is | generate %d @ %d, tokens/s | ollamax is "
-      "|\n",
+      "| engine | prompt %d @ %d, tokens/s | ollamax is | generate %d @ %d, tokens/s | ollamax is | first token after, s | ollamax takes "
+      "| most memory by then, MB |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n",
       options.n_prompt, options.n_depth, options.n_generate, options.n_depth);
-  std::printf("| --- | --- | --- | --- | --- |\n");
-  for (const json::value& row : rows)
-    std::printf("| %s | %.1f ± %.1f | %.2f x | %.1f ± %.1f | %.2f x |\n",
-                row.at("name").as_string().c_str(), number(row, "prompt_tokens_per_second"),
-                number(row, "prompt_spread"), number(row, "prompt_ratio"),
-                number(row, "generate_tokens_per_second"), number(row, "generate_spread"),
-                number(row, "generate_ratio"));
+  for (const json::value& row : rows) {
+    std::printf("| %s %s%s%s", row.at("name").as_string().c_str(),
+                cells(row, "prompt_tokens_per_second", "prompt_spread", "prompt_ratio").c_str(),
+                cells(row, "generate_tokens_per_second", "generate_spread", "generate_ratio").c_str(),
+                cells(row, "start_seconds", "start_spread", "start_ratio").c_str());
+    const double peak_mb = number(row, "start_peak_memory_mb");
+    std::puts(peak_mb > 0 ? ("| " + std::to_string(std::lround(peak_mb)) + " |").c_str() : "| – |");
+  }
   return 0;
 }
 
