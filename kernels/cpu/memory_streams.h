@@ -5,7 +5,7 @@ namespace olx::kernels::cpu {
 
 // Whether this processor gains where chunks (panel.h) of several panels are asked for at once, right before they are used: Intel's,
 // which fetch ahead by themselves within a page of 4 KiB. Granite Rapids, one token, two threads that read 30 to 31 GB/s at most:
-// Q4_K 24.6 -> 28.4 GB/s, Q6_K 23.5 -> 29.7, Q8_0 28.7 -> 30.7, Q3_K 17 -> 28; one panel of Q4_K fetched elsewhere than a chunk ahead
+// Q4_K 24.7 -> 28.5 GB/s, Q6_K 23.3 -> 29.5, Q8_0 28.9 -> 31.0, Q3_K 17.4 -> 28.1; one panel of Q4_K fetched elsewhere than a chunk ahead
 // (64 to 13824 bytes) 17.5 to 27. Zen 5 does not: one panel fetched a chunk ahead 47 to 49 GB/s, two panels 41 to 45.
 extern const bool kMemoryPrefersStreams;
 

@@ -78,17 +78,7 @@ inline void unpack_chunk(const uint8_t* chunk, int64_t n_cols, uint8_t* tiles) {
 template <int kTokenTiles, int kPanels>
 inline void multiply_tiles(const uint8_t* const* a, const uint8_t* const* b, const uint8_t* ahead, int64_t n_blocks, bool is_first,
                            float* sums) {
-  if (is_first) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  } else {
-    _tile_loadd(0, sums, 64);
-    if constexpr (kPanels > 1) _tile_loadd(1, sums + 256, 64);
-    if constexpr (kTokenTiles > 1) _tile_loadd(2, sums + 512, 64);
-    if constexpr (kTokenTiles > 1 && kPanels > 1) _tile_loadd(3, sums + 768, 64);
-  }
+  load_sums<(kPanels > 1), (kTokenTiles > 1)>(sums, 512, is_first);
   for (int64_t offset = 0; offset < n_blocks * kTileBytes; offset += kTileBytes) {
     _tile_loadd(4, a[0] + offset, 64);
     _tile_loadd(6, b[0] + offset, 64);
@@ -105,10 +95,7 @@ inline void multiply_tiles(const uint8_t* const* a, const uint8_t* const* b, con
       if constexpr (kPanels > 1) _tile_dpbf16ps(3, 5, 7);
     }
   }
-  _tile_stored(0, sums, 64);
-  if constexpr (kPanels > 1) _tile_stored(1, sums + 256, 64);
-  if constexpr (kTokenTiles > 1) _tile_stored(2, sums + 512, 64);
-  if constexpr (kTokenTiles > 1 && kPanels > 1) _tile_stored(3, sums + 768, 64);
+  store_sums<(kPanels > 1), (kTokenTiles > 1)>(sums, 512);
 }
 
 // What a call works on beside its arguments. sums: [pair of token tiles][pair of panels][2 tiles][2

@@ -22,6 +22,9 @@ struct alignas(64) TileConfig {
   uint8_t n_rows[16] = {};
 };
 
+// The compiler does not know that a tile load reads memory, nor, with GCC 12, that _tile_loadconfig reads more than 8 bytes.
+inline void publish(const void* written) { asm volatile("" : : "r"(written) : "memory"); }
+
 // All eight tiles of 16 rows of 64 bytes. The system saves tiles at every switch while they are in
 // use: they are given back when a call ends.
 struct Tiles {
@@ -31,6 +34,7 @@ struct Tiles {
       config.row_bytes[i] = 64;
       config.n_rows[i] = 16;
     }
+    publish(&config);
     _tile_loadconfig(&config);
   }
   ~Tiles() { _tile_release(); }
@@ -47,8 +51,28 @@ inline __m512i bf16_pairs(__m512 even, __m512 odd) {
                                    0xea);  // (a & b) | c
 }
 
-// The compiler does not know that a tile load reads memory.
-inline void publish(const void* written) { asm volatile("" : : "r"(written) : "memory"); }
+// Tiles 0 to 3 are sums, 2 x 2 of them or fewer: 1 is 256 numbers behind 0, 2 and 3 are `stride` numbers behind 0 and 1.
+template <bool kHasOne, bool kHasTwo>
+inline void load_sums(const float* sums, int64_t stride, bool is_first) {
+  if (is_first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    return;
+  }
+  _tile_loadd(0, sums, 64);
+  if constexpr (kHasOne) _tile_loadd(1, sums + 256, 64);
+  if constexpr (kHasTwo) _tile_loadd(2, sums + stride, 64);
+  if constexpr (kHasOne && kHasTwo) _tile_loadd(3, sums + stride + 256, 64);
+}
+template <bool kHasOne, bool kHasTwo>
+inline void store_sums(float* sums, int64_t stride) {
+  _tile_stored(0, sums, 64);
+  if constexpr (kHasOne) _tile_stored(1, sums + 256, 64);
+  if constexpr (kHasTwo) _tile_stored(2, sums + stride, 64);
+  if constexpr (kHasOne && kHasTwo) _tile_stored(3, sums + stride + 256, 64);
+}
 
 }  // namespace
 }  // namespace olx::kernels::cpu

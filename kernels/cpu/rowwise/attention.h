@@ -74,6 +74,22 @@ inline Span visible(const AttentionArgs& args, int64_t token) {
   return {from, position + 1};
 }
 
+inline Span visible_to_any(const AttentionArgs& args, int64_t token, int64_t n_tokens) {
+  Span any = visible(args, token);
+  for (int64_t t = 1; t < n_tokens; ++t) {
+    const Span span = visible(args, token + t);
+    any.from = span.from < any.from ? span.from : any.from;
+    any.to = span.to > any.to ? span.to : any.to;
+  }
+  return any;
+}
+// How many tokens from `token` on, of `most`, are of its sequence, one behind the other.
+inline int64_t of_one_sequence(const AttentionArgs& args, int64_t token, int64_t most) {
+  int64_t n = 1;
+  while (n < most && args.tokens[token + n].sequence == args.tokens[token].sequence) ++n;
+  return n;
+}
+
 // rows[i] = the cached row of position `from` + i, i < n. Divides once a page, not once a position.
 template <typename Row>
 inline void find_rows(const void* base, const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t from, int64_t n,
@@ -549,25 +565,14 @@ inline void attention(const AttentionArgs& args, RowRange range) {
   const int64_t n_tokens = args.q.n_rows, n_group = args.n_heads / args.kv.n_kv_heads, n_splits = args.n_splits;
   const int64_t n_queries = kMaxTileElems / args.kv.head_dim < kMaxQueries ? kMaxTileElems / args.kv.head_dim : kMaxQueries;
   const int64_t max_tokens = n_queries / n_group;
-  Span batch = visible(args, 0);  // what any token sees: splits divide it
-  for (int64_t token = 1; token < n_tokens; ++token) {
-    const Span span = visible(args, token);
-    batch.from = span.from < batch.from ? span.from : batch.from;
-    batch.to = span.to > batch.to ? span.to : batch.to;
-  }
+  const Span batch = visible_to_any(args, 0, n_tokens);  // splits divide it
   const int64_t first = batch.from / kAttentionSegment, n_segments = (batch.to + kAttentionSegment - 1) / kAttentionSegment - first;
   const Partials partials{args, first, n_segments};
   for (int64_t unit = range.from; unit < range.to;) {
     const int64_t kv_head = unit / (n_tokens * n_splits), split = unit / n_tokens % n_splits, token = unit % n_tokens;
-    int64_t n = 1;
-    while (n < max_tokens && unit + n < range.to && token + n < n_tokens && args.tokens[token + n].sequence == args.tokens[token].sequence)
-      ++n;
-    Tile tile{kv_head, token, n, n_group, visible(args, token)};
-    for (int64_t t = 1; t < n; ++t) {
-      const Span span = visible(args, token + t);
-      tile.all.from = span.from < tile.all.from ? span.from : tile.all.from;
-      tile.all.to = span.to > tile.all.to ? span.to : tile.all.to;
-    }
+    const int64_t left = n_tokens - token < range.to - unit ? n_tokens - token : range.to - unit;
+    const int64_t n = of_one_sequence(args, token, left < max_tokens ? left : max_tokens);
+    const Tile tile{kv_head, token, n, n_group, visible_to_any(args, token, n)};
     attend<Row>(args, tile, first + n_segments * split / n_splits, first + n_segments * (split + 1) / n_splits,
                 n_splits > 1 ? &partials : nullptr, work);
     for (int64_t t = token; t < token + n && n_splits > 1; ++t) {
