@@ -91,9 +91,13 @@ TEST_CASE("Store_ADownloadThatCouldNotBeSyncedIsNotGoneOnWith", "[T-75]") {
     disarm();
     if (is_over) break;
     if (why.empty()) continue;
-    ++n_refused;
-    const fs::path journal = model.file(stage.folder(), ".journal");
-    CHECK((!fs::exists(model.file(stage.folder(), ".part")) || !fs::exists(journal) || fs::is_empty(journal)));
+    INFO(why);
+    // Where a folder or the other blob could not be synced, this one may wait, and be gone on with.
+    if (why.starts_with("sync " + model.digest.file_name())) {
+      ++n_refused;
+      const fs::path journal = model.file(stage.folder(), ".journal");
+      CHECK((!fs::exists(model.file(stage.folder(), ".part")) || !fs::exists(journal) || fs::is_empty(journal)));
+    }
     CHECK(model.pull(stage.folder()) == "");
   }
   CHECK(n_refused > 5);
