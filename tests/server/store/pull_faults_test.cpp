@@ -92,7 +92,7 @@ TEST_CASE("Store_ADownloadThatCouldNotBeSyncedIsNotGoneOnWith", "[T-75]") {
     if (is_over) break;
     if (why.empty()) continue;
     INFO(why);
-    // Where a folder or the other blob could not be synced, this one may wait, and be gone on with.
+    // A folder or the config that cannot be synced while this blob is hashed says nothing about its bytes: they stay.
     if (why.starts_with("sync " + model.digest.file_name())) {
       ++n_refused;
       const fs::path journal = model.file(stage.folder(), ".journal");
