@@ -31,6 +31,13 @@ bool is_death(const std::string& error) {
   return error.find("model runner has unexpectedly stopped") != std::string::npos;
 }
 
+// Requests whose first token there has been.
+int n_first_tokens(WorkerFixture& fixture) {
+  const std::string metrics = fixture.server.get("/metrics").body, name = "\nollamax_time_to_first_token_seconds_count ";
+  const size_t at = metrics.find(name);
+  return at == std::string::npos ? -1 : std::stoi(metrics.substr(at + name.size()));
+}
+
 // "attempt NAME RESULT" lines as a map.
 std::map<std::string, std::string> attempts_in(const std::string& text) {
   std::map<std::string, std::string> results;
@@ -96,15 +103,12 @@ TEST_CASE("Worker_ACrashCostsItsRequestsAndNothingElse", "[T-94]") {
     REQUIRE(fixture.generate("warm").status == 200);
     const pid_t before = only_worker();
     // Others are in flight: a stream that has begun, and one that waits for its end.
+    const int n_begun = n_first_tokens(fixture);
     std::vector<HttpAnswer> answers(3);
     std::vector<std::thread> clients;
     for (size_t i = 0; i < 2; ++i)
       clients.emplace_back([&, i] { answers[i] = fixture.generate("Hello", i == 0, 200'000); });
-    REQUIRE(comes_true([&] {
-      return fixture.server.get("/metrics").body.find("ollamax_requests_running 2") !=
-             std::string::npos;
-    }));
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    REQUIRE(comes_true([&] { return n_first_tokens(fixture) == n_begun + 2; }));
     answers[2] = fixture.generate(WorkerFixture::prompt(row.misdeed));
     for (std::thread& client : clients) client.join();
     // A stream that has begun ends with an error line, as Ollama's does; the others are refused.

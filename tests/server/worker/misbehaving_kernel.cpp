@@ -150,8 +150,8 @@ void spend(std::chrono::microseconds time) {
 
 void matmul_f32_misbehaving(const MatmulArgs& args, RowRange range) {
   if (range.from == 0) misbehave(args.y.n_rows);
-  // Two answers that are made side by side last until a third request can meet them.
-  if (range.from == 0 && args.y.n_rows == 2) spend(std::chrono::microseconds(300));
+  // An answer, or two that are made side by side, last until a further request can meet them, whatever else the machine does.
+  if (range.from == 0 && args.y.n_rows <= 2) spend(std::chrono::milliseconds(1));
   const auto* weights = static_cast<const float*>(args.w.data);
   const auto* x = static_cast<const float*>(args.x.data);
   for (int64_t row = range.from; row < range.to; ++row)
