@@ -6,7 +6,7 @@
 
 namespace olx::bench::isa {
 void int8_amx(int64_t n_steps) {
-  const kernels::cpu::Tiles tiles;  // all 0
+  const kernels::cpu::TileRegisters tiles;  // all 0
   for (int64_t step = 0; step < n_steps; ++step) {
     _tile_dpbusd(0, 4, 6);
     _tile_dpbusd(1, 4, 7);
@@ -16,7 +16,7 @@ void int8_amx(int64_t n_steps) {
 }
 
 void bf16_amx(int64_t n_steps) {
-  const kernels::cpu::Tiles tiles;  // all 0
+  const kernels::cpu::TileRegisters tiles;  // all 0
   for (int64_t step = 0; step < n_steps; ++step) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);

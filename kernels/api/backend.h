@@ -33,7 +33,7 @@ enum Feature : uint64_t {
   kFeatureAvx512Vnni = 1 << 2,
   kFeatureNeonDot = 1 << 3,     // armv8.2-a + dotprod
   kFeatureAvxVnni = 1 << 4,
-  kFeatureAmxBf16 = 1 << 5,     // tiles, granted to this process by the system
+  kFeatureAmx = 1 << 5,         // tiles of bfloat16 and int8, granted to this process by the system
   kFeatureNeonI8mm = 1 << 6,    // 2 x 8 times 8 x 2 bytes
 };
 using Features = uint64_t;

@@ -24,10 +24,10 @@ bool has_avxvnni() {
 // Numbers of arch_prctl(2): ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA.
 bool may_use_tiles() { return ::syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
 
-// Leaf 7, EDX: bit 22 AMX-BF16, bit 24 AMX-TILE; part 1, EAX: bit 5 AVX512-BF16. GCC 12 does not know the first names.
-bool has_amx_bf16() {
+// Leaf 7, EDX: bit 22 AMX-BF16, bit 24 AMX-TILE, bit 25 AMX-INT8; part 1, EAX: bit 5 AVX512-BF16. GCC 12 does not know the first names.
+bool has_amx() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned kBits = 1u << 22 | 1u << 24;
+  constexpr unsigned kBits = 1u << 22 | 1u << 24 | 1u << 25;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kBits) != kBits) return false;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 5 & 1) != 0 && may_use_tiles();
 }
@@ -45,7 +45,7 @@ Features detect_features() {
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi"))
     features |= kFeatureAvx512;
   if ((features & kFeatureAvx512) && __builtin_cpu_supports("avx512vnni")) features |= kFeatureAvx512Vnni;
-  if ((features & kFeatureAvx512Vnni) && has_amx_bf16()) features |= kFeatureAmxBf16;
+  if ((features & kFeatureAvx512Vnni) && has_amx()) features |= kFeatureAmx;
   return features;
 }
 

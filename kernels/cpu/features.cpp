@@ -23,8 +23,8 @@ constexpr Isa kIsas[] = {
     {"avx2", kFeatureAvx2, kFeatureAvx2},
     {"avxvnni", kFeatureAvx2 | kFeatureAvxVnni, kFeatureAvx2 | kFeatureAvxVnni},
     {"avx512", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni, kFeatureAvx512 | kFeatureAvx512Vnni},
-    {"amx", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16,
-     kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmxBf16},
+    {"amx", kFeatureAvx2 | kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmx,
+     kFeatureAvx512 | kFeatureAvx512Vnni | kFeatureAmx},
     {"neon", kFeatureNeonDot, kFeatureNeonDot},
     {"i8mm", kFeatureNeonDot | kFeatureNeonI8mm, kFeatureNeonDot | kFeatureNeonI8mm},
 };

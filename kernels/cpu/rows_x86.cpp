@@ -26,6 +26,7 @@ constexpr const char* kBackendName = "cpu";
 #include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
 #include "kernels/cpu/amx/matmul.inc"
+#include "kernels/cpu/amx/matmul_fine.inc"
 #include "kernels/cpu/amx/rowwise.inc"
 #undef OLX_KERNEL
 
@@ -43,6 +44,7 @@ std::span<const KernelRow> rows() {
 #include "kernels/cpu/avx512/matmul_fine.inc"
 #include "kernels/cpu/avx512/rowwise.inc"
 #include "kernels/cpu/amx/matmul.inc"
+#include "kernels/cpu/amx/matmul_fine.inc"
 #include "kernels/cpu/amx/rowwise.inc"
   };
 #undef OLX_KERNEL

@@ -1,12 +1,16 @@
 // Every row of the registry that this machine can run keeps the contract of its op. A new row is tested by existing. Rows that
 // have no function run on their device. OLLAMAX_TEST_BACKEND: those of one backend alone; OLLAMAX_TEST_BRIEF: a few cases of each.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "gguf/dtype.h"
 #include "tests/kernels/contract/check_row.h"
 #include "tests/support/catch.h"
 #include "tests/support/sanitizers.h"
@@ -72,6 +76,49 @@ void check_op(Op op) {
   if (op != Op::kQuantize) CHECK(n_rows + n_skipped > 0);
 }
 
+// y of the first n_tokens rows of x, which the row's format encodes as tokens made one at a time.
+std::vector<float> product_of(const KernelRow& row, const WeightView& w, const MatrixView& x, int64_t n_tokens, const CaseContext& context) {
+  Memory memory;
+  std::byte* encoded = memory.add(static_cast<size_t>(row.activation->size_bytes(n_tokens, x.n_cols)));
+  MatrixView tokens = x;
+  tokens.n_rows = n_tokens;
+  QuantizeArgs quantize{{encoded, row.activation, n_tokens, x.n_cols, 0, 0}, tokens};
+  run_row(quantize_row_for(row, context.rows, context.features), &quantize, {0, n_tokens}, context);
+  MatmulArgs matmul;
+  matmul.w = w;
+  matmul.x = quantize.y;
+  matmul.y = memory.add_matrix(n_tokens, w.n_rows, 0, true);
+  run_row(row, &matmul, {0, w.n_rows}, context);
+  return read_matrix(matmul.y);
+}
+
+// How many tokens' y are not, bit for bit, what the token has alone.
+int64_t n_changed_by_company(const KernelRow& row, const std::vector<int64_t>& counts, const CaseContext& context) {
+  // Odd at every end: rows of a panel, columns of a chunk where the type allows it; more columns than a kernel takes at once.
+  const int64_t n_rows = 2 * row.layout->row_multiple + 3, n_cols = 17 * 256 + (gguf::dtype_info(row.dtype).block_elems > 32 ? 0 : 96);
+  Rng rng(context.seed, describe(row) + " in company");
+  const std::vector<std::byte> native = random_weights(row.dtype, n_rows, n_cols, Values::kRandom, rng);
+  Memory memory;
+  std::byte* packed = memory.add(static_cast<size_t>(row.layout->size_bytes(row.dtype, n_rows, n_cols)));
+  row.layout->pack(row.dtype, n_rows, n_cols, native.data(), packed, {0, n_rows});
+  const WeightView w{packed, row.dtype, row.layout, n_rows, n_cols};
+  const MatrixView x = memory.add_matrix(*std::max_element(counts.begin(), counts.end()), n_cols, 0, true);
+  fill(x, Values::kOutliers, 1, rng);
+  std::vector<std::vector<float>> alone;
+  for (int64_t token = 0; token < x.n_rows; ++token) {
+    MatrixView one = x;
+    one.data = x.row(token);
+    alone.push_back(product_of(row, w, one, 1, context));
+  }
+  int64_t n_changed = 0;
+  for (const int64_t n_tokens : counts) {
+    const std::vector<float> y = product_of(row, w, x, n_tokens, context);
+    for (int64_t token = 0; token < n_tokens; ++token)
+      n_changed += std::memcmp(y.data() + token * n_rows, alone[static_cast<size_t>(token)].data(), static_cast<size_t>(n_rows) * sizeof(float)) != 0;
+  }
+  return n_changed;
+}
+
 }  // namespace
 
 TEST_CASE("Contract_Embed", "[T-102]") { check_op(Op::kEmbed); }
@@ -90,6 +137,20 @@ TEST_CASE("Contract_Softmax") { check_op(Op::kSoftmax); }
 TEST_CASE("Contract_GatedMatmul", "[T-102]") { check_op(Op::kGatedMatmul); }
 TEST_CASE("Contract_QkvMatmul", "[T-102]") { check_op(Op::kQkvMatmul); }
 TEST_CASE("Contract_TopK", "[T-102]") { check_op(Op::kTopK); }
+
+// On the CPU: a text must not depend on who else generates, nor on how much of it was guessed right.
+TEST_CASE("Contract_MatmulGivesATokenTheSameBitsInAnyCompany", "[T-107]") {
+  const std::vector<int64_t> counts = tests::kHasSanitizers ? std::vector<int64_t>{3, 9, 18} : std::vector<int64_t>{2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 21, 35};
+  size_t n_rows = 0;
+  for (const KernelRow& row : registry().rows()) {
+    if (row.op != Op::kMatmul || row.layout == nullptr || is_rows(*row.activation) || std::string_view(row.backend) != "cpu") continue;
+    if (!is_wanted(row) || !can_run(row)) continue;
+    INFO(describe(row));
+    CHECK(n_changed_by_company(row, counts, context_of(row, true)) == 0);
+    ++n_rows;
+  }
+  std::printf("%zu rows checked\n", n_rows);
+}
 
 TEST_CASE("Contract_AllRowsOfAnOpAndTypeAgreePairwise") {
   const std::span<const KernelRow> rows = registry().rows();

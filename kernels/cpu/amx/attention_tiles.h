@@ -350,7 +350,7 @@ inline void attend_tile(const AttentionArgs& args, const Tile& tile, TileWorkspa
 template <typename Row>
 inline void attend_prompts(const AttentionArgs& args, int64_t kv_head, int64_t token, int64_t n_tokens) {
   TileWorkspace work;
-  const Tiles tiles;
+  const TileRegisters tiles;
   const int64_t n_group = args.n_heads / args.kv.n_kv_heads, head_dim = args.kv.head_dim, end = token + n_tokens;
   const int64_t fitting = kMostTileElems / head_dim / kTileQueries * kTileQueries;
   const int64_t max_tokens = (fitting < kMostTileQueries ? fitting : kMostTileQueries) / n_group;

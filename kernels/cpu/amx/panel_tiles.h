@@ -1,8 +1,8 @@
 #pragma once
 // The matmul of prompts on AMX: weights of 16-row panels, unpacked to bfloat16 a block at a time,
 // times activations in "q8_bf16" (activation_q8.h), in tiles of 16 x 16. Tokens that are made one
-// at a time go to the integer kernel of the same type, which reads the weights as they lie and
-// waits for memory alone. Included by the matmul files of this folder, each of which adds the types
+// at a time go to the integer kernel of the same type, which reads the weights as they lie, or, if
+// they are many, to int8_tiles.h. Included by the matmul files of this folder, each of which adds the types
 // of its family; the types are those of the AVX-512 kernels. Internal linkage.
 //
 // Why bfloat16 and not int8 tiles: a tile product of int8 has to be scaled every 32 columns, which
@@ -13,6 +13,7 @@
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/activation_q8.h"
+#include "kernels/cpu/amx/int8_tiles.h"
 #include "kernels/cpu/amx/tiles.h"
 #include "kernels/cpu/avx512/lanes.h"
 #include "kernels/cpu/panel_formats.h"
@@ -168,14 +169,17 @@ inline void matmul_tiles(const MatmulArgs& args, RowRange range) {
     single.x.format = &kActivationQ8;
     single.x.n_tokens = single.y.n_rows = n_single;
     single.x.n_prompt = 0;
-    kSingle(single, range);
+    if (n_single >= kFewestColumns<Format>)
+      matmul_int8_tiles<Format, 1>(single, range);
+    else
+      kSingle(single, range);
   }
   if (n_prompt == 0) return;
   constexpr PanelShape kShape = panel_shape(Format::kDType);
   const int64_t chunk_bytes = chunk_size_bytes(kShape, kChunkCols, kRows),
                 panel_bytes = panel_size_bytes(kShape, n_cols, kRows);
   BlockWorkspace space;
-  const Tiles tiles;
+  const TileRegisters tiles;
   for (int64_t token = 0; token < n_prompt; token += kBlockTokens) {
     const RowRange tokens{token, token + kBlockTokens < n_prompt ? token + kBlockTokens : n_prompt};
     for (int64_t row = range.from; row < range.to; row += kBlockRows) {
@@ -198,9 +202,16 @@ inline void matmul_tiles(const MatmulArgs& args, RowRange range) {
 }  // namespace
 }  // namespace olx::kernels::cpu
 
-// matmul_q4_k_amx from the format Q4_K and matmul_q4_k_avx512, `single` being avx512.
-#define OLX_MATMUL_TILES(type, format, single)                           \
-  void matmul_##type##_##single(const MatmulArgs& args, RowRange range); \
-  void matmul_##type##_amx(const MatmulArgs& args, RowRange range) {     \
-    matmul_tiles<format, &matmul_##type##_##single>(args, range);        \
+// matmul_q4_k_amx and matmul_q4_k_amx_fine from the format Q4_K and matmul_q4_k_avx512 and its _fine, `single` being avx512.
+#define OLX_MATMUL_TILES(type, format, single)                                  \
+  void matmul_##type##_##single(const MatmulArgs& args, RowRange range);        \
+  void matmul_##type##_##single##_fine(const MatmulArgs& args, RowRange range); \
+  void matmul_##type##_amx(const MatmulArgs& args, RowRange range) {            \
+    matmul_tiles<format, &matmul_##type##_##single>(args, range);               \
+  }                                                                             \
+  void matmul_##type##_amx_fine(const MatmulArgs& args, RowRange range) {       \
+    if (2 * args.x.n_tokens >= kFewestColumns<format>)                          \
+      matmul_int8_tiles<format, 2>(args, range);                                \
+    else                                                                        \
+      matmul_##type##_##single##_fine(args, range);                             \
   }

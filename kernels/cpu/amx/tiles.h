@@ -25,21 +25,25 @@ struct alignas(64) TileConfig {
 // The compiler does not know that a tile load reads memory, nor, with GCC 12, that _tile_loadconfig reads more than 8 bytes.
 inline void publish(const void* written) { asm volatile("" : : "r"(written) : "memory"); }
 
-// All eight tiles of 16 rows of 64 bytes. The system saves tiles at every switch while they are in
-// use: they are given back when a call ends.
-struct Tiles {
-  Tiles() {
+// The tiles of a call: all eight of 16 rows of 64 bytes if it says nothing else. The system saves tiles at every switch while
+// they are in use: they are given back when a call ends.
+struct TileRegisters {
+  explicit TileRegisters(const TileConfig& config = whole_tiles()) {
+    publish(&config);
+    _tile_loadconfig(&config);
+  }
+  ~TileRegisters() { _tile_release(); }
+  TileRegisters(const TileRegisters&) = delete;
+  TileRegisters& operator=(const TileRegisters&) = delete;
+
+  static TileConfig whole_tiles() {
     TileConfig config;
     for (int i = 0; i < 8; ++i) {
       config.row_bytes[i] = 64;
       config.n_rows[i] = 16;
     }
-    publish(&config);
-    _tile_loadconfig(&config);
+    return config;
   }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
 };
 
 // Nearest bfloat16 of two vectors, side by side: `even` in the low halves.

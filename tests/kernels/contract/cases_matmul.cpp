@@ -45,7 +45,7 @@ std::vector<Shape> matmul_shapes(const KernelRow& row, bool is_brief, Rng& rng) 
     for (int64_t n_tokens : {1, 5}) shapes.push_back({n_tokens, block_rows + 1, cols.back(), values});
   shapes.push_back({1, 200, model_width(row.dtype), Values::kRandom});
   shapes.push_back({13, 72, model_width(row.dtype), Values::kOutliers});
-  shapes.push_back({2, 24, 6 * 1024, Values::kRandom});
+  for (int64_t n_tokens : {2, 11}) shapes.push_back({n_tokens, 24, 6 * 1024, Values::kRandom});
   shapes.push_back({50, 300, 2 * model_width(row.dtype), Values::kRandom});
   // More than a million elements, each of which counts.
   if (row.dtype == DType::kF32) shapes.push_back({517, 2039, 8, Values::kRandom});
