@@ -25,7 +25,7 @@ struct ScaleWidths {
   int n_halves;  // leading 2-byte elements
   int n_bytes;   // then single bytes
 };
-ScaleWidths scale_widths(DType dtype) {
+constexpr ScaleWidths scale_widths(DType dtype) {
   switch (dtype) {
     case DType::kQ4_1:
     case DType::kQ5_1: return {2, 0};
@@ -43,43 +43,61 @@ ScaleWidths scale_widths(DType dtype) {
   }
 }
 
-// Bit 4 g + t of the file's word <-> bit g of byte t.
-uint32_t transpose_high_bits(uint32_t bits) {
-  uint32_t out = 0;
-  for (int g = 0; g < 8; ++g)
-    for (int t = 0; t < 4; ++t) out |= ((bits >> (4 * g + t)) & 1u) << (8 * t + g);
-  return out;
+// Exchanges the bits whose numbers have bit p but not bit q, `shift` = 2^p - 2^q above those that have q but not p, `low`.
+constexpr uint32_t exchange(uint32_t bits, int shift, uint32_t low) {
+  const uint32_t differing = (bits ^ bits >> shift) & low;
+  return bits ^ differing ^ differing << shift;
 }
-uint32_t untranspose_high_bits(uint32_t bits) {
-  uint32_t out = 0;
-  for (int g = 0; g < 8; ++g)
-    for (int t = 0; t < 4; ++t) out |= ((bits >> (8 * t + g)) & 1u) << (4 * g + t);
-  return out;
+// Bit 4 g + t of the file's word <-> bit g of byte t: the two bits of t before the three of g.
+constexpr uint32_t transpose_high_bits(uint32_t bits) {
+  return exchange(exchange(exchange(exchange(bits, 14, 0xcccc), 7, 0x00aa00aa), 2, 0x0c0c0c0c), 1, 0x22222222);
+}
+constexpr uint32_t untranspose_high_bits(uint32_t bits) {
+  return exchange(exchange(exchange(exchange(bits, 1, 0x22222222), 2, 0x0c0c0c0c), 7, 0x00aa00aa), 14, 0xcccc);
 }
 
-// The 6-bit scales and minima of eight sub-blocks <-> 12 bytes (panel.h).
-void join_scales(uint8_t (&sc)[8], uint8_t (&mn)[8], uint8_t* joined, bool is_packing) {
-  for (int s = 0; s < 8; ++s) {
-    uint8_t& high = joined[8 + s / 2];
-    const int shift = 4 * (s % 2);
-    if (is_packing) {
-      joined[s] = static_cast<uint8_t>(sc[s] | (mn[s] & 3) << 6);
-      high = static_cast<uint8_t>((shift == 0 ? 0 : high) | mn[s] >> 2 << shift);
-    } else {
-      sc[s] = joined[s] & 63;
-      mn[s] = static_cast<uint8_t>(joined[s] >> 6 | (high >> shift & 15) << 2);
-    }
+// Vectors of the compiler, as SSE2 and NEON have them: this file is compiled for every processor.
+using Dwords = uint32_t __attribute__((vector_size(16)));
+
+// The file's two halves and 12 bytes of 6-bit scales and minima of eight sub-blocks -> halves and 12 bytes (panel.h), four sub-blocks
+// in a dword. In one store: what is loaded next is wider than a part, and would wait for parts to reach the cache.
+inline void join_scales(const uint8_t* block, uint8_t* scales) {
+  const uint32_t a = load<uint32_t>(block + 4), b = load<uint32_t>(block + 8), c = load<uint32_t>(block + 12);
+  const uint32_t sc[2] = {a & 0x3f3f3f3f, (c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)};
+  const uint32_t mn[2] = {b & 0x3f3f3f3f, (c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)};
+  uint32_t joined[2], high = 0;
+  for (int i = 0; i < 2; ++i) {
+    joined[i] = sc[i] | (mn[i] & 0x03030303) << 6;
+    const uint32_t nibbles = mn[i] >> 2 & 0x0f0f0f0f, pairs = nibbles | nibbles >> 4;  // two in bytes 0 and 2
+    high |= ((pairs & 0xff) | (pairs >> 8 & 0xff00)) << (16 * i);
   }
+  store(scales, Dwords{load<uint32_t>(block), joined[0], joined[1], high});
+}
+void split_scales(const uint8_t* joined, uint8_t* packed) {
+  uint8_t sc[8], mn[8];
+  for (int s = 0; s < 8; ++s) {
+    sc[s] = joined[s] & 63;
+    mn[s] = static_cast<uint8_t>(joined[s] >> 6 | (joined[8 + s / 2] >> (4 * (s % 2)) & 15) << 2);
+  }
+  pack_scales_q4_k(sc, mn, packed);
+}
+
+// The file's 12 bytes of sixteen 6-bit scales -> a byte each, as gguf/scales.h has them, in one store.
+inline void widen_scales(const uint8_t* packed, uint8_t* scales) {
+  const uint32_t a = load<uint32_t>(packed), b = load<uint32_t>(packed + 4), c = load<uint32_t>(packed + 8);
+  const Dwords low = Dwords{a, b, a >> 4, b >> 4} & 0x0f0f0f0f;
+  store(scales, low | (Dwords{c << 4, c << 2, c, c >> 2} & 0x30303030));
 }
 
 // A block whose members are copied as they are: pairs of (native offset, canonical place), direction by is_packing.
-void copy(uint8_t* native, uint8_t* canonical, size_t size_bytes, bool is_packing) {
+inline void copy(uint8_t* native, uint8_t* canonical, size_t size_bytes, bool is_packing) {
   if (is_packing) std::memcpy(canonical, native, size_bytes);
   else std::memcpy(native, canonical, size_bytes);
 }
 
-// Native block <-> canonical form. One description serves both directions.
-void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
+// Native block <-> canonical form. One description serves both directions. Inlined: whoever packs knows the type, and copies of sizes
+// that are known are a few instructions.
+inline __attribute__((always_inline)) void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
   switch (dtype) {
     case DType::kQ4_0:
     case DType::kIQ4_NL:
@@ -115,17 +133,18 @@ void convert(DType dtype, uint8_t* block, RowBlock& row, bool is_packing) {
       return;
     case DType::kQ3_K:
       copy(block + 108, row.scales, 2, is_packing);
-      if (is_packing) unpack_scales_q3_k(block + 96, row.scales + 2);
+      if (is_packing) widen_scales(block + 96, row.scales + 2);
       else pack_scales_q3_k(row.scales + 2, block + 96);
       copy(block, row.codes, 96, is_packing);
       return;
     case DType::kQ4_K:
     case DType::kQ5_K: {
-      copy(block, row.scales, 4, is_packing);
-      uint8_t sc[8], mn[8];
-      if (is_packing) unpack_scales_q4_k(block + 4, sc, mn);
-      join_scales(sc, mn, row.scales + 4, is_packing);
-      if (!is_packing) pack_scales_q4_k(sc, mn, block + 4);
+      if (is_packing) {
+        join_scales(block, row.scales);
+      } else {
+        std::memcpy(block, row.scales, 4);
+        split_scales(row.scales + 4, block + 4);
+      }
       copy(block + 16, row.codes, dtype == DType::kQ4_K ? 128 : 160, is_packing);
       return;
     }
@@ -180,24 +199,24 @@ void interleave(const PanelShape& shape, ScaleWidths widths, RowBlock& row, uint
 }
 
 // Spreads the blocks of four rows whose units are dwords over lanes `lane` to `lane` + 3: the loop that loading a model spends its
-// time in. Vectors of the compiler, as SSE2 and NEON have them: this file is compiled for every processor.
-using Dwords = uint32_t __attribute__((vector_size(16)));
-template <int kLanes>
-void spread_four(const PanelShape& shape, ScaleWidths widths, const RowBlock (&rows)[4], uint8_t* scales, uint8_t* codes, int64_t lane) {
-  for (int i = 0; i < widths.n_halves; ++i) {
+// time in.
+template <int kLanes, DType kDType>
+inline void spread_four(const RowBlock (&rows)[4], uint8_t* scales, uint8_t* codes, int64_t lane) {
+  constexpr PanelShape kShape = panel_shape(kDType);
+  constexpr ScaleWidths kWidths = scale_widths(kDType);
+  for (int i = 0; i < kWidths.n_halves; ++i) {
     uint64_t joined = 0;
     for (int k = 0; k < 4; ++k) joined |= static_cast<uint64_t>(load<uint16_t>(rows[k].scales + 2 * i)) << (16 * k);
     store(scales + (i * kLanes + lane) * 2, joined);
   }
-  uint8_t* bytes = scales + widths.n_halves * kLanes * 2 + lane;
-  for (int i = 0; i < widths.n_bytes; ++i) {
+  uint8_t* bytes = scales + kWidths.n_halves * kLanes * 2 + lane;
+  for (int i = 0; i < kWidths.n_bytes; ++i) {
     uint32_t joined = 0;
-    for (int k = 0; k < 4; ++k) joined |= static_cast<uint32_t>(rows[k].scales[2 * widths.n_halves + i]) << (8 * k);
+    for (int k = 0; k < 4; ++k) joined |= static_cast<uint32_t>(rows[k].scales[2 * kWidths.n_halves + i]) << (8 * k);
     store(bytes + i * kLanes, joined);
   }
-  const int64_t n_units = shape.code_bytes / 4;
-  int64_t unit = 0;
-  for (; unit + 4 <= n_units; unit += 4) {  // a transposed square of four by four
+  constexpr int64_t kUnits = kShape.code_bytes / 4;
+  for (int64_t unit = 0; unit + 4 <= kUnits; unit += 4) {  // a transposed square of four by four
     Dwords r[4];
     for (int k = 0; k < 4; ++k) r[k] = load<Dwords>(rows[k].codes + 4 * unit);
     const Dwords low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
@@ -208,8 +227,11 @@ void spread_four(const PanelShape& shape, ScaleWidths widths, const RowBlock (&r
     store(to + kLanes * 8, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
     store(to + kLanes * 12, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
   }
-  for (; unit < n_units; ++unit)
-    for (int k = 0; k < 4; ++k) store(codes + (unit * kLanes + lane + k) * 4, load<uint32_t>(rows[k].codes + unit * 4));
+  if constexpr (kUnits % 4 != 0) {
+    static_assert(kUnits % 4 == 1);
+    constexpr int64_t kLast = kUnits - 1;
+    for (int k = 0; k < 4; ++k) store(codes + (kLast * kLanes + lane + k) * 4, load<uint32_t>(rows[k].codes + kLast * 4));
+  }
 }
 
 // Where block `b` of a panel lies.
@@ -233,35 +255,52 @@ int64_t size_bytes(DType dtype, int64_t n_rows, int64_t n_cols) {
   return (n_rows + kLanes - 1) / kLanes * panel_size_bytes(shape, n_cols, kLanes);
 }
 
-template <int kLanes>
-void pack(DType dtype, int64_t n_rows, int64_t n_cols, const void* native, void* packed, RowRange range) {
-  const PanelShape shape = panel_shape(dtype);
-  const ScaleWidths widths = scale_widths(dtype);
-  const int64_t n_blocks = n_cols / shape.block_elems, block_bytes = dtype_info(dtype).block_bytes;
-  const int64_t row_bytes = n_blocks * block_bytes, panel_bytes = panel_size_bytes(shape, n_cols, kLanes);
-  OLX_CHECK(range.from % kLanes == 0 && range.to <= n_rows);
+// `native` holds the rows of the range only.
+template <int kLanes, DType kDType>
+void pack_as(int64_t n_rows, int64_t n_cols, const uint8_t* native, uint8_t* packed, RowRange range) {
+  constexpr PanelShape kShape = panel_shape(kDType);
+  const int64_t n_blocks = n_cols / kShape.block_elems, block_bytes = dtype_info(kDType).block_bytes;
+  const int64_t row_bytes = n_blocks * block_bytes, panel_bytes = panel_size_bytes(kShape, n_cols, kLanes);
   for (int64_t first = range.from; first < range.to; first += kLanes) {
-    auto* panel = static_cast<uint8_t*>(packed) + first / kLanes * panel_bytes;
+    uint8_t* panel = packed + first / kLanes * panel_bytes;
     const int64_t n_lanes = std::min<int64_t>(kLanes, n_rows - first);
     if (n_lanes < kLanes) std::memset(panel, 0, static_cast<size_t>(panel_bytes));
     for (int64_t b = 0; b < n_blocks; ++b) {
-      const PanelBlock to = block_of<kLanes>(panel, shape, n_cols, b);
+      const PanelBlock to = block_of<kLanes>(panel, kShape, n_cols, b);
       for (int64_t lane = 0; lane < n_lanes; lane += 4) {
         RowBlock rows[4];
         const int n_rows_here = static_cast<int>(std::min<int64_t>(4, n_lanes - lane));
-        for (int k = 0; k < n_rows_here; ++k) {
-          // `native` holds the rows of the range only.
-          auto* block = static_cast<const uint8_t*>(native) + (first - range.from + lane + k) * row_bytes + b * block_bytes;
-          convert(dtype, const_cast<uint8_t*>(block), rows[k], true);
-        }
-        if (n_rows_here == 4 && shape.unit_bytes == 4) {
-          spread_four<kLanes>(shape, widths, rows, to.scales, to.codes, lane);
+        const uint8_t* block = native + (first - range.from + lane) * row_bytes + b * block_bytes;
+        if (n_rows_here == 4 && kShape.unit_bytes == 4) {
+          for (int k = 0; k < 4; ++k) convert(kDType, const_cast<uint8_t*>(block + k * row_bytes), rows[k], true);
+          spread_four<kLanes, kDType>(rows, to.scales, to.codes, lane);
           continue;
         }
-        for (int k = 0; k < n_rows_here; ++k) interleave<kLanes>(shape, widths, rows[k], to.scales, to.codes, lane + k, true);
+        for (int k = 0; k < n_rows_here; ++k) {
+          convert(kDType, const_cast<uint8_t*>(block + k * row_bytes), rows[k], true);
+          interleave<kLanes>(kShape, scale_widths(kDType), rows[k], to.scales, to.codes, lane + k, true);
+        }
       }
     }
   }
+}
+
+template <int kLanes>
+void pack(DType dtype, int64_t n_rows, int64_t n_cols, const void* native, void* packed, RowRange range) {
+  OLX_CHECK(range.from % kLanes == 0 && range.to <= n_rows);
+  const auto pack_types = [&]<DType... kDTypes>() {
+    const auto pack_if = [&]<DType kDType>() {
+      if (dtype != kDType) return false;
+      pack_as<kLanes, kDType>(n_rows, n_cols, static_cast<const uint8_t*>(native), static_cast<uint8_t*>(packed), range);
+      return true;
+    };
+    return (pack_if.template operator()<kDTypes>() || ...);
+  };
+  const bool is_known =
+      pack_types.template operator()<DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kIQ4_NL, DType::kMXFP4,
+                                     DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_XS, DType::kF32,
+                                     DType::kF16, DType::kBF16>();
+  OLX_CHECK(is_known);
 }
 
 template <int kLanes>
