@@ -26,6 +26,9 @@ namespace {
 
 constexpr size_t kMaxQueuedCommands = 100'000;  // far above any server's own limit; a guard, not a policy
 
+// Who opens a model for a request submits that within this time. Later the model is being kept for somebody who is still typing.
+constexpr std::chrono::milliseconds kRequestFollows{100};
+
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -79,15 +82,16 @@ struct OpenDraft {
         model(adapter, static_cast<int32_t>(std::min<int64_t>(runner->config().vocab_size, model_tokenizer.vocab_size())), now_ns) {}
 
   static std::unique_ptr<ModelRunner> open(const std::string& path, int fd, RunnerOptions options, const Tokenizer& model_tokenizer) {
-    const gguf::GgufFile file = open_file(path, fd);
+    gguf::GgufFile file = open_file(path, fd);
     const ModelConfig config = read_model_config(file);
     if (!config.is_causal) throw EngineError(ErrorCode::kInvalidRequest, "draft model " + path + ": it does not generate text");
     check_vocabulary(model_tokenizer, *make_tokenizer(file), path);
     if (config.n_ctx_train > 0) options.n_ctx = static_cast<int>(std::min<int64_t>(options.n_ctx, config.n_ctx_train));
     options.n_logits_max = options.n_sequences;
     options.makes_embeddings = false;
+    options.n_deferred_bytes_min = -1;
     options.n_gpu_layers = options.n_gpu_layers == 0 ? 0 : -1;  // the number was of the other model's layers
-    return ModelRunner::open(file, options);
+    return ModelRunner::open(std::move(file), options);
   }
 
   std::unique_ptr<ModelRunner> runner;
@@ -165,6 +169,7 @@ struct Engine::Impl {
     throw EngineError(ErrorCode::kInvalidRequest,
                       "token id: expected 0 to " + std::to_string(info.vocab_size - 1) + ", got " + std::to_string(token));
   }
+  void finish_loading();
   void loop();
   void publish_stats() {
     n_active = scheduler->n_active();
@@ -181,14 +186,30 @@ struct Engine::Impl {
   }
 };
 
+// Errors are told to whoever is in the next step, which tries again.
+void Engine::Impl::finish_loading() {
+  try {
+    runner->finish_loading([this](float) {
+      ++n_steps;
+      const std::lock_guard lock(mutex);
+      return !is_stopping;
+    });
+  } catch (const std::exception&) {
+  }
+}
+
 // One of the three places that catch errors: the scheduler ends the sequences concerned, this loop goes on.
 void Engine::Impl::loop() {
   bool is_idle = true;
+  bool is_loading_due = !runner->is_loaded();  // tried once
   while (true) {
     std::function<void()> call;
+    bool is_kept_ready = false;
     {
       std::unique_lock lock(mutex);
-      if (is_idle) has_work.wait(lock, [&] { return is_stopping || has_commands(); });
+      const auto is_wanted = [&] { return is_stopping || has_commands(); };
+      if (is_idle && is_loading_due) is_kept_ready = !has_work.wait_for(lock, kRequestFollows, is_wanted);
+      else if (is_idle) has_work.wait(lock, is_wanted);
       if (is_stopping) break;
       while (!submissions.empty()) {
         Submission& next = submissions.front();
@@ -207,6 +228,11 @@ void Engine::Impl::loop() {
     if (call) call();
     const bool has_embedded = embedder->step();
     const bool has_stepped = scheduler->step();
+    if (is_loading_due && (is_kept_ready || has_embedded || has_stepped)) {
+      if (!runner->is_loaded()) finish_loading();
+      is_loading_due = false;
+    }
+    scheduler->count_loading(runner->take_loading_ns());
     publish_stats();
     is_idle = !has_stepped && !has_embedded && !call;
     if (!is_idle) ++n_steps;
@@ -248,7 +274,8 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   if (options.n_parallel < 1 || options.n_parallel > 256)
     throw EngineError(ErrorCode::kInvalidRequest, "parallel sequences: expected 1 to 256, got " + std::to_string(options.n_parallel));
   if (!options.adapter_paths.empty()) throw EngineError(ErrorCode::kUnsupported, "adapters are not supported yet");
-  const gguf::GgufFile file = open_file(options.model_path, options.model_fd);
+  const auto shared_file = std::make_shared<const gguf::GgufFile>(open_file(options.model_path, options.model_fd));
+  const gguf::GgufFile& file = *shared_file;
 
   // Reading weights and building the tokenizer take about as long: side by side they hide one another.
   std::exception_ptr text_error;
@@ -285,10 +312,11 @@ std::unique_ptr<Engine> Engine::open(const EngineOptions& options) {
   if (!config.is_causal) runner_options.n_batch = std::max(runner_options.n_batch, runner_options.n_ctx);
   runner_options.kv_dtype = kv_dtype(options.kv_cache_type);
   runner_options.makes_embeddings = file.find(config.architecture + ".pooling_type") != nullptr;
+  runner_options.n_deferred_bytes_min = options.n_deferred_bytes_min;
   runner_options.on_progress = options.on_progress;
   if (options.on_memory_need)
     runner_options.on_need = [&](const MemoryNeed& need) { options.on_memory_need(need.total_bytes()); };
-  impl->runner = ModelRunner::open(file, runner_options);
+  impl->runner = ModelRunner::open(shared_file, runner_options);
   text_thread.join();
   if (text_error) std::rethrow_exception(text_error);
   if (impl->tokenizer->vocab_size() > impl->runner->config().vocab_size)

@@ -36,6 +36,8 @@ struct EngineOptions {
   SpeculateMode speculate = SpeculateMode::kAdaptive;
   std::string draft_path;              // GGUF file of a smaller model with the same vocabulary, that guesses ahead; "": none
   bool is_draft_required = true;       // false: one that does not fit is named on standard error and left out
+  // Weights of at least so many bytes may be loaded behind the first step (RunnerOptions); smaller ones are there before anybody notices. -1: never.
+  int64_t n_deferred_bytes_min = 64 << 20;
   // The files, where the caller has opened them already: the paths then only name them. Owned by the engine from the call
   // of open() on.
   int model_fd = -1, draft_fd = -1;

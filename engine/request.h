@@ -88,6 +88,7 @@ struct GenerateStats {
   int64_t prompt_ns = 0;
   int64_t generate_ns = 0;
   int64_t queue_ns = 0;
+  int64_t load_ns = 0;           // of a model that was still being loaded meanwhile; in neither of the two above
   int64_t n_truncated_tokens = 0;  // prompt tokens dropped because they did not fit
   int64_t n_drafted_tokens = 0;    // guessed ahead and verified
   int64_t n_accepted_tokens = 0;   // of these, the ones that were right

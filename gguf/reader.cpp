@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,6 +38,22 @@ GgufFile::GgufFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GgufFile::GgufFile(GgufFile&&) noexcept = default;
 GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
 GgufFile::~GgufFile() = default;
+
+bool GgufFile::is_cached() const {
+  constexpr uint64_t kStep = 4 << 20;
+  int64_t n_looks = 0, n_cached = 0;
+  const auto look = [&](const Impl& impl) {
+    for (uint64_t offset = impl.data_offset_bytes; offset < impl.file_size_bytes; offset += kStep) {
+      std::byte byte;
+      const iovec to{.iov_base = &byte, .iov_len = 1};
+      ++n_looks;
+      n_cached += ::preadv2(impl.fd, &to, 1, static_cast<off_t>(offset), RWF_NOWAIT) == 1;
+    }
+  };
+  look(*impl_);
+  for (const GgufFile& part : impl_->more_parts) look(*part.impl_);
+  return 16 * (n_looks - n_cached) <= n_looks;  // the system lets go of a page here and there
+}
 
 GgufFile GgufFile::open(const std::string& path, const Limits& limits) {
   GgufFile first = open_part(path, limits);

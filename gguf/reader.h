@@ -71,6 +71,9 @@ class GgufFile {
   // Reads exactly out.size() bytes of the tensor starting at offset_bytes within it. Thread-safe.
   // Throws FormatError when the file has become shorter or the range is outside the tensor.
   void read(const TensorInfo& tensor, uint64_t offset_bytes, std::span<std::byte> out) const;
+  // Whether the system has nearly all bytes of its files in memory, as far as a look at every few MB tells; false where it
+  // does not say.
+  bool is_cached() const;
 
  private:
   friend class GgufParser;

@@ -337,10 +337,19 @@ void Plan::take(const Plan& from, int value) {
   std::copy_n(source.data, n_rows * source.n_cols, to.data);
 }
 
-bool Plan::run(const std::atomic<bool>* cancel) {
-  if (!device_.execute(std::span(bound_).first(n_nodes_), cancel)) return false;
-  device_.sync();
-  return true;
+bool Plan::run(const std::atomic<bool>* cancel, FileMatmuls* matmuls) {
+  std::span<const BoundNode> nodes = std::span(bound_).first(n_nodes_);
+  std::vector<BoundNode> instead;
+  if (matmuls != nullptr) {
+    instead.assign(nodes.begin(), nodes.end());
+    for (size_t i = 0; i < std::min(n_nodes_, nodes_.size()); ++i)
+      if (nodes_[i].graph.op() == Op::kMatmul) instead[i] = matmuls->instead_of(nodes[i], nodes_[i].graph.weight);
+    nodes = instead;
+  }
+  const bool is_done = device_.execute(nodes, cancel);
+  if (is_done) device_.sync();
+  if (matmuls != nullptr) matmuls->end_step();
+  return is_done;
 }
 
 float* Plan::output(int64_t i) const {

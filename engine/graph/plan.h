@@ -13,6 +13,7 @@
 #include "engine/error.h"
 #include "engine/graph/bind.h"
 #include "engine/graph/candidates.h"
+#include "engine/graph/file_matmuls.h"
 #include "engine/graph/graph.h"
 #include "engine/model/weight_store.h"
 #include "kernels/api/backend.h"
@@ -31,7 +32,7 @@ class Plan {
     int64_t n_outputs = 0;  // tokens of one step that want an output row
     bool has_candidates = false;  // the outputs are logits whose largest may be asked for
   };
-  // weights (loaded) and cache outlive the plan.
+  // weights and cache outlive the plan.
   // Throws EngineError(kUnsupported) naming op, type and device of a node without a kernel,
   // DeviceError without memory. lender: a plan for the same device that never runs at the same
   // time, whose memory this one uses as far as it is enough; it outlives this one. nullptr: all
@@ -46,15 +47,16 @@ class Plan {
     std::span<const int32_t> outputs;              // indices into ids, ascending, 0 .. n_outputs
     int64_t n_candidates = 0;  // of each output row to be found, 0 .. n_candidates_max()
   };
-  // False when cancelled in between.
-  bool execute(const Step& step, const std::atomic<bool>* cancel) {
-    return !begin(step) || run(cancel);
+  // False when cancelled in between. matmuls: for weights of the store that are not loaded yet; then it also throws what
+  // FileMatmuls::end_step() does.
+  bool execute(const Step& step, const std::atomic<bool>* cancel, FileMatmuls* matmuls = nullptr) {
+    return !begin(step) || run(cancel, matmuls);
   }
   // The same in two, for a part of a network. begin() sets the row counts; false: no node is needed for this step. Then
   // take() brings in each of the graph's inputs, and run() does the work.
   bool begin(const Step& step);
   void take(const Plan& from, int value);  // which keeps it, and has run this step
-  bool run(const std::atomic<bool>* cancel);
+  bool run(const std::atomic<bool>* cancel, FileMatmuls* matmuls = nullptr);
   // The i-th row of the graph's output, of the last step.
   float* output(int64_t i) const;
   // 0: the device has no kernel for it, or Limits::has_candidates was not set.

@@ -42,7 +42,7 @@ StagedPlan::StagedPlan(std::span<const Graph> parts, std::span<const Stage> stag
   }
 }
 
-bool StagedPlan::execute(const Plan::Step& step, const std::atomic<bool>* cancel) {
+bool StagedPlan::execute(const Plan::Step& step, const std::atomic<bool>* cancel, FileMatmuls* matmuls) {
   is_few_ = static_cast<int64_t>(step.ids.size()) <= kFewTokens;
   const std::vector<Plan*>& plans = of_step();
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -50,9 +50,14 @@ bool StagedPlan::execute(const Plan::Step& step, const std::atomic<bool>* cancel
     if (!plan.begin(step)) continue;
     for (const Crossing& crossing : crossings_)
       if (crossing.to == i) plan.take(*plans[crossing.from], crossing.value);
-    if (!plan.run(cancel)) return false;
+    if (!plan.run(cancel, matmuls)) return false;
   }
   return true;
+}
+
+bool StagedPlan::is_fused() const {
+  const auto is_fused = [](const auto& plan) { return plan && plan->n_fused() > 0; };
+  return std::any_of(plans_.begin(), plans_.end(), is_fused) || std::any_of(few_plans_.begin(), few_plans_.end(), is_fused);
 }
 
 uint64_t StagedPlan::scratch_bytes(size_t stage) const {

@@ -30,11 +30,13 @@ class StagedPlan {
              const Plan::Limits& limits, const StagedPlan* lender = nullptr);
 
   // As Plan's.
-  bool execute(const Plan::Step& step, const std::atomic<bool>* cancel);
+  bool execute(const Plan::Step& step, const std::atomic<bool>* cancel, FileMatmuls* matmuls = nullptr);
   float* output(int64_t i) const { return of_step()[output_plan_]->output(i); }
   int64_t n_candidates_max() const { return plans_[output_plan_]->n_candidates_max(); }
   CandidateRow candidates(int64_t i) const { return of_step()[output_plan_]->candidates(i); }
 
+  // Whether nodes other than matmuls read what the graph has as weights of matmuls (fuse.h).
+  bool is_fused() const;
   uint64_t scratch_bytes(size_t stage) const;  // of its own
   std::string describe() const;  // a line says which stage it is of where there are several
 

@@ -1,6 +1,7 @@
 #include "engine/model/model_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "engine/cache/kv_cache.h"
 #include "engine/error.h"
 #include "engine/graph/embedding_graph.h"
+#include "engine/graph/file_matmuls.h"
 #include "engine/graph/graph_builder.h"
 #include "engine/graph/split_graph.h"
 #include "engine/graph/staged_plan.h"
@@ -91,6 +93,17 @@ Graph build_graph(const Architecture& architecture, const ModelConfig& config, c
 
 }  // namespace
 
+// What finish_loading() will read, and where a step takes it from until then.
+struct DeferredWeights {
+  DeferredWeights(std::shared_ptr<const gguf::GgufFile> of_file, const WeightTable& of_table, WeightStore& of_store)
+      : file(std::move(of_file)), table(of_table), store(of_store), matmuls(*file, table, store) {}
+  std::shared_ptr<const gguf::GgufFile> file;
+  WeightTable table;
+  WeightStore& store;
+  FileMatmuls matmuls;
+  int64_t n_steps = 0;  // made without
+};
+
 struct ModelRunner::Impl {
   ModelConfig config;
   RunnerOptions options;
@@ -106,6 +119,8 @@ struct ModelRunner::Impl {
   std::unique_ptr<StagedPlan> plan;
   std::vector<Graph> hidden_parts;    // kept until hidden_plan is asked for
   std::unique_ptr<StagedPlan> hidden_plan;
+  std::unique_ptr<DeferredWeights> deferred;  // nullptr: all are loaded
+  int64_t loading_ns = 0;                     // not yet told
 
   bool can_wait_for_all() const;
   void open_devices(const gguf::GgufFile& file);
@@ -113,12 +128,14 @@ struct ModelRunner::Impl {
   void close_unused_devices();
   void choose_layers(const gguf::GgufFile& file, const Network& network);
   void report_need() const;
-  void take_memory(const gguf::GgufFile& file, const Network& network);
-  void load(const gguf::GgufFile& file, const WeightTable& table);
+  void take_memory(const std::shared_ptr<const gguf::GgufFile>& file, const Network& network);
+  bool may_defer(const gguf::GgufFile& file) const;
+  void load(const gguf::GgufFile& file, const WeightTable& table, WeightStore::Portion portion);
   std::unique_ptr<StagedPlan> make_plan(std::span<const Graph> parts, Plan::Limits limits) const;
   void make_hidden_plan();
   // Gives back what a try to take it took.
   void forget_memory() {
+    deferred.reset();
     hidden_plan.reset();
     plan.reset();
     cache.reset();
@@ -213,7 +230,7 @@ void ModelRunner::Impl::make_hidden_plan() {
 }
 
 // Memory first, bytes last: what does not fit is said before a long read.
-void ModelRunner::Impl::take_memory(const gguf::GgufFile& file, const Network& network) {
+void ModelRunner::Impl::take_memory(const std::shared_ptr<const gguf::GgufFile>& file, const Network& network) {
   for (;;) {
     try {
       stages = place(network, shares);
@@ -234,25 +251,34 @@ void ModelRunner::Impl::take_memory(const gguf::GgufFile& file, const Network& n
       // What the first step would take: where there is none of it left, this is the time to notice.
       const std::vector<uint64_t> arrays = network.step_arrays();
       for (const Stage& stage : stages) stage.device->reserve_staging(arrays);
-      load(file, network.table);
+      const bool is_deferred = may_defer(*file);
+      load(*file, network.table, is_deferred ? WeightStore::Portion::kRest : WeightStore::Portion::kAll);
+      if (is_deferred) deferred = std::make_unique<DeferredWeights>(file, network.table, *stages[0].weights);
       close_unused_devices();
       return;
     } catch (const kernels::DeviceError& error) {
       forget_memory();
       if (n_device_layers == 0 || host == nullptr) throw;
       share_out(network, fewer_layers(n_device_layers));
-      warn(file, std::string(error.what()) + "; trying with " + std::to_string(n_device_layers) + " of " +
+      warn(*file, std::string(error.what()) + "; trying with " + std::to_string(n_device_layers) + " of " +
                      std::to_string(n_places) + " layers on the device");
     }
   }
 }
 
-void ModelRunner::Impl::load(const gguf::GgufFile& file, const WeightTable& table) {
+// From a disk, waiting for it and filling memory take place at the same time: then nothing is gained by a first step that only reads.
+bool ModelRunner::Impl::may_defer(const gguf::GgufFile& file) const {
+  if (options.n_deferred_bytes_min < 0 || stages.size() != 1 || stages[0].device != host.get()) return false;
+  if (stages[0].weights->size_bytes() < static_cast<uint64_t>(options.n_deferred_bytes_min)) return false;
+  return !plan->is_fused() && file.is_cached();
+}
+
+void ModelRunner::Impl::load(const gguf::GgufFile& file, const WeightTable& table, WeightStore::Portion portion) {
   uint64_t total_bytes = 0, done_bytes = 0;
   for (const Stage& stage : stages) total_bytes += stage.weights->size_bytes();
   for (const Stage& stage : stages) {
     const uint64_t own_bytes = stage.weights->size_bytes();
-    stage.weights->load(file, table, [&](float fraction) {
+    stage.weights->load(file, table, portion, [&](float fraction) {
       if (!options.on_progress) return true;
       const double bytes = static_cast<double>(done_bytes) + static_cast<double>(fraction) * static_cast<double>(own_bytes);
       return options.on_progress(static_cast<float>(bytes / static_cast<double>(total_bytes)));
@@ -261,7 +287,8 @@ void ModelRunner::Impl::load(const gguf::GgufFile& file, const WeightTable& tabl
   }
 }
 
-std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const RunnerOptions& options) {
+std::unique_ptr<ModelRunner> ModelRunner::open(std::shared_ptr<const gguf::GgufFile> shared_file, const RunnerOptions& options) {
+  const gguf::GgufFile& file = *shared_file;
   auto impl = std::make_unique<Impl>();
   impl->config = read_model_config(file);
   const ModelConfig& config = impl->config;
@@ -286,7 +313,7 @@ std::unique_ptr<ModelRunner> ModelRunner::open(const gguf::GgufFile& file, const
                         .makes_embeddings = options.makes_embeddings};
   try {
     impl->choose_layers(file, network);
-    impl->take_memory(file, network);
+    impl->take_memory(shared_file, network);
   } catch (const kernels::DeviceError& error) {
     throw EngineError(ErrorCode::kOutOfMemory, file.path() + ": " + error.what());
   }
@@ -367,6 +394,37 @@ bool ModelRunner::forward_hidden(std::span<const BatchToken> tokens, const std::
   return true;
 }
 
+bool ModelRunner::is_loaded() const { return impl_->deferred == nullptr; }
+
+void ModelRunner::finish_loading(const std::function<bool(float fraction)>& on_progress) {
+  if (is_loaded()) return;
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begun = Clock::now();
+  const auto count = [&] { impl_->loading_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begun).count(); };
+  try {
+    DeferredWeights& deferred = *impl_->deferred;
+    deferred.store.load(*deferred.file, deferred.table, WeightStore::Portion::kMultiplied, on_progress);
+  } catch (...) {
+    count();
+    throw;
+  }
+  impl_->deferred.reset();
+  count();
+}
+
+int64_t ModelRunner::take_loading_ns() { return std::exchange(impl_->loading_ns, 0); }
+
+// False when cancelled.
+bool ModelRunner::loads_for_step(const std::atomic<bool>* cancel) {
+  try {
+    finish_loading([cancel](float) { return cancel == nullptr || !*cancel; });
+    return true;
+  } catch (const EngineError& error) {
+    if (error.code() == ErrorCode::kCancelled) return false;
+    throw;
+  }
+}
+
 bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel,
                       int64_t n_candidates) {
   Impl& impl = *impl_;
@@ -396,9 +454,17 @@ bool ModelRunner::run(StagedPlan& plan, int64_t n_outputs_max, std::span<const B
     if (end > tables.n_used(s)) OLX_CHECK(impl.cache->reserve(s, end));
   }
   try {
-    if (!plan.execute({.ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs, .n_candidates = n_candidates}, cancel)) return false;
+    // A prompt that goes on in the next step needs the weights in memory sooner than its first part.
+    if (!is_loaded() && (impl.deferred->n_steps > 0 || impl.outputs.empty()) && !loads_for_step(cancel)) return false;
+    if (!is_loaded()) ++impl.deferred->n_steps;
+    const Plan::Step step{
+        .ids = impl.ids, .slots = impl.slots, .n_prompt = n_prompt, .outputs = impl.outputs, .n_candidates = n_candidates};
+    if (!plan.execute(step, cancel, is_loaded() ? nullptr : &impl.deferred->matmuls)) return false;
   } catch (const kernels::DeviceError&) {
     impl.is_lost = !impl.can_wait_for_all();  // what was enqueued has ended, so that nothing writes behind a later step's back
+    throw;
+  } catch (...) {
+    if (!is_loaded()) impl.is_lost = true;  // the file is not what it was
     throw;
   }
   for (int64_t s = 0; s < impl.options.n_sequences; ++s) {

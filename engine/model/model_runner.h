@@ -46,6 +46,8 @@ struct RunnerOptions {
   bool makes_embeddings = false;  // forward_hidden() will be called: its plan is made, and counted, at load
   int n_logits_max = 0;        // most tokens of one forward() that may want logits; 0: max(n_sequences, 8)
   gguf::DType kv_dtype = gguf::DType::kF16;  // kF32, kF16 or kQ8_0
+  // Weights of at least so many bytes may be left for later (finish_loading()); -1: never.
+  int64_t n_deferred_bytes_min = -1;
   // 0..1 while loading, from the opening thread. Returning false abandons the load (EngineError kCancelled).
   std::function<bool(float fraction)> on_progress;
   // Called before memory is allocated, again when that fails and fewer layers are tried; what it throws abandons the load.
@@ -68,10 +70,22 @@ struct BatchToken {
 
 class ModelRunner {
  public:
-  // `file` is only needed during the call. Throws EngineError (kUnsupported, kModelLoad, kOutOfMemory, kCancelled) or
-  // gguf::FormatError.
-  static std::unique_ptr<ModelRunner> open(const gguf::GgufFile& file, const RunnerOptions& options);
+  // Throws EngineError (kUnsupported, kModelLoad, kOutOfMemory, kCancelled) or gguf::FormatError. The file is only needed
+  // during the call, or, where matrices are left for later, until they are loaded: that is done where options allow it,
+  // the processor does all, and the system has the file in memory.
+  static std::unique_ptr<ModelRunner> open(std::shared_ptr<const gguf::GgufFile> file, const RunnerOptions& options);
+  static std::unique_ptr<ModelRunner> open(gguf::GgufFile file, const RunnerOptions& options) {
+    return open(std::make_shared<const gguf::GgufFile>(std::move(file)), options);
+  }
   ~ModelRunner();
+
+  // Whether all weights are in memory. While they are not, one step that wants output takes them from the file (FileMatmuls);
+  // any other has to wait for what finish_loading() does, and fails as that does.
+  bool is_loaded() const;
+  // Reads what open() has left. Throws as open() does: then it can be called again. on_progress: as RunnerOptions'.
+  void finish_loading(const std::function<bool(float fraction)>& on_progress = {});
+  // What steps and finish_loading() have spent reading since this was last asked.
+  int64_t take_loading_ns();
 
   const ModelConfig& config() const;
   const RunnerOptions& options() const;  // with defaults resolved (n_threads, n_logits_max)
@@ -82,7 +96,7 @@ class ModelRunner {
   int64_t n_device_layers() const;   // as RunnerOptions::n_gpu_layers counts
   int64_t n_places() const;          // n_device_layers() of a model that runs on the device alone
   uint64_t device_bytes() const;     // of weights and cache, what is not the processor's
-  // A step has failed, and since then a device refuses even to be waited for. Any thread may ask.
+  // A step has failed, and since then a device refuses even to be waited for, or weights cannot be read. Any thread may ask.
   bool is_lost() const;
   int64_t n_kv_pages() const;
   int64_t n_kv_pages_used() const;    // by sequences
@@ -95,7 +109,7 @@ class ModelRunner {
   // Runs one step of 1 .. n_batch tokens of any mix of sequences (prefill chunks and decode rows), writing their
   // keys and values. Each token's position must equal n_positions() of its sequence at its turn, and there must be
   // room (reserve()). False when `cancel` became true in between: the step's positions are then not in the cache.
-  // DeviceError: the step is lost; truncate() its sequences. Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
+  // DeviceError, or what finish_loading() throws: the step is lost; truncate() its sequences. Ids, sequences and positions out of range, or too many wants_logits, are the caller's mistake (OLX_CHECK).
   // n_candidates, 0 .. n_candidates_max(): so many of the largest logits of each row are found too.
   bool forward(std::span<const BatchToken> tokens, const std::atomic<bool>* cancel = nullptr, int64_t n_candidates = 0);
 
@@ -133,6 +147,7 @@ class ModelRunner {
 
  private:
   struct Impl;
+  bool loads_for_step(const std::atomic<bool>* cancel);
   bool run(StagedPlan& plan, int64_t n_outputs_max, std::span<const BatchToken> tokens, const std::atomic<bool>* cancel, int64_t n_candidates);
   explicit ModelRunner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -49,9 +49,12 @@ WeightStore::WeightStore(const Graph& graph, const WeightTable& table, kernels::
   stored_.resize(table.weights().size());
   offsets_.assign(table.weights().size(), -1);
   std::vector<bool> is_used(table.weights().size(), false);
+  is_only_multiplied_.assign(table.weights().size(), true);
   for (const GraphNode& node : graph.nodes) {
     for (int weight : {node.weight, node.bias}) {
-      if (weight != kNoWeight) is_used[static_cast<size_t>(weight)] = true;
+      if (weight == kNoWeight) continue;
+      is_used[static_cast<size_t>(weight)] = true;
+      if (node.op() != Op::kMatmul || weight == node.bias) is_only_multiplied_[static_cast<size_t>(weight)] = false;
     }
     if (node.op() != Op::kMatmul) continue;
     const Weight& weight = table[node.weight];
@@ -89,10 +92,11 @@ WeightStore::WeightStore(const Graph& graph, const WeightTable& table, kernels::
   size_bytes_ = static_cast<uint64_t>(end);
 }
 
-std::vector<WeightStore::Slice> WeightStore::make_slices(const WeightTable& table) const {
+std::vector<WeightStore::Slice> WeightStore::make_slices(const WeightTable& table, Portion portion) const {
   std::vector<Slice> slices;
   for (size_t i = 0; i < stored_.size(); ++i) {
     if (offsets_[i] < 0) continue;
+    if (portion != Portion::kAll && (portion == Portion::kMultiplied) != is_only_multiplied_[i]) continue;
     const Weight& weight = table.weights()[i];
     const int64_t row_bytes = gguf::row_size_bytes(weight.tensor->dtype, weight.n_cols);
     const int64_t multiple =
@@ -146,10 +150,10 @@ void WeightStore::allocate(const WeightTable& table) {
   }
 }
 
-void WeightStore::load(const gguf::GgufFile& file, const WeightTable& table,
+void WeightStore::load(const gguf::GgufFile& file, const WeightTable& table, Portion portion,
                        const std::function<bool(float)>& on_progress) {
   OLX_CHECK(arena_ != nullptr);
-  const std::vector<Slice> slices = make_slices(table);
+  const std::vector<Slice> slices = make_slices(table, portion);
   int64_t total_bytes = 0;
   for (const Slice& slice : slices) total_bytes += slice.native_bytes;
 

@@ -32,23 +32,31 @@ class WeightStore {
   // device whose memory the CPU cannot address.
   void allocate(const WeightTable& table);
 
+  enum class Portion : uint8_t {
+    kAll,
+    kRest,        // what is not only multiplied by: embeddings, norms
+    kMultiplied,  // what is_only_multiplied()
+  };
   // Fills it, on all threads of the device; after allocate(). Throws EngineError (kCancelled when on_progress returns
   // false), DeviceError, FormatError.
-  void load(const gguf::GgufFile& file, const WeightTable& table,
+  void load(const gguf::GgufFile& file, const WeightTable& table, Portion portion,
             const std::function<bool(float)>& on_progress);
+  // A matrix of matmuls that no other node of the graph reads.
+  bool is_only_multiplied(int index) const { return is_only_multiplied_[static_cast<size_t>(index)]; }
 
   const Stored& operator[](int index) const { return stored_[static_cast<size_t>(index)]; }
   uint64_t size_bytes() const { return size_bytes_; }
 
  private:
   struct Slice;
-  std::vector<Slice> make_slices(const WeightTable& table) const;
+  std::vector<Slice> make_slices(const WeightTable& table, Portion portion) const;
   void load_slice(const gguf::GgufFile& file, const Weight& weight, const Slice& slice,
                   std::vector<std::byte>& staging);
 
   kernels::Device& device_;
   std::vector<Stored> stored_;     // by weight index; view.data is null for a weight the graph does not use
   std::vector<int64_t> offsets_;   // in the arena; -1: not used
+  std::vector<bool> is_only_multiplied_;
   uint64_t size_bytes_ = 0;
   std::unique_ptr<kernels::Buffer> arena_;
 };

@@ -412,6 +412,15 @@ void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) 
   slot.cached.clear();
 }
 
+void Scheduler::count_loading(int64_t ns) {
+  for (Slot& slot : slots_) {
+    if (!slot.sequence) continue;
+    Sequence& sequence = *slot.sequence;
+    sequence.stats.load_ns += ns;
+    (sequence.is_generating ? sequence.generating_ns : sequence.started_ns) += ns;
+  }
+}
+
 void Scheduler::fail_all(const std::string& error) {
   for (Slot& slot : slots_)
     if (slot.sequence) finish(slot, DoneReason::kError, error);

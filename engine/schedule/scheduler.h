@@ -47,6 +47,8 @@ class Scheduler {
            std::unique_ptr<TokenConstraint> constraint = nullptr);
   // Runs one step. False when there was nothing to do.
   bool step();
+  // So much of what the requests in work have waited for was the model being loaded.
+  void count_loading(int64_t ns);
   // Ends everything that is queued or running with an error event.
   void fail_all(const std::string& error);
 

@@ -303,7 +303,7 @@ void add_metrics(json::object& record, const Completion& completion, const engin
     if (value != 0) record[name] = value;
   };
   add("total_duration", steady_ns() - completion.started_ns);
-  add("load_duration", completion.load_ns);
+  add("load_duration", completion.load_ns + last.stats.load_ns);
   add("prompt_eval_count", last.stats.n_prompt_tokens);
   add("prompt_eval_duration", last.stats.prompt_ns);
   add("prompt_truncated_count", last.stats.n_truncated_tokens);

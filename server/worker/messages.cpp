@@ -158,7 +158,7 @@ void fields(auto& io, auto& v, const engine::TokenLogprob*) { io(v.token, v.id, 
 void fields(auto& io, auto& v, const engine::EmbedRequest*) { io(v.inputs, v.is_normalized); }
 void fields(auto& io, auto& v, const engine::GenerateStats*) {
   io(v.n_prompt_tokens, v.n_cached_tokens, v.n_generated_tokens, v.prompt_ns, v.generate_ns,
-     v.queue_ns, v.n_truncated_tokens, v.n_drafted_tokens, v.n_accepted_tokens);
+     v.queue_ns, v.load_ns, v.n_truncated_tokens, v.n_drafted_tokens, v.n_accepted_tokens);
 }
 void fields(auto& io, auto& v, const engine::TokenEvent*) {
   io(v.text, v.tokens, v.logprobs, v.done, v.error, v.stats);
@@ -174,7 +174,7 @@ void fields(auto& io, auto& v, const engine::ChatPrompt*) { io(v.text, v.breaks)
 void fields(auto& io, auto& v, const engine::EngineOptions*) {
   io(v.model_path, v.template_text, v.adapter_paths, v.device, v.main_gpu, v.n_gpu_layers,
      v.gpu_spare_bytes, v.is_device_required, v.cpu_isa, v.n_threads, v.n_ctx, v.n_parallel,
-     v.n_batch, v.kv_cache_type, v.speculate, v.draft_path, v.is_draft_required);
+     v.n_batch, v.kv_cache_type, v.speculate, v.draft_path, v.is_draft_required, v.n_deferred_bytes_min);
 }
 void fields(auto& io, auto& v, const engine::ModelInfo*) {
   io(v.architecture, v.name, v.parameter_size, v.quantization, v.n_parameters, v.n_ctx_train,
@@ -281,8 +281,8 @@ void check(const engine::TokenEvent& event) {
   constexpr int64_t kMost = int64_t{1} << 61;
   for (const int64_t n :
        {stats.n_prompt_tokens, stats.n_cached_tokens, stats.n_generated_tokens, stats.prompt_ns,
-        stats.generate_ns, stats.queue_ns, stats.n_truncated_tokens, stats.n_drafted_tokens,
-        stats.n_accepted_tokens})
+        stats.generate_ns, stats.queue_ns, stats.load_ns, stats.n_truncated_tokens,
+        stats.n_drafted_tokens, stats.n_accepted_tokens})
     require(n >= 0 && n < kMost, "a figure out of range");
 }
 

@@ -35,6 +35,7 @@ constexpr uint32_t kAllowed[] = {
     SYS_readv,
     SYS_pread64,
     SYS_preadv,
+    SYS_preadv2,
     SYS_write,
     SYS_writev,
     SYS_close,

@@ -27,7 +27,7 @@ struct BuiltNetwork {
                        .n_ctx = 64,
                        .dtype = cache_dtype}) {
     weights.allocate(table);
-    weights.load(file, table, {});
+    weights.load(file, table, engine::WeightStore::Portion::kAll, {});
     plan.emplace(device, graph, weights, cache, engine::Plan::Limits{.n_tokens = 16, .n_outputs = 4});
   }
 

@@ -33,8 +33,7 @@ std::vector<int32_t> random_ids(int n, uint32_t seed) {
 }
 
 std::unique_ptr<ModelRunner> open_runner(const std::string& path, RunnerOptions options) {
-  const auto file = olx::gguf::GgufFile::open(path);
-  return ModelRunner::open(file, options);
+  return ModelRunner::open(olx::gguf::GgufFile::open(path), options);
 }
 
 RunnerOptions small_options(const std::string& device, DType kv_dtype = DType::kF32) {

@@ -271,11 +271,11 @@ TEST_CASE("ModelRunner_SaysWhenAFileShrinksWhileItLoads", "[T-09]") {
   const olx::tests::TempDir folder;
   const std::string path = folder.file("tiny.gguf");
   olx::tests::write_tiny_model("llama", {.seed = 5}, path);
-  const auto file = olx::gguf::GgufFile::open(path);
+  auto file = olx::gguf::GgufFile::open(path);
   std::filesystem::resize_file(path, file.file_size_bytes() / 2);
   RunnerOptions options;
   options.device = "reference";
-  CHECK_THROWS_AS(ModelRunner::open(file, options), olx::gguf::FormatError);
+  CHECK_THROWS_AS(ModelRunner::open(std::move(file), options), olx::gguf::FormatError);
 }
 
 TEST_CASE("ModelRunner_RefusesDevicesItDoesNotKnow") {

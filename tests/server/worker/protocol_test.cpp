@@ -52,6 +52,7 @@ engine::TokenEvent full_event() {
   event.error = "e";
   event.stats.n_generated_tokens = 12;
   event.stats.queue_ns = 34;
+  event.stats.load_ns = 56;
   return event;
 }
 
