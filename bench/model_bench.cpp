@@ -63,8 +63,12 @@ void generate_step(ModelRunner& runner, std::vector<int32_t>& last) {
       throw engine::EngineError(engine::ErrorCode::kInvalidRequest, "depth and generation do not fit in the context");
     batch.push_back({last[s], sequence, static_cast<int32_t>(position), true, false});
   }
-  runner.forward(batch);
-  for (size_t s = 0; s < last.size(); ++s) last[s] = engine::arg_max(runner.logits(static_cast<int64_t>(s)));
+  const bool has_candidates = runner.n_candidates_max() > 0;  // as the scheduler asks for them
+  runner.forward(batch, nullptr, has_candidates ? 1 : 0);
+  for (size_t s = 0; s < last.size(); ++s) {
+    const auto row = static_cast<int64_t>(s);
+    last[s] = has_candidates ? runner.candidates(row).ids[0] : engine::arg_max(runner.logits(row));
+  }
 }
 
 gguf::DType kv_dtype(const std::string& name) {

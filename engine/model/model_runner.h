@@ -116,10 +116,10 @@ class ModelRunner {
   // Logits of the i-th token of the last forward() that wanted them: vocab_size values, writable (a sampler may
   // change them in place), valid until the next forward() or forward_hidden().
   std::span<float> logits(int64_t i);
-  // 0 where logits are the processor's anyway.
+  // 0: the device has no kernel for it.
   int64_t n_candidates_max() const;
-  // The n_candidates largest of logits(i), before anybody changed them; as long valid. A few lines of a device's memory
-  // instead of a vocabulary's.
+  // The n_candidates largest of logits(i), before anybody changed them; as long valid. Found by all threads, and a few lines of a
+  // device's memory instead of a vocabulary's.
   CandidateRow candidates(int64_t i) const;
 
   // As forward(), but up to the hidden states behind the last norm, of which every token may want one (wants_logits).

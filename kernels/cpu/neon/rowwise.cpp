@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/rowwise/elementwise.h"
 #include "kernels/cpu/rowwise/kv_store.h"
+#include "kernels/cpu/rowwise/top_k.h"
 
 namespace olx::kernels::cpu {
 
@@ -15,5 +16,6 @@ void add_neon(const AddArgs& args, RowRange range) { add(args, range); }
 void scale_neon(const ScaleArgs& args, RowRange range) { scale(args, range); }
 void softcap_neon(const SoftcapArgs& args, RowRange range) { softcap(args, range); }
 void softmax_neon(const SoftmaxArgs& args, RowRange range) { softmax(args, range); }
+void top_k_neon(const TopKArgs& args, RowRange range) { top_k(args, range); }
 
 }  // namespace olx::kernels::cpu

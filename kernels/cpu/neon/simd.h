@@ -42,6 +42,7 @@ struct Simd {
   }
   static float sum(F x) { return vaddvq_f32(x); }
   static float largest(F x) { return vmaxvq_f32(x); }
+  static bool are_at_most(F a, F b) { return vminvq_u32(vcleq_f32(a, b)) != 0; }
   static F load_f16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
   static void store_f16(uint16_t* p, F x) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
   static F load_i8(const int8_t* p) {

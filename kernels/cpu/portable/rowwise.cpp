@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/rowwise/elementwise.h"
 #include "kernels/cpu/rowwise/kv_store.h"
+#include "kernels/cpu/rowwise/top_k.h"
 
 namespace olx::kernels::cpu {
 
@@ -15,5 +16,6 @@ void add_portable(const AddArgs& args, RowRange range) { add(args, range); }
 void scale_portable(const ScaleArgs& args, RowRange range) { scale(args, range); }
 void softcap_portable(const SoftcapArgs& args, RowRange range) { softcap(args, range); }
 void softmax_portable(const SoftmaxArgs& args, RowRange range) { softmax(args, range); }
+void top_k_portable(const TopKArgs& args, RowRange range) { top_k(args, range); }
 
 }  // namespace olx::kernels::cpu

@@ -39,6 +39,7 @@ struct Simd {
   }
   static float sum(F x) { return x; }      // over the lanes
   static float largest(F x) { return x; }  // over the lanes
+  static bool are_at_most(F a, F b) { return a <= b; }  // in every lane; a NaN is not
   static F load_f16(const uint16_t* p) { return gguf::f16_to_f32(*p); }
   static void store_f16(uint16_t* p, F x) { *p = gguf::f32_to_f16(x); }
   static F load_i8(const int8_t* p) { return static_cast<float>(*p); }

@@ -198,22 +198,16 @@ TEST_CASE("Candidates_OfAModelAreThoseOfItsLogits") {
   const tests::TempDir folder;
   const std::string path = folder.file("tiny.gguf");
   tests::write_tiny_model("llama", {.seed = 3, .dtype = DType::kQ8_0}, path);
-  {
-    RunnerOptions options = options_of(DType::kF16);
-    options.device = "cpu";
-    CHECK(ModelRunner::open(gguf::GgufFile::open(path), options)->n_candidates_max() == 0);
-  }
-  const auto runner = open_on_fake(path);
-  REQUIRE(runner->n_candidates_max() == kernels::kTopKMax);
-  for (const int n_tokens : {2, 11}) {  // both plans
-    runner->truncate(0, 0);
-    REQUIRE(runner->reserve(0, n_tokens));
+  const auto check_candidates = [](ModelRunner& runner, int n_tokens) {
+    REQUIRE(runner.n_candidates_max() == kernels::kTopKMax);
+    runner.truncate(0, 0);
+    REQUIRE(runner.reserve(0, n_tokens));
     std::vector<BatchToken> batch;
     for (int i = 0; i < n_tokens; ++i) batch.push_back({5 + i, 0, i, i >= n_tokens - 2, true});
-    REQUIRE(runner->forward(batch, nullptr, 5));
+    REQUIRE(runner.forward(batch, nullptr, 5));
     for (int64_t row = 0; row < 2; ++row) {
-      const std::span<const float> logits = runner->logits(row);
-      const CandidateRow got = runner->candidates(row);
+      const std::span<const float> logits = runner.logits(row);
+      const CandidateRow got = runner.candidates(row);
       REQUIRE(got.ids.size() == 5);
       std::vector<float> sorted(logits.begin(), logits.end());
       std::sort(sorted.begin(), sorted.end(), std::greater<>());
@@ -222,7 +216,12 @@ TEST_CASE("Candidates_OfAModelAreThoseOfItsLogits") {
         CHECK(logits[static_cast<size_t>(got.ids[i])] == sorted[i]);
       }
     }
-  }
+  };
+  const auto runner = open_on_fake(path);
+  for (const int n_tokens : {2, 11}) check_candidates(*runner, n_tokens);  // both plans
+  RunnerOptions options = options_of(DType::kF16);
+  options.device = "cpu";
+  check_candidates(*ModelRunner::open(gguf::GgufFile::open(path), options), 2);
   CHECK(kernels::gpu::fake_driver().misuse == "");
 }
 
