@@ -548,7 +548,8 @@ EngineStats Engine::stats() const {
   return {impl_->n_active, impl_->n_queued, impl_->n_prompt_tokens, impl_->n_generated_tokens,
           impl_->n_kv_pages_used, impl_->runner->n_kv_pages(), impl_->n_kv_pages_cached,
           impl_->n_prefix_hits, impl_->n_prefix_tokens, impl_->n_prefix_evictions,
-          impl_->n_drafted_tokens, impl_->n_accepted_tokens, impl_->n_steps};
+          impl_->n_drafted_tokens, impl_->n_accepted_tokens, static_cast<int64_t>(impl_->runner->n_unread_bytes()),
+          impl_->n_steps};
 }
 
 }  // namespace olx::engine

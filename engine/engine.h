@@ -84,6 +84,7 @@ struct EngineStats {
   int64_t n_prefix_evictions = 0; // pages that remembered one and were needed
   int64_t n_drafted_tokens = 0;   // guessed ahead and verified
   int64_t n_accepted_tokens = 0;  // of these, the ones that were right
+  int64_t n_unread_bytes = 0;     // of the weights: what will still be taken of the memory there is
   int64_t n_steps = 0;            // of the loop that did something: while there is work it grows, or the engine hangs
 };
 

@@ -120,7 +120,8 @@ struct ModelRunner::Impl {
   std::vector<Graph> hidden_parts;    // kept until hidden_plan is asked for
   std::unique_ptr<StagedPlan> hidden_plan;
   std::unique_ptr<DeferredWeights> deferred;  // nullptr: all are loaded
-  int64_t loading_ns = 0;                     // not yet told
+  std::atomic<uint64_t> n_unread_bytes{0};
+  int64_t loading_ns = 0;  // not yet told
 
   bool can_wait_for_all() const;
   void open_devices(const gguf::GgufFile& file);
@@ -136,6 +137,7 @@ struct ModelRunner::Impl {
   // Gives back what a try to take it took.
   void forget_memory() {
     deferred.reset();
+    n_unread_bytes = 0;
     hidden_plan.reset();
     plan.reset();
     cache.reset();
@@ -253,7 +255,10 @@ void ModelRunner::Impl::take_memory(const std::shared_ptr<const gguf::GgufFile>&
       for (const Stage& stage : stages) stage.device->reserve_staging(arrays);
       const bool is_deferred = may_defer(*file);
       load(*file, network.table, is_deferred ? WeightStore::Portion::kRest : WeightStore::Portion::kAll);
-      if (is_deferred) deferred = std::make_unique<DeferredWeights>(file, network.table, *stages[0].weights);
+      if (is_deferred) {
+        deferred = std::make_unique<DeferredWeights>(file, network.table, *stages[0].weights);
+        n_unread_bytes = stages[0].weights->multiplied_bytes();
+      }
       close_unused_devices();
       return;
     } catch (const kernels::DeviceError& error) {
@@ -403,7 +408,11 @@ void ModelRunner::finish_loading(const std::function<bool(float fraction)>& on_p
   const auto count = [&] { impl_->loading_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begun).count(); };
   try {
     DeferredWeights& deferred = *impl_->deferred;
-    deferred.store.load(*deferred.file, deferred.table, WeightStore::Portion::kMultiplied, on_progress);
+    deferred.store.load(*deferred.file, deferred.table, WeightStore::Portion::kMultiplied, [&](float fraction) {
+      const double n_bytes = static_cast<double>(deferred.store.multiplied_bytes());
+      impl_->n_unread_bytes = static_cast<uint64_t>(n_bytes * (1 - static_cast<double>(fraction)));
+      return !on_progress || on_progress(fraction);
+    });
   } catch (...) {
     count();
     throw;
@@ -411,6 +420,8 @@ void ModelRunner::finish_loading(const std::function<bool(float fraction)>& on_p
   impl_->deferred.reset();
   count();
 }
+
+uint64_t ModelRunner::n_unread_bytes() const { return impl_->n_unread_bytes; }
 
 int64_t ModelRunner::take_loading_ns() { return std::exchange(impl_->loading_ns, 0); }
 

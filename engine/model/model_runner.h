@@ -84,6 +84,8 @@ class ModelRunner {
   bool is_loaded() const;
   // Reads what open() has left. Throws as open() does: then it can be called again. on_progress: as RunnerOptions'.
   void finish_loading(const std::function<bool(float fraction)>& on_progress = {});
+  // Of the weights, what has its memory but has not used it yet. Any thread may ask.
+  uint64_t n_unread_bytes() const;
   // What steps and finish_loading() have spent reading since this was last asked.
   int64_t take_loading_ns();
 

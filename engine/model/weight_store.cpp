@@ -87,6 +87,7 @@ WeightStore::WeightStore(const Graph& graph, const WeightTable& table, kernels::
       bytes = matrix_bytes(stored.view);
     }
     offsets_[i] = end;
+    if (is_only_multiplied_[i]) multiplied_bytes_ += static_cast<uint64_t>(bytes);
     end += (bytes + 63) / 64 * 64;
   }
   size_bytes_ = static_cast<uint64_t>(end);

@@ -46,6 +46,8 @@ class WeightStore {
 
   const Stored& operator[](int index) const { return stored_[static_cast<size_t>(index)]; }
   uint64_t size_bytes() const { return size_bytes_; }
+  // Of that, what is_only_multiplied().
+  uint64_t multiplied_bytes() const { return multiplied_bytes_; }
 
  private:
   struct Slice;
@@ -58,6 +60,7 @@ class WeightStore {
   std::vector<int64_t> offsets_;   // in the arena; -1: not used
   std::vector<bool> is_only_multiplied_;
   uint64_t size_bytes_ = 0;
+  uint64_t multiplied_bytes_ = 0;
   std::unique_ptr<kernels::Buffer> arena_;
 };
 

@@ -179,11 +179,25 @@ bool EngineHost::make_room() {
   return true;
 }
 
+// Of the memory that looks free, what models here have been promised. With the mutex free: one that hangs takes its time for an answer.
+uint64_t EngineHost::promised_bytes() {
+  std::vector<std::shared_ptr<ModelHost>> models;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [path, entry] : entries_)
+      if (entry->model != nullptr) models.push_back(entry->model);
+  }
+  uint64_t n_bytes = 0;
+  for (const auto& model : models) n_bytes += static_cast<uint64_t>(model->stats().n_unread_bytes);
+  return n_bytes;
+}
+
 // While loading, with the mutex free: unloads models until n_bytes are there, waiting for busy ones to end.
 void EngineHost::make_memory(uint64_t n_bytes, const Request& request) {
-  std::unique_lock lock(mutex_);
   for (;;) {
-    const uint64_t n_free = free_memory_();
+    const uint64_t n_promised = promised_bytes();
+    std::unique_lock lock(mutex_);
+    const uint64_t n_looks_free = free_memory_(), n_free = n_looks_free - std::min(n_looks_free, n_promised);
     if (n_bytes <= n_free) return;
     if (unload_one()) continue;
     const bool has_busy = std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second->model != nullptr; });

@@ -77,6 +77,7 @@ class EngineHost {
   void set_dead_aside();
   bool make_room();
   bool unload_one();
+  uint64_t promised_bytes();
   void make_memory(uint64_t n_bytes, const Request& request);
 
   // Both with the mutex held.

@@ -184,7 +184,7 @@ void fields(auto& io, auto& v, const engine::ModelInfo*) {
 void fields(auto& io, auto& v, const engine::EngineStats*) {
   io(v.n_active, v.n_queued, v.n_prompt_tokens, v.n_generated_tokens, v.n_kv_pages_used,
      v.n_kv_pages, v.n_kv_pages_cached, v.n_prefix_hits, v.n_prefix_tokens, v.n_prefix_evictions,
-     v.n_drafted_tokens, v.n_accepted_tokens, v.n_steps);
+     v.n_drafted_tokens, v.n_accepted_tokens, v.n_unread_bytes, v.n_steps);
 }
 void fields(auto& io, auto& v, const PromptToTokenize*) { io(v.prompt, v.adds_bos); }
 void fields(auto& io, auto& v, const TextToTokenize*) { io(v.text, v.adds_bos, v.parses_special); }
@@ -291,7 +291,7 @@ void check(const engine::EngineStats& stats) {
        {stats.n_active, stats.n_queued, stats.n_prompt_tokens, stats.n_generated_tokens,
         stats.n_kv_pages_used, stats.n_kv_pages, stats.n_kv_pages_cached, stats.n_prefix_hits,
         stats.n_prefix_tokens, stats.n_prefix_evictions, stats.n_drafted_tokens,
-        stats.n_accepted_tokens, stats.n_steps})
+        stats.n_accepted_tokens, stats.n_unread_bytes, stats.n_steps})
     require(n >= 0, "a figure out of range");
 }
 

@@ -72,6 +72,9 @@ TEST_CASE("DeferredWeights_TheFirstStepHasTheBitsOfLoadedWeights") {
       CHECK(loaded->is_loaded());
       CHECK(large->is_loaded());
       REQUIRE(!deferred->is_loaded());
+      CHECK(loaded->n_unread_bytes() == 0);
+      CHECK(deferred->n_unread_bytes() > loaded->weight_bytes() / 4);
+      CHECK(deferred->n_unread_bytes() < loaded->weight_bytes());
       const bool is_prompt = n_tokens != 7;  // else as tokens that are verified together
       CHECK(is_same(step(*deferred, n_tokens, true, is_prompt), step(*loaded, n_tokens, true, is_prompt)));
       CHECK(!deferred->is_loaded());
@@ -79,6 +82,7 @@ TEST_CASE("DeferredWeights_TheFirstStepHasTheBitsOfLoadedWeights") {
       // The second loads them.
       CHECK(is_same(step(*deferred, 1, true, false), step(*loaded, 1, true, false)));
       CHECK(deferred->is_loaded());
+      CHECK(deferred->n_unread_bytes() == 0);
       CHECK(deferred->take_loading_ns() > 0);
       CHECK(deferred->take_loading_ns() == 0);
       CHECK(is_same(step(*deferred, 1, true, false), step(*loaded, 1, true, false)));
@@ -119,6 +123,7 @@ TEST_CASE("DeferredWeights_LoadingThatWasCancelledIsDoneAgain") {
     CHECK(error.code() == engine::ErrorCode::kCancelled);
   }
   CHECK(!deferred->is_loaded());
+  CHECK(deferred->n_unread_bytes() > 0);
   // By who waits for a step.
   const std::atomic<bool> cancel{true};
   CHECK(step(*deferred, 5, false, true, &cancel).empty());

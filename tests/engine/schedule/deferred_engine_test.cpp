@@ -80,11 +80,13 @@ TEST_CASE("Engine_LoadsWhatNobodyWaitsFor") {
   const tests::TempDir folder;
   const std::string path = write(folder);
   const auto engine = open(path, 0);
+  CHECK(engine->stats().n_unread_bytes > 0);
   // Progress counts as steps.
   for (int i = 0; i < 2000 && engine->stats().n_steps == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   CHECK(engine->stats().n_steps > 0);
   const Answer answer = generate(*engine, 5);
   CHECK(answer.stats.load_ns == 0);
+  CHECK(engine->stats().n_unread_bytes == 0);
   CHECK(answer.tokens == generate(*open(path, -1), 5).tokens);
   for (int i = 0; i < 20; ++i) {  // ended at any time of it
     const auto brief = open(path, 0);

@@ -1,6 +1,7 @@
 // Loads, unloads, expiries, deaths, failures and clients that leave, all at once and at random. What is loaded is a scripted
 // model, so that hundreds of thousands of these take seconds; the host cannot tell.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -68,8 +69,10 @@ class ScriptedModel final : public ModelHost {
     ++oracle_.n_died;
   }
 
+  std::atomic<int64_t> n_unread_bytes{0};
+
   const engine::ModelInfo& info() const override { return info_; }
-  engine::EngineStats stats() override { return {}; }
+  engine::EngineStats stats() override { return {.n_unread_bytes = n_unread_bytes}; }
   bool is_alive() const override { return is_alive_; }
   // Nobody here generates anything.
   engine::AnswerFormat answer_format(std::string_view) const override { std::abort(); }
@@ -180,6 +183,32 @@ TEST_CASE("EngineHost_KeepsItsLimitsInAStorm", "[T-97]") {
   const std::lock_guard lock(oracle.mutex);
   CHECK(oracle.n_open == 0);
   CHECK(oracle.broken == "");
+}
+
+TEST_CASE("EngineHost_CountsWhatModelsHaveBeenPromised", "[T-89]") {
+  Oracle oracle;
+  int64_t n_unread = 500;
+  EngineHost host{{3, 512, 60'000'000'000}, [] { return uint64_t{1000}; }, [&](const engine::EngineOptions& options) {
+                    options.on_memory_need(500);
+                    auto model = std::make_unique<ScriptedModel>(oracle, options);
+                    model->n_unread_bytes = n_unread;
+                    return model;
+                  }};
+  const auto names_with = [&](const std::string& path) {
+    EngineHost::Request request;
+    request.name = request.options.model_path = path;
+    host.acquire(request);
+    std::string names;
+    for (const LoadedModel& model : host.loaded()) names += model.name;
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  CHECK(names_with("a") == "a");
+  CHECK(names_with("b") == "ab");  // 500 of 1000 look free to it
+  n_unread = 501;
+  CHECK(names_with("c") == "bc");  // nothing does
+  CHECK(names_with("d") == "d");   // 499 do when b has gone
+  CHECK(oracle.broken.empty());
 }
 
 }  // namespace olx::server

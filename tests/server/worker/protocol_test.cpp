@@ -117,7 +117,7 @@ TEST_CASE("Messages_CrossWholeAndAreRefusedBroken", "[T-94]") {
   info.n_ctx = info.n_embd = info.vocab_size = 5;
   info.chat_template = "{{ x }}";
   torment(info);
-  torment(engine::EngineStats{.n_active = 1, .n_steps = 2});
+  torment(engine::EngineStats{.n_active = 1, .n_unread_bytes = 3, .n_steps = 2});
   torment(Failure{Failure::Kind::kEngine, engine::ErrorCode::kContextTooLong, "too long"});
   torment(PromptToTokenize{{"ab", {1}}, true});
   torment(TextToTokenize{"ab", false, true});
