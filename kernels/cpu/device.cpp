@@ -67,6 +67,8 @@ constexpr int64_t kMultiplyAddsOfChunk = 1 << 20;
 constexpr int64_t kRowsOfChunk = 16;
 // As many tokens of attention, or fewer, stay in one chunk: a draft reads the cache once.
 constexpr int64_t kTokensTogether = 16;
+// Each chunk of a prompt unpacks all keys and values that its tokens see.
+constexpr int64_t kPromptTokensTogether = 32;
 
 // Nodes [begin, end) that are divided alike: a chunk runs the same units of each, in order.
 struct Bundle {
@@ -106,6 +108,8 @@ int64_t wanted_chunks(const BoundNode& node, int64_t n_units, int64_t n_members)
       return std::clamp(n_units * args.w.n_cols * args.y.n_rows / kMultiplyAddsOfChunk, n_members, most);
     }
     case Op::kAttention:
+      if (static_cast<const AttentionArgs*>(node.args)->n_prompt > 0)
+        return std::clamp(n_units / kPromptTokensTogether, n_members, 4 * most);
       return n_units > kTokensTogether * n_members ? 4 * most
                                                    : most;  // later tokens of a prompt cost more
     default: return std::clamp(n_units / kRowsOfChunk, n_members, most);
