@@ -229,7 +229,7 @@ void Engine::Impl::loop() {
     const bool has_embedded = embedder->step();
     const bool has_stepped = scheduler->step();
     if (is_loading_due && (is_kept_ready || has_embedded || has_stepped)) {
-      if (!runner->is_loaded()) finish_loading();
+      finish_loading();
       is_loading_due = false;
     }
     scheduler->count_loading(runner->take_loading_ns());

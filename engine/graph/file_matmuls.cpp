@@ -60,9 +60,7 @@ void FileMatmuls::run(const void* args, RowRange range) {
 void FileMatmuls::multiply(const Matmul& matmul, RowRange range, Space& space) const {
   const kernels::WeightView& w = matmul.args.w;
   const int64_t row_bytes = gguf::row_size_bytes(w.dtype, w.n_cols);
-  const int64_t multiple = w.layout != nullptr ? w.layout->row_multiple : 1;
-  const int64_t n_bytes = matmul.args.y.n_rows > kMostTokensOfCache ? kBytesOfManyTokens : kBytes;
-  const int64_t step = std::max<int64_t>(1, n_bytes / (row_bytes * multiple)) * multiple;
+  const int64_t step = rows_within(matmul.args.y.n_rows > kMostTokensOfCache ? kBytesOfManyTokens : kBytes, w);
   const auto bytes_of = [](std::vector<Line>& lines, int64_t size) {
     const auto n = static_cast<size_t>(size + 63) / 64;
     if (lines.size() < n) lines.resize(n);

@@ -1,8 +1,8 @@
 #pragma once
 // FileMatmuls: the matmuls of a step while the matrices are still in the model file. Each reads its rows, packs them into
 // what stays in a cache, and multiplies with them, some rows at a time. Kernels, and the bytes they see, are those of
-// weights that were loaded, so the bits of the results are too. For the first step of a model: reading and packing a
-// file costs a third of what filling memory with it does.
+// weights that were loaded, so the bits of the results are too. For the first step of a model: most of what loading
+// costs is filling memory that the process has not used before.
 
 #include <cstddef>
 #include <deque>

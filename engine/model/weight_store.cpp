@@ -42,6 +42,11 @@ int64_t matrix_bytes(const kernels::WeightView& view) {
 
 }  // namespace
 
+int64_t rows_within(int64_t n_bytes, const kernels::WeightView& matrix) {
+  const int64_t multiple = matrix.layout != nullptr ? matrix.layout->row_multiple : 1;
+  return std::max<int64_t>(1, n_bytes / (gguf::row_size_bytes(matrix.dtype, matrix.n_cols) * multiple)) * multiple;
+}
+
 WeightStore::WeightStore(const Graph& graph, const WeightTable& table, kernels::Device& device,
                          int64_t n_tokens)
     : device_(device) {
@@ -100,10 +105,8 @@ std::vector<WeightStore::Slice> WeightStore::make_slices(const WeightTable& tabl
     if (portion != Portion::kAll && (portion == Portion::kMultiplied) != is_only_multiplied_[i]) continue;
     const Weight& weight = table.weights()[i];
     const int64_t row_bytes = gguf::row_size_bytes(weight.tensor->dtype, weight.n_cols);
-    const int64_t multiple =
-        stored_[i].view.layout != nullptr ? stored_[i].view.layout->row_multiple : 1;
     const int64_t n_rows = weight.is_vector ? 1 : weight.n_rows;
-    const int64_t step = std::max<int64_t>(1, kSliceBytes / (row_bytes * multiple)) * multiple;
+    const int64_t step = weight.is_vector ? 1 : rows_within(kSliceBytes, stored_[i].view);
     for (int64_t from = 0; from < n_rows; from += step) {
       const int64_t to = std::min(n_rows, from + step);
       slices.push_back({static_cast<int>(i), from, to, (to - from) * row_bytes});

@@ -16,6 +16,9 @@
 
 namespace olx::engine {
 
+// As many rows of a matrix as are within n_bytes of its file, at least as few as its layout takes at once.
+int64_t rows_within(int64_t n_bytes, const kernels::WeightView& matrix);
+
 class WeightStore {
  public:
   struct Stored {
