@@ -67,7 +67,7 @@ constexpr int64_t kMultiplyAddsOfChunk = 1 << 20;
 constexpr int64_t kRowsOfChunk = 16;
 // As many tokens of attention, or fewer, stay in one chunk: a draft reads the cache once.
 constexpr int64_t kTokensTogether = 16;
-// Each chunk of a prompt unpacks all keys and values that its tokens see.
+// Each chunk of a prompt unpacks all keys and values that its tokens see, or those of its split.
 constexpr int64_t kPromptTokensTogether = 32;
 
 // Nodes [begin, end) that are divided alike: a chunk runs the same units of each, in order.
@@ -107,11 +107,13 @@ int64_t wanted_chunks(const BoundNode& node, int64_t n_units, int64_t n_members)
       const auto& args = *static_cast<const MatmulArgs*>(node.args);
       return std::clamp(n_units * args.w.n_cols * args.y.n_rows / kMultiplyAddsOfChunk, n_members, most);
     }
-    case Op::kAttention:
-      if (static_cast<const AttentionArgs*>(node.args)->n_prompt > 0)
+    case Op::kAttention: {
+      const auto& args = *static_cast<const AttentionArgs*>(node.args);
+      if (args.n_prompt > 0 && args.n_splits == 1)
         return std::clamp(n_units / kPromptTokensTogether, n_members, 4 * most);
       return n_units > kTokensTogether * n_members ? 4 * most
                                                    : most;  // later tokens of a prompt cost more
+    }
     default: return std::clamp(n_units / kRowsOfChunk, n_members, most);
   }
 }
@@ -132,7 +134,9 @@ int Execution::add_bundle(size_t end, int first_chunk) {
       bundle.multiple = std::lcm(bundle.multiple, static_cast<const QuantizeArgs*>(node.args)->y.format->tokens_together);
     if (kernel.op == Op::kAttention) {
       const auto& args = *static_cast<const AttentionArgs*>(node.args);
-      if (args.q.n_rows <= kTokensTogether && args.kv.n_kv_heads * args.n_splits > n_members)
+      const int64_t n_lines = args.kv.n_kv_heads * args.n_splits;
+      if (args.n_prompt > 0 && args.n_splits > 1 ? n_lines >= n_members
+                                                 : args.q.n_rows <= kTokensTogether && n_lines > n_members)
         bundle.multiple = args.q.n_rows;
     }
   }

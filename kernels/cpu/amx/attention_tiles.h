@@ -9,11 +9,12 @@
 // A lane is a query, from the scores to the output: S^T = K Q^T, softmax down the positions, O^T = V^T P^T. So K is taken as it
 // lies, V is transposed once for all queries of a work tile, peaks and sums are vectors and need no sums across lanes.
 //
-// Order of sums: online softmax over blocks of kBlock positions counted from position 0, within them steps of 32. It is one and
-// the same for a token, whoever shares its tile: a position it does not see weighs 0 and adds 0, for what is no finite number is
-// taken out of V and added by itself to those that see it.
+// Order of sums: as rowwise/attention.h says it, segments of blocks, within a block steps of 32. It is one and the same for a
+// token, whoever shares its tile and whichever split does a segment: a position it does not see weighs 0 and adds 0, for what is
+// no finite number is taken out of V and added by itself to those that see it.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/amx/tiles.h"
@@ -36,10 +37,13 @@ struct TileWorkspace {
   alignas(64) uint8_t values[kBlock * kMaxHeadDim * 2 * kTerms];   // [16 of head_dim][step of positions]
   alignas(64) uint8_t weights[2 * kBlockSteps * kFactorBytes];     // [query tile of a pair][step of positions]
   alignas(64) float scores[2 * kBlock * kTileQueries];             // [query tile of a pair][position][query]
-  alignas(64) float outputs[kMostTileElems];                       // [query tile][head_dim][query]
+  alignas(64) float outputs[kMostTileElems];                       // [query tile][head_dim][query], of the segment
+  alignas(64) float totals[kMostTileElems];                        // of the segments before it
   alignas(64) float decoded[kBlock * kMaxHeadDim];                 // rows of a cache that is not plain
-  alignas(64) float peaks[kMostTileQueries], sums[kMostTileQueries], rescale[2 * kTileQueries];
+  alignas(64) float peaks[kMostTileQueries], sums[kMostTileQueries], rescale[2 * kTileQueries];  // of the segment
+  alignas(64) float total_peaks[kMostTileQueries], total_sums[kMostTileQueries];
   alignas(64) int32_t from[kMostTileQueries], to[kMostTileQueries];  // positions a query sees; none: a lane without one
+  bool is_empty[kMostTileQueries / kTileQueries];                    // no block of the segment is in the outputs of a query tile
   int n_odd;                     // rows of V in this block that hold what is no finite number
   int odd[kBlock];               // their positions
   alignas(64) float odd_values[kBlock * kMaxHeadDim];  // their elements
@@ -60,6 +64,12 @@ inline void store_pairs(uint8_t* to, F even, F odd) {
   const Halves a = split(even), b = split(odd);
   _mm512_store_si512(to, exact_pairs(a.high, b.high));
   _mm512_store_si512(to + kTileBytes, bf16_pairs(a.low, b.low));
+}
+
+// 32 numbers, a and b, to a row of a tile of each term.
+inline void store_halves(uint8_t* to, Halves a, Halves b) {
+  _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.high, a.high)));
+  _mm512_store_si512(to + kTileBytes, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.low, a.low)));
 }
 
 // sums[2][kQueryTiles] of tiles a[2] times b[kQueryTiles], each [step][term]. A tile of sums is 256 numbers behind the one before
@@ -90,7 +100,7 @@ inline void multiply_factors(const uint8_t* a, int64_t a_stride, const uint8_t* 
   store_sums<true, (kQueryTiles > 1)>(sums, sums_stride);
 }
 
-// Queries of a work tile, what they see, and empty outputs.
+// Queries of a work tile, what they see, and that nothing is summed yet.
 inline void prepare_queries(const AttentionArgs& args, const Tile& tile, int64_t n_queries, TileWorkspace& work) {
   const int64_t head_dim = args.kv.head_dim, n_steps = head_dim / kTileCols;
   for (int64_t first = 0; first < n_queries; first += kTileQueries) {
@@ -110,11 +120,9 @@ inline void prepare_queries(const AttentionArgs& args, const Tile& tile, int64_t
       const Span span = q < n_queries ? visible(args, tile.token + q / tile.n_group) : Span{INT32_MAX, 0};
       work.from[q] = static_cast<int32_t>(span.from);
       work.to[q] = static_cast<int32_t>(span.to);
-      work.peaks[q] = -__builtin_inff();
-      work.sums[q] = 0.0f;
+      work.total_peaks[q] = -__builtin_inff();
+      work.total_sums[q] = 0.0f;
     }
-    float* outputs = work.outputs + first * head_dim;
-    for (int64_t i = 0; i < kTileQueries * head_dim; i += Simd::kLanes) Simd::store(outputs + i, Simd::set(0.0f));
   }
 }
 
@@ -132,65 +140,105 @@ inline auto plain_rows(const uint8_t** rows, Span seen, int64_t head_dim, float*
   }
 }
 
+// Rows that stand for positions no token sees.
+alignas(64) constexpr uint8_t kZeros[kMaxHeadDim * sizeof(float)] = {};
+
+// Keys or values of the next block, fetched to the second cache level while those of this one are prepared.
+struct NextRows {
+  const uint8_t* const* rows;
+  Span seen;
+  int64_t row_bytes;
+  void fetch(int64_t p) const {
+    if (p < seen.from || p >= seen.to) return;
+    for (int64_t i = 0; i < row_bytes; i += 64) asm volatile("prefetcht1 %0" : : "m"(rows[p][i]));
+  }
+};
+
 // Positions [low, high) of a block, multiples of 32, of which those outside `seen` are 0.
 template <typename Row>
-inline void prepare_keys(Row, const uint8_t* const* rows, Span seen, int64_t low, int64_t high, int64_t head_dim, uint8_t* keys) {
+inline void prepare_keys(Row, const uint8_t* const* rows, Span seen, int64_t low, int64_t high, int64_t head_dim, const NextRows& next,
+                         uint8_t* keys) {
   const int64_t n_steps = head_dim / kTileCols;
-  for (int64_t p = low; p < high; ++p) {
-    const bool is_seen = p >= seen.from && p < seen.to;
+  for (int64_t p = 0; p < kBlock; ++p) {
+    next.fetch(p);
+    if (p < low || p >= high) continue;
+    const uint8_t* row = p >= seen.from && p < seen.to ? rows[p] : kZeros;
     uint8_t* to = keys + p / 16 * n_steps * kFactorBytes + p % 16 * 64;
-    for (int64_t d = 0; d < head_dim; d += kTileCols, to += kFactorBytes) {
-      const Halves a = split(is_seen ? Row::load(rows[p], d) : Simd::set(0.0f));
-      const Halves b = split(is_seen ? Row::load(rows[p], d + 16) : Simd::set(0.0f));
-      _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.high, a.high)));
-      _mm512_store_si512(to + kTileBytes, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.low, a.low)));
-    }
+    for (int64_t d = 0; d < head_dim; d += kTileCols, to += kFactorBytes)
+      store_halves(to, split(Row::load(row, d)), split(Row::load(row, d + 16)));
   }
 }
 
 template <typename Row>
 inline bool is_finite(const uint8_t* row, int64_t head_dim) {
-  const __m512i exponent = _mm512_set1_epi32(0x7f800000);
-  __mmask16 has_other = 0;
-  for (int64_t d = 0; d < head_dim; d += 16) {
-    const __m512i bits = _mm512_castps_si512(Row::load(row, d));
-    has_other |= _mm512_cmpeq_epi32_mask(_mm512_and_si512(bits, exponent), exponent);
+  __mmask32 has_other = 0;
+  if constexpr (std::is_same_v<Row, RowF16>) {
+    const __m512i exponent = _mm512_set1_epi16(0x7c00);
+    for (int64_t d = 0; d < head_dim; d += 32)
+      has_other |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(_mm512_loadu_si512(row + 2 * d), exponent), exponent);
+  } else {
+    const __m512i exponent = _mm512_set1_epi32(0x7f800000);
+    for (int64_t d = 0; d < head_dim; d += 16)
+      has_other |= _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(Row::load(row, d)), exponent), exponent);
   }
   return has_other == 0;
 }
 
+// Elements [d, d + 16) of 32 rows as a tile of each term: row i of it holds element d + i of them all.
+template <typename Row>
+inline void transpose_values(const uint8_t* const* rows, int64_t d, uint8_t* to) {
+  F high_pairs[16], low_pairs[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    const Halves a = split(Row::load(rows[2 * i], d)), b = split(Row::load(rows[2 * i + 1], d));
+    high_pairs[i] = _mm512_castsi512_ps(exact_pairs(a.high, b.high));
+    low_pairs[i] = _mm512_castsi512_ps(bf16_pairs(a.low, b.low));
+  }
+  Simd::transpose(high_pairs);
+  Simd::transpose(low_pairs);
+  for (int i = 0; i < 16; ++i) {
+    _mm512_store_ps(to + 64 * i, high_pairs[i]);
+    _mm512_store_ps(to + kTileBytes + 64 * i, low_pairs[i]);
+  }
+}
+
+// Half the shuffles: f16 are put in pairs and transposed before they are taken apart.
+template <>
+inline void transpose_values<RowF16>(const uint8_t* const* rows, int64_t d, uint8_t* to) {
+  const __m512i pair = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007, 0x180008, 0x190009,
+                                         0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
+  F pairs[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    const auto half = [&](int64_t row) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[row] + 2 * d)); };
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(half(2 * i)), half(2 * i + 1), 1);
+    pairs[i] = _mm512_castsi512_ps(_mm512_permutexvar_epi16(pair, both));
+  }
+  Simd::transpose(pairs);
+  for (int i = 0; i < 16; ++i) {
+    const __m512i x = _mm512_castps_si512(pairs[i]);
+    store_halves(to + 64 * i, split(_mm512_cvtph_ps(_mm512_castsi512_si256(x))), split(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(x, 1))));
+  }
+}
+
 // As prepare_keys, transposed; rows with what is no finite number are 0 too, and kept beside.
 template <typename Row>
-inline void prepare_values(Row, const uint8_t* const* rows, Span seen, int64_t low, int64_t high, int64_t head_dim, TileWorkspace& work) {
+inline void prepare_values(Row, const uint8_t* const* rows, Span seen, int64_t low, int64_t high, int64_t head_dim, const NextRows& next,
+                           TileWorkspace& work) {
   const uint8_t* finite[kBlock];
   work.n_odd = 0;
   for (int64_t p = low; p < high; ++p) {
-    finite[p] = p >= seen.from && p < seen.to ? rows[p] : nullptr;
-    if (finite[p] == nullptr || is_finite<Row>(rows[p], head_dim)) continue;
-    finite[p] = nullptr;
+    finite[p] = p >= seen.from && p < seen.to ? rows[p] : kZeros;
+    if (is_finite<Row>(finite[p], head_dim)) continue;
+    finite[p] = kZeros;
     float* values = work.odd_values + work.n_odd * head_dim;
     for (int64_t d = 0; d < head_dim; d += Simd::kLanes) Simd::store(values + d, Row::load(rows[p], d));
     work.odd[work.n_odd++] = static_cast<int>(p);
   }
-  for (int64_t d = 0; d < head_dim; d += 16)
-    for (int64_t first = low; first < high; first += kTileCols) {
-      uint8_t* to = work.values + (d / 16 * kBlockSteps + first / kTileCols) * kFactorBytes;
-      F high_pairs[16], low_pairs[16];
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) {
-        const uint8_t *even = finite[first + 2 * i], *odd = finite[first + 2 * i + 1];
-        const Halves a = split(even != nullptr ? Row::load(even, d) : Simd::set(0.0f));
-        const Halves b = split(odd != nullptr ? Row::load(odd, d) : Simd::set(0.0f));
-        high_pairs[i] = _mm512_castsi512_ps(exact_pairs(a.high, b.high));
-        low_pairs[i] = _mm512_castsi512_ps(bf16_pairs(a.low, b.low));
-      }
-      Simd::transpose(high_pairs);
-      Simd::transpose(low_pairs);
-      for (int i = 0; i < 16; ++i) {
-        _mm512_store_ps(to + 64 * i, high_pairs[i]);
-        _mm512_store_ps(to + kTileBytes + 64 * i, low_pairs[i]);
-      }
-    }
+  for (int64_t p = 0; p < kBlock; ++p) next.fetch(p);
+  for (int64_t first = low; first < high; first += kTileCols)
+    for (int64_t d = 0; d < head_dim; d += 16)
+      transpose_values<Row>(finite + first, d, work.values + (d / 16 * kBlockSteps + first / kTileCols) * kFactorBytes);
 }
 
 // Scores [position][query] of positions [low, high) of a block -> weights, peaks and sums; rescales the outputs where a peak has
@@ -271,18 +319,24 @@ inline void attend_block(const AttentionArgs& args, int64_t block, int64_t low, 
                                   n_steps, true, work.scores + p * kTileQueries, kBlock * kTileQueries);
   publish(&work);
   float* outputs = work.outputs + first * head_dim;
+  bool* is_empty = work.is_empty + first / kTileQueries;
+  const bool is_first = is_empty[0] && is_empty[kQueryTiles - 1];
   for (int i = 0; i < kQueryTiles; ++i) {
-    float* rescale = work.rescale + i * kTileQueries;
+    float *rescale = work.rescale + i * kTileQueries, *of_tile = outputs + i * kTileQueries * head_dim;
     weigh_scores(args, block, low, high, first + i * kTileQueries, work.scores + i * kBlock * kTileQueries, rescale,
                  work.weights + i * kBlockSteps * kFactorBytes, work);
-    rescale_outputs(rescale, head_dim, outputs + i * kTileQueries * head_dim);
+    if (!is_first && is_empty[i])
+      for (int64_t at = 0; at < kTileQueries * head_dim; at += Simd::kLanes) Simd::store(of_tile + at, Simd::set(0.0f));
+    else if (!is_first)
+      rescale_outputs(rescale, head_dim, of_tile);
+    is_empty[i] = false;
   }
   publish(&work);
   const int64_t first_step = low / kTileCols;
   for (int64_t d = 0; d < head_dim; d += 32)
     multiply_factors<kQueryTiles>(work.values + (d / 16 * kBlockSteps + first_step) * kFactorBytes, kBlockSteps * kFactorBytes,
                                   work.weights + first_step * kFactorBytes, kBlockSteps * kFactorBytes, (high - low) / kTileCols,
-                                  false, outputs + d * kTileQueries, kTileQueries * head_dim);
+                                  is_first, outputs + d * kTileQueries, kTileQueries * head_dim);
   publish(&work);
   if (work.n_odd == 0) return;
   for (int i = 0; i < kQueryTiles; ++i)
@@ -290,51 +344,104 @@ inline void attend_block(const AttentionArgs& args, int64_t block, int64_t low, 
                    outputs + i * kTileQueries * head_dim);
 }
 
-// Sinks, the division by the sums, and the outputs to y.
+// Which of 16 queries from `first` on see some of positions [start, end).
+inline __mmask16 see(const TileWorkspace& work, int64_t first, int64_t start, int64_t end) {
+  return _mm512_cmplt_epi32_mask(_mm512_load_si512(work.from + first), _mm512_set1_epi32(static_cast<int32_t>(end))) &
+         _mm512_cmpgt_epi32_mask(_mm512_load_si512(work.to + first), _mm512_set1_epi32(static_cast<int32_t>(start)));
+}
+
+// Calls row(query, vectors) with outputs [head_dim][query] of the queries of a tile, 16 of head_dim of all of them at a time.
+template <typename Rows>
+inline void each_output(const float* outputs, int64_t head_dim, F factor, Rows rows) {
+  for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
+    F x[kTileQueries];
+    for (int i = 0; i < kTileQueries; ++i) x[i] = Simd::mul(Simd::load(outputs + (d + i) * kTileQueries), factor);
+    Simd::transpose(x);
+    rows(d, x);
+  }
+}
+
+// The segment of a query tile, which the queries of `seeing` see: joined to the segments before it, as join() does.
+inline void join_segment(int64_t first, __mmask16 seeing, int64_t head_dim, TileWorkspace& work) {
+  const F peak = Simd::load(work.total_peaks + first), sum = Simd::load(work.total_sums + first);
+  const F more_peak = Simd::load(work.peaks + first), more_sum = Simd::load(work.sums + first);
+  const __mmask16 is_begun = _mm512_cmp_ps_mask(sum, Simd::set(0.0f), _CMP_NEQ_UQ);
+  const __mmask16 begins = seeing & ~is_begun, joins = seeing & is_begun;
+  const Joined both = join_states(peak, sum, more_peak, more_sum);
+  Simd::store(work.total_peaks + first, _mm512_mask_mov_ps(_mm512_mask_mov_ps(peak, begins, more_peak), joins, both.peak));
+  Simd::store(work.total_sums + first, _mm512_mask_mov_ps(_mm512_mask_mov_ps(sum, begins, more_sum), joins, both.sum));
+  for (int64_t at = first * head_dim; at < (first + kTileQueries) * head_dim; at += Simd::kLanes) {
+    const F total = Simd::load(work.totals + at), more = Simd::load(work.outputs + at);
+    const F joined = Simd::fma(total, both.of_a, Simd::mul(more, both.of_b));
+    Simd::store(work.totals + at, _mm512_mask_mov_ps(_mm512_mask_mov_ps(total, begins, more), joins, joined));
+  }
+}
+
+// The same left in the scratch, for arrive().
+inline void leave_segment(const Tile& tile, const Partials& partials, int64_t segment, int64_t first, __mmask16 seeing, int64_t head_dim,
+                          const TileWorkspace& work) {
+  float* at[kTileQueries] = {};
+  for (int i = 0; i < kTileQueries; ++i) {
+    if ((seeing >> i & 1) == 0) continue;
+    const int64_t q = first + i;
+    at[i] = partials.at(tile.token + q / tile.n_group, tile.kv_head * tile.n_group + q % tile.n_group, segment);
+    at[i][0] = work.peaks[q];
+    at[i][1] = work.sums[q];
+  }
+  each_output(work.outputs + first * head_dim, head_dim, Simd::set(1.0f), [&](int64_t d, const F(&x)[kTileQueries]) {
+    for (int i = 0; i < kTileQueries; ++i)
+      if (at[i] != nullptr) Simd::store(at[i] + 2 + d, x[i]);
+  });
+}
+
+// Sinks, the division by the sums, and the totals to y.
 inline void finish_queries(const AttentionArgs& args, const Tile& tile, int64_t n_queries, TileWorkspace& work) {
   const int64_t head_dim = args.kv.head_dim;
   for (int64_t first = 0; first < n_queries; first += kTileQueries) {
-    F factor = Simd::set(1.0f), sum = Simd::load(work.sums + first);
+    const F sum = Simd::load(work.total_sums + first);
+    F factor;
     if (args.sinks) {
       alignas(64) float sinks[kTileQueries];
       for (int64_t i = 0; i < kTileQueries; ++i) sinks[i] = args.sinks[tile.kv_head * tile.n_group + (first + i) % tile.n_group];
-      const F sink = Simd::load(sinks), peak = Simd::load(work.peaks + first), highest = Simd::max(sink, peak);
-      factor = exp(Simd::sub(peak, highest));
-      sum = Simd::fma(sum, factor, exp(Simd::sub(sink, highest)));
+      factor = output_factor(Simd::load(work.total_peaks + first), sum, Simd::load(sinks));
+    } else {
+      factor = output_factor(sum);
     }
-    factor = Simd::div(factor, sum);
-    for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
-      F x[kTileQueries];
-      for (int i = 0; i < kTileQueries; ++i) x[i] = Simd::mul(Simd::load(work.outputs + first * head_dim + (d + i) * kTileQueries), factor);
-      Simd::transpose(x);
+    each_output(work.totals + first * head_dim, head_dim, factor, [&](int64_t d, const F(&x)[kTileQueries]) {
       for (int64_t i = 0; i < kTileQueries && first + i < n_queries; ++i) {
         const int64_t q = first + i, head = tile.kv_head * tile.n_group + q % tile.n_group;
         Simd::store(args.y.row(tile.token + q / tile.n_group) + head * head_dim + d, x[i]);
       }
-    }
+    });
   }
 }
 
+// As attend_segment.
 template <typename Row>
-inline void attend_tile(const AttentionArgs& args, const Tile& tile, TileWorkspace& work) {
+inline void attend_segment_tiles(const AttentionArgs& args, const Tile& tile, int64_t start, int64_t end, BlockRows (&rows)[2],
+                                 TileWorkspace& work) {
   const int64_t head_dim = args.kv.head_dim, n_queries = tile.n_tokens * tile.n_group;
-  prepare_queries(args, tile, n_queries, work);
-  for (int64_t block = tile.all.from / kBlock * kBlock; block < tile.all.to; block += kBlock) {
-    BlockRows rows;
-    find_block<Row>(args, tile, block, rows);
-    const int64_t low = rows.seen.from / kTileCols * kTileCols, high = (rows.seen.to + kTileCols - 1) / kTileCols * kTileCols;
-    prepare_keys(plain_rows<Row>(rows.k, rows.seen, head_dim, work.decoded), rows.k, rows.seen, low, high, head_dim, work.keys);
-    prepare_values(plain_rows<Row>(rows.v, rows.seen, head_dim, work.decoded), rows.v, rows.seen, low, high, head_dim, work);
+  for (int64_t first = 0; first < n_queries; first += kTileQueries) {
+    work.is_empty[first / kTileQueries] = true;
+    Simd::store(work.peaks + first, Simd::set(-__builtin_inff()));
+    Simd::store(work.sums + first, Simd::set(0.0f));
+  }
+  for (int64_t block = start; block < start + kAttentionSegment; block += kBlock) {
+    BlockRows &now = rows[block / kBlock % 2], &next = rows[(block / kBlock + 1) % 2];
+    next.seen = {0, 0};
+    if (block + kBlock < end) find_block<Row>(args, tile, block + kBlock, next);
+    if (now.seen.from >= now.seen.to) continue;
+    const int64_t low = now.seen.from / kTileCols * kTileCols, high = (now.seen.to + kTileCols - 1) / kTileCols * kTileCols;
+    const int64_t row_bytes = Row::size_bytes(head_dim);
+    prepare_keys(plain_rows<Row>(now.k, now.seen, head_dim, work.decoded), now.k, now.seen, low, high, head_dim,
+                 NextRows{next.k, next.seen, row_bytes}, work.keys);
+    prepare_values(plain_rows<Row>(now.v, now.seen, head_dim, work.decoded), now.v, now.seen, low, high, head_dim,
+                   NextRows{next.v, next.seen, row_bytes}, work);
     publish(&work);
-    const auto sees_some = [&](int64_t first) {
-      const __m512i start = _mm512_set1_epi32(static_cast<int32_t>(block)), end = _mm512_set1_epi32(static_cast<int32_t>(block + kBlock));
-      return (_mm512_cmplt_epi32_mask(_mm512_load_si512(work.from + first), end) &
-              _mm512_cmpgt_epi32_mask(_mm512_load_si512(work.to + first), start)) != 0;
-    };
     for (int64_t first = 0; first < n_queries;) {
-      if (!sees_some(first)) {
+      if (see(work, first, block, block + kBlock) == 0) {
         first += kTileQueries;
-      } else if (first + kTileQueries < n_queries && sees_some(first + kTileQueries)) {
+      } else if (first + kTileQueries < n_queries && see(work, first + kTileQueries, block, block + kBlock) != 0) {
         attend_block<2>(args, block, low, high, first, work);
         first += 2 * kTileQueries;
       } else {
@@ -343,12 +450,39 @@ inline void attend_tile(const AttentionArgs& args, const Tile& tile, TileWorkspa
       }
     }
   }
-  finish_queries(args, tile, n_queries, work);
 }
 
-// Tokens [token, token + n_tokens) of prompts, in tiles of one sequence each.
+// Segments [from, to) for a tile. Without splits these are all and y is written; with splits they are left for arrive().
 template <typename Row>
-inline void attend_prompts(const AttentionArgs& args, int64_t kv_head, int64_t token, int64_t n_tokens) {
+inline void attend_tile(const AttentionArgs& args, const Tile& tile, int64_t from, int64_t to, const Partials* partials, TileWorkspace& work) {
+  const int64_t head_dim = args.kv.head_dim, n_queries = tile.n_tokens * tile.n_group;
+  prepare_queries(args, tile, n_queries, work);
+  BlockRows rows[2];
+  const auto block_rows = [&](int64_t start) { return &rows[start / kBlock % 2]; };
+  find_block<Row>(args, tile, from * kAttentionSegment, *block_rows(from * kAttentionSegment));
+  for (int64_t segment = from; segment < to; ++segment) {
+    const int64_t start = segment * kAttentionSegment, next = start + kAttentionSegment;
+    if (!sees(tile.all, start)) {
+      find_block<Row>(args, tile, next, *block_rows(next));
+      continue;
+    }
+    attend_segment_tiles<Row>(args, tile, start, to * kAttentionSegment, rows, work);
+    for (int64_t first = 0; first < n_queries; first += kTileQueries) {
+      const __mmask16 seeing = see(work, first, start, start + kAttentionSegment);
+      if (seeing == 0) continue;
+      if (partials != nullptr)
+        leave_segment(tile, *partials, segment, first, seeing, head_dim, work);
+      else
+        join_segment(first, seeing, head_dim, work);
+    }
+  }
+  if (partials == nullptr) finish_queries(args, tile, n_queries, work);
+}
+
+// A split of tokens [token, token + n_tokens) of prompts, in tiles of one sequence each.
+template <typename Row>
+inline void attend_prompts(const AttentionArgs& args, const Partials& partials, int64_t kv_head, int64_t split, int64_t token,
+                           int64_t n_tokens) {
   TileWorkspace work;
   const TileRegisters tiles;
   const int64_t n_group = args.n_heads / args.kv.n_kv_heads, head_dim = args.kv.head_dim, end = token + n_tokens;
@@ -356,24 +490,28 @@ inline void attend_prompts(const AttentionArgs& args, int64_t kv_head, int64_t t
   const int64_t max_tokens = (fitting < kMostTileQueries ? fitting : kMostTileQueries) / n_group;
   for (int64_t n; token < end; token += n) {
     n = of_one_sequence(args, token, end - token < max_tokens ? end - token : max_tokens);
-    attend_tile<Row>(args, Tile{kv_head, token, n, n_group, visible_to_any(args, token, n)}, work);
+    attend_tile<Row>(args, Tile{kv_head, token, n, n_group, visible_to_any(args, token, n)}, partials.begin(split),
+                     partials.begin(split + 1), args.n_splits > 1 ? &partials : nullptr, work);
+    if (args.n_splits > 1) arrive(args, partials, kv_head, token, n, work.totals);
   }
 }
 
-// kSingle: the kernel of the tokens before the prompts'. A prompt's context is not divided: its first split does the work of all.
+// kSingle: the kernel of the tokens before the prompts', which see no more segments than the step does: what its splits leave in
+// the scratch lies before that of the prompts.
 template <typename Row, void (*kSingle)(const AttentionArgs&, RowRange)>
 inline void attention_tiles(const AttentionArgs& args, RowRange range) {
   const int64_t n_tokens = args.q.n_rows, n_single = n_tokens - args.n_prompt;
   AttentionArgs single = args;
   single.y.n_rows = single.q.n_rows = n_single;
   single.n_prompt = 0;
+  const Partials partials(args);
   for (int64_t unit = range.from, n; unit < range.to; unit += n) {
     const int64_t of_head = unit / n_tokens, token = unit % n_tokens, end = token < n_single ? n_single : n_tokens;
     n = end - token < range.to - unit ? end - token : range.to - unit;
     if (token < n_single)
       kSingle(single, {of_head * n_single + token, of_head * n_single + token + n});
-    else if (of_head % args.n_splits == 0)
-      attend_prompts<Row>(args, of_head / args.n_splits, token, n);
+    else
+      attend_prompts<Row>(args, partials, of_head / args.n_splits, of_head % args.n_splits, token, n);
   }
 }
 

@@ -164,6 +164,15 @@ inline void block_softmax(const AttentionArgs& args, float* scores, int64_t from
   }
 }
 
+// Two states as one, a lane a query: what each one's outputs are multiplied with before they are added, `b`'s product first.
+struct Joined {
+  F peak, sum, of_a, of_b;
+};
+inline Joined join_states(F a_peak, F a_sum, F b_peak, F b_sum) {
+  const F peak = Simd::max(a_peak, b_peak), of_a = exp(Simd::sub(a_peak, peak)), of_b = exp(Simd::sub(b_peak, peak));
+  return {peak, Simd::fma(a_sum, of_a, Simd::mul(b_sum, of_b)), of_a, of_b};
+}
+
 // Adds the positions of `b` to those of `a`, which come before: the only way two segments are joined.
 inline void join(Online& a, float* a_output, Online b, const float* b_output, int64_t head_dim) {
   if (a.sum == 0.0f) {
@@ -171,32 +180,28 @@ inline void join(Online& a, float* a_output, Online b, const float* b_output, in
     for (int64_t i = 0; i < head_dim; i += Simd::kLanes) Simd::store(a_output + i, Simd::load(b_output + i));
     return;
   }
-  const float peak = a.peak > b.peak ? a.peak : b.peak;
-  float of_a[Simd::kLanes], of_b[Simd::kLanes];
-  Simd::store(of_a, exp(Simd::set(a.peak - peak)));
-  Simd::store(of_b, exp(Simd::set(b.peak - peak)));
-  a.sum = a.sum * of_a[0] + b.sum * of_b[0];
-  a.peak = peak;
-  const F scale_a = Simd::set(of_a[0]), scale_b = Simd::set(of_b[0]);
+  const Joined both = join_states(Simd::set(a.peak), Simd::set(a.sum), Simd::set(b.peak), Simd::set(b.sum));
+  float peak[Simd::kLanes], sum[Simd::kLanes];
+  Simd::store(peak, both.peak);
+  Simd::store(sum, both.sum);
+  a = {peak[0], sum[0]};
   for (int64_t i = 0; i < head_dim; i += Simd::kLanes)
-    Simd::store(a_output + i, Simd::fma(Simd::load(a_output + i), scale_a, Simd::mul(Simd::load(b_output + i), scale_b)));
+    Simd::store(a_output + i, Simd::fma(Simd::load(a_output + i), both.of_a, Simd::mul(Simd::load(b_output + i), both.of_b)));
 }
 
-// Adds the sink to the denominator and writes the normalised output.
+// What the outputs of a state are multiplied with in the end, a lane a query. A sink only enters the denominator.
+inline F output_factor(F sum) { return Simd::div(Simd::set(1.0f), sum); }
+inline F output_factor(F peak, F sum, F sink) {
+  const F highest = Simd::max(sink, peak), factor = exp(Simd::sub(peak, highest));
+  return Simd::div(factor, Simd::fma(sum, factor, exp(Simd::sub(sink, highest))));
+}
+
+// The normalised output of a head to y.
 inline void finish(const AttentionArgs& args, int64_t head, const Online& state, const float* output, float* y) {
-  float peak = state.peak, denominator = state.sum, rescale = 1.0f;
-  if (args.sinks) {
-    const float sink = args.sinks[head];
-    const float highest = sink > peak ? sink : peak;
-    float a[Simd::kLanes], b[Simd::kLanes];
-    Simd::store(a, exp(Simd::set(peak - highest)));
-    Simd::store(b, exp(Simd::set(sink - highest)));
-    rescale = a[0];
-    denominator = denominator * a[0] + b[0];
-  }
-  const F inverse = Simd::set(rescale / denominator);
+  const F peak = Simd::set(state.peak), sum = Simd::set(state.sum);
+  const F factor = args.sinks ? output_factor(peak, sum, Simd::set(args.sinks[head])) : output_factor(sum);
   for (int64_t i = 0; i < args.kv.head_dim; i += Simd::kLanes)
-    Simd::store(y + i, Simd::mul(Simd::load(output + i), inverse));
+    Simd::store(y + i, Simd::mul(Simd::load(output + i), factor));
 }
 
 // Fetches the cached rows of the next block, a line or two at each step of this one: as many at once as there are would hold
@@ -493,32 +498,46 @@ inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t 
 
 inline bool sees(Span span, int64_t start) { return span.from < start + kAttentionSegment && span.to > start; }
 
-// Where a split leaves a segment of one query: Online, then head_dim outputs. first: the first segment of the batch.
+// The segments that tokens of a step see together, divided among splits; and where a split leaves a segment of one query:
+// Online, then head_dim outputs.
 struct Partials {
   const AttentionArgs& args;
   int64_t first;
-  int64_t n;  // segments of the batch
+  int64_t n;  // segments
+
+  explicit Partials(const AttentionArgs& step) : args(step) {
+    const Span all = visible_to_any(args, 0, args.q.n_rows);
+    first = all.from / kAttentionSegment;
+    n = (all.to + kAttentionSegment - 1) / kAttentionSegment - first;
+  }
+  int64_t begin(int64_t split) const { return first + n * split / args.n_splits; }
   float* at(int64_t token, int64_t head, int64_t segment) const {
     return args.scratch + kAttentionCounters + ((token * args.n_heads + head) * n + segment - first) * (args.kv.head_dim + 2);
   }
 };
 
-// The segments of a token that its splits have left in the scratch, in order.
-inline void join_partials(const AttentionArgs& args, const Partials& partials, int64_t kv_head, int64_t token, float* total) {
+// Called when a split of tokens [token, token + n_tokens) has left its segments: the last one of a token to arrive joins them
+// all, in order, into `total`, and finishes the token.
+inline void arrive(const AttentionArgs& args, const Partials& partials, int64_t kv_head, int64_t token, int64_t n_tokens, float* total) {
   const int64_t head_dim = args.kv.head_dim, n_group = args.n_heads / args.kv.n_kv_heads;
-  const Span span = visible(args, token);
-  for (int64_t head = kv_head * n_group; head < (kv_head + 1) * n_group; ++head) {
-    Online state;
-    for (int64_t segment = span.from / kAttentionSegment; segment * kAttentionSegment < span.to; ++segment) {
-      const float* partial = partials.at(token, head, segment);
-      join(state, total, {partial[0], partial[1]}, partial + 2, head_dim);
+  for (int64_t t = token; t < token + n_tokens; ++t) {
+    auto* arrived = reinterpret_cast<uint32_t*>(args.scratch) + t * args.kv.n_kv_heads + kv_head;
+    if (__atomic_add_fetch(arrived, 1u, __ATOMIC_ACQ_REL) < static_cast<uint32_t>(args.n_splits)) continue;
+    __atomic_store_n(arrived, 0u, __ATOMIC_RELAXED);  // as it was found
+    const Span span = visible(args, t);
+    for (int64_t head = kv_head * n_group; head < (kv_head + 1) * n_group; ++head) {
+      Online state;
+      for (int64_t segment = span.from / kAttentionSegment; segment * kAttentionSegment < span.to; ++segment) {
+        const float* partial = partials.at(t, head, segment);
+        join(state, total, {partial[0], partial[1]}, partial + 2, head_dim);
+      }
+      finish(args, head, state, total, args.y.row(t) + head * head_dim);
     }
-    finish(args, head, state, total, args.y.row(token) + head * head_dim);
   }
 }
 
 // Segments [from, to) for a tile. Without splits these are all and y is written; with splits they are left for
-// join_partials.
+// arrive().
 template <typename Row>
 inline void attend(const AttentionArgs& args, const Tile& tile, int64_t from, int64_t to, const Partials* partials, Workspace& work) {
   const int64_t head_dim = args.kv.head_dim, n_group = tile.n_group, n_queries = tile.n_tokens * n_group;
@@ -565,22 +584,14 @@ inline void attention(const AttentionArgs& args, RowRange range) {
   const int64_t n_tokens = args.q.n_rows, n_group = args.n_heads / args.kv.n_kv_heads, n_splits = args.n_splits;
   const int64_t n_queries = kMaxTileElems / args.kv.head_dim < kMaxQueries ? kMaxTileElems / args.kv.head_dim : kMaxQueries;
   const int64_t max_tokens = n_queries / n_group;
-  const Span batch = visible_to_any(args, 0, n_tokens);  // splits divide it
-  const int64_t first = batch.from / kAttentionSegment, n_segments = (batch.to + kAttentionSegment - 1) / kAttentionSegment - first;
-  const Partials partials{args, first, n_segments};
+  const Partials partials(args);
   for (int64_t unit = range.from; unit < range.to;) {
     const int64_t kv_head = unit / (n_tokens * n_splits), split = unit / n_tokens % n_splits, token = unit % n_tokens;
     const int64_t left = n_tokens - token < range.to - unit ? n_tokens - token : range.to - unit;
     const int64_t n = of_one_sequence(args, token, left < max_tokens ? left : max_tokens);
     const Tile tile{kv_head, token, n, n_group, visible_to_any(args, token, n)};
-    attend<Row>(args, tile, first + n_segments * split / n_splits, first + n_segments * (split + 1) / n_splits,
-                n_splits > 1 ? &partials : nullptr, work);
-    for (int64_t t = token; t < token + n && n_splits > 1; ++t) {
-      auto* arrived = reinterpret_cast<uint32_t*>(args.scratch) + kv_head * n_tokens + t;
-      if (__atomic_add_fetch(arrived, 1u, __ATOMIC_ACQ_REL) < static_cast<uint32_t>(n_splits)) continue;
-      __atomic_store_n(arrived, 0u, __ATOMIC_RELAXED);  // as it was found
-      join_partials(args, partials, kv_head, t, work.totals);
-    }
+    attend<Row>(args, tile, partials.begin(split), partials.begin(split + 1), n_splits > 1 ? &partials : nullptr, work);
+    if (n_splits > 1) arrive(args, partials, kv_head, token, n, work.totals);
     unit += n;
   }
 }
