@@ -49,10 +49,9 @@ struct TileRegisters {
 // Nearest bfloat16 of two vectors, side by side: `even` in the low halves.
 inline __m512i bf16_pairs(__m512 even, __m512 odd) {
   const __m512i half = _mm512_set1_epi32(0x8000);
-  const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
-  const __m512i high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
-  return _mm512_ternarylogic_epi32(high, _mm512_set1_epi32(static_cast<int32_t>(0xffff0000)), low,
-                                   0xea);  // (a & b) | c
+  const __m512i low = _mm512_add_epi32(_mm512_castps_si512(even), half), high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+  const __m512i halves_down = _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15));
+  return _mm512_mask_shuffle_epi8(high, 0x3333333333333333, low, halves_down);
 }
 
 // Tiles 0 to 3 are sums, 2 x 2 of them or fewer: 1 is 256 numbers behind 0, 2 and 3 are `stride` numbers behind 0 and 1.
