@@ -109,7 +109,7 @@ int64_t wanted_chunks(const BoundNode& node, int64_t n_units, int64_t n_members)
     }
     case Op::kAttention: {
       const auto& args = *static_cast<const AttentionArgs*>(node.args);
-      if (args.n_prompt > 0 && args.n_splits == 1)
+      if (args.n_prompt > 0 && (args.n_splits == 1 || args.kv.n_kv_heads * args.n_splits < n_members))
         return std::clamp(n_units / kPromptTokensTogether, n_members, 4 * most);
       return n_units > kTokensTogether * n_members ? 4 * most
                                                    : most;  // later tokens of a prompt cost more

@@ -14,7 +14,6 @@
 // no finite number is taken out of V and added by itself to those that see it.
 
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/api/args.h"
 #include "kernels/cpu/amx/tiles.h"
@@ -171,16 +170,18 @@ inline void prepare_keys(Row, const uint8_t* const* rows, Span seen, int64_t low
 
 template <typename Row>
 inline bool is_finite(const uint8_t* row, int64_t head_dim) {
+  const __m512i exponent = _mm512_set1_epi32(0x7f800000);
+  __mmask16 has_other = 0;
+  for (int64_t d = 0; d < head_dim; d += 16)
+    has_other |= _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(Row::load(row, d)), exponent), exponent);
+  return has_other == 0;
+}
+template <>
+inline bool is_finite<RowF16>(const uint8_t* row, int64_t head_dim) {
+  const __m512i exponent = _mm512_set1_epi16(0x7c00);
   __mmask32 has_other = 0;
-  if constexpr (std::is_same_v<Row, RowF16>) {
-    const __m512i exponent = _mm512_set1_epi16(0x7c00);
-    for (int64_t d = 0; d < head_dim; d += 32)
-      has_other |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(_mm512_loadu_si512(row + 2 * d), exponent), exponent);
-  } else {
-    const __m512i exponent = _mm512_set1_epi32(0x7f800000);
-    for (int64_t d = 0; d < head_dim; d += 16)
-      has_other |= _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(Row::load(row, d)), exponent), exponent);
-  }
+  for (int64_t d = 0; d < head_dim; d += 32)
+    has_other |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(_mm512_loadu_si512(row + 2 * d), exponent), exponent);
   return has_other == 0;
 }
 
