@@ -149,7 +149,7 @@ struct NextRows {
   int64_t row_bytes;
   void fetch(int64_t p) const {
     if (p < seen.from || p >= seen.to) return;
-    for (int64_t i = 0; i < row_bytes; i += 64) asm volatile("prefetcht1 %0" : : "m"(rows[p][i]));
+    for (int64_t i = 0; i < row_bytes; i += 64) fetch_to_second_level(rows[p] + i);
   }
 };
 

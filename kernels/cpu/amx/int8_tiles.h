@@ -233,7 +233,7 @@ inline __attribute__((always_inline)) void fetch_share(const Piece& piece, int s
 #pragma GCC unroll 32
   for (int64_t i = 0; i < kShareBytes<Format> / 64; ++i)
     if constexpr (kIsLarge<Format>)
-      asm volatile("prefetcht1 %0" : : "m"(next[64 * i]));
+      fetch_to_second_level(next + 64 * i);
     else
       fetch_now(next + 64 * i);
 }

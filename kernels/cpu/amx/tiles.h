@@ -25,6 +25,9 @@ struct alignas(64) TileConfig {
 // The compiler does not know that a tile load reads memory, nor, with GCC 12, that _tile_loadconfig reads more than 8 bytes.
 inline void publish(const void* written) { asm volatile("" : : "r"(written) : "memory"); }
 
+// Fetches a line to the second cache level, in the order of the program. Past what is there it is a hint about nothing.
+inline void fetch_to_second_level(const uint8_t* p) { asm volatile("prefetcht1 %0" : : "m"(*p)); }
+
 // The tiles of a call: all eight of 16 rows of 64 bytes if it says nothing else. The system saves tiles at every switch while
 // they are in use: they are given back when a call ends.
 struct TileRegisters {
