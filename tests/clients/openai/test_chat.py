@@ -80,7 +80,7 @@ class Chat(Case):
 
     def test_max_tokens(self):
         for name in ("max_tokens", "max_completion_tokens"):
-            answer = self.ask(**{name: 4})
+            answer = self.ask(temperature=0, **{name: 4})
             self.assertEqual((answer.usage.completion_tokens, answer.choices[0].finish_reason), (4, "length"))
 
     def test_n_choices(self):
@@ -149,7 +149,7 @@ class Chat(Case):
         self.assertEqual({model["name"]: model["context_length"] for model in running}[MODEL], 1024)
 
     def test_raw_response(self):
-        raw = self.client.chat.completions.with_raw_response.create(model=MODEL, messages=[user("Hi")], max_tokens=2)
+        raw = self.client.chat.completions.with_raw_response.create(model=MODEL, messages=[user("Hi")], max_tokens=2, temperature=0)
         self.assertEqual(raw.headers["content-type"], "application/json; charset=utf-8")
         self.assertTrue(raw.headers["x-request-id"])
         self.assertEqual(raw.parse().usage.completion_tokens, 2)

@@ -41,7 +41,7 @@ class Responses(Case):
         self.assertIn("Paris", text)
 
     def test_tools(self):
-        answer = self.client.responses.create(model="tools", input="What is the weather in Paris?", tools=[WEATHER], tool_choice="required")
+        answer = self.client.responses.create(model="tools", input="What is the weather in Paris?", tools=[WEATHER], tool_choice="required", temperature=0)
         calls = [item for item in answer.output if item.type == "function_call"]
         self.assertGreaterEqual(len(calls), 1)
         self.assertEqual(calls[0].name, "get_weather")
@@ -64,7 +64,7 @@ class Responses(Case):
         self.assertEqual({item.name for item in answer.output}, {"get_weather"})
 
     def test_schema(self):
-        answer = self.client.responses.create(model=MODEL, input="Ann is 30 years old.",
+        answer = self.client.responses.create(model=MODEL, input="Ann is 30 years old.", temperature=0,
                                               text={"format": {"type": "json_schema", "name": "person", "strict": True, "schema": PERSON}})
         self.assertEqual(set(json.loads(answer.output_text)), {"name", "age"})
 
