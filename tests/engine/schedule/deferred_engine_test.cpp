@@ -63,8 +63,9 @@ TEST_CASE("Engine_AnswersTheSameWhileItsWeightsAreBeingLoaded") {
   const auto loaded = open(path, -1);
   for (const int n_predict : {1, 2, 30}) {
     INFO(n_predict << " tokens");
-    const auto deferred = open(path, 0);
-    const Answer expected = generate(*loaded, n_predict), first = generate(*deferred, n_predict), second = generate(*deferred, n_predict);
+    const Answer expected = generate(*loaded, n_predict);
+    const auto deferred = open(path, 0);  // which does not wait long for a request, and then loads all
+    const Answer first = generate(*deferred, n_predict), second = generate(*deferred, n_predict);
     CHECK(expected.done == DoneReason::kLength);
     CHECK(first.tokens == expected.tokens);
     CHECK(second.tokens == expected.tokens);
