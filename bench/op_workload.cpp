@@ -54,7 +54,9 @@ class OpWorkload final : public Workload {
   void make_attention(int64_t n_tokens);
   void make_kv_store(int64_t n_tokens);
   void make_gated_matmul(int64_t n_tokens);
+  MatrixView angles(int64_t n_tokens);
   void make_qkv_matmul(int64_t n_tokens);
+  void make_qkv_store(int64_t n_tokens);
   void make_top_k(int64_t n_tokens);
 
   const KernelRow& row_;
@@ -174,11 +176,30 @@ void OpWorkload::make_gated_matmul(int64_t n_tokens) {
   operations_ *= static_cast<double>(n_tokens);
 }
 
-void OpWorkload::make_qkv_matmul(int64_t n_tokens) {
-  const int64_t n_q = shape_.n_heads * shape_.head_dim, n_k = shape_.n_kv_heads * shape_.head_dim;
+MatrixView OpWorkload::angles(int64_t n_tokens) {
   const MatrixView table = matrix(n_tokens, shape_.head_dim, false);
   for (int64_t token = 0; token < n_tokens; ++token)
     for (int64_t i = 0; i < shape_.head_dim; ++i) table.row(token)[i] = i % 2 == 0 ? 0.8f : 0.6f;  // a cosine and its sine
+  return table;
+}
+
+// As the oracle orders them: of each token q, then the rows of k and of v.
+template <typename Args>
+std::vector<float> read_qkv(const Args& args) {
+  std::vector<float> all, values(static_cast<size_t>(args.kv.head_dim));
+  for (int64_t token = 0; token < args.y.n_rows; ++token) {
+    all.insert(all.end(), args.y.row(token), args.y.row(token) + args.y.n_cols);
+    for (void* base : {args.kv.k, args.kv.v})
+      for (int64_t head = 0; head < args.kv.n_kv_heads; ++head) {
+        gguf::dequantize_row(args.kv.dtype, reference::kv_row(args.kv, base, 0, token, head), values.data(), args.kv.head_dim);
+        all.insert(all.end(), values.begin(), values.end());
+      }
+  }
+  return all;
+}
+
+void OpWorkload::make_qkv_matmul(int64_t n_tokens) {
+  const int64_t n_q = shape_.n_heads * shape_.head_dim, n_k = shape_.n_kv_heads * shape_.head_dim;
   const QkvMatmulArgs args{.y = matrix(n_tokens, n_q, false),
                            .x = rows(n_tokens),
                            .norm_weight = matrix(1, shape_.d_model, true).data,
@@ -186,25 +207,31 @@ void OpWorkload::make_qkv_matmul(int64_t n_tokens) {
                            .q = weights(n_q),
                            .k = weights(n_k),
                            .v = weights(n_k),
-                           .table = table,
+                           .table = angles(n_tokens),
                            .n_heads = shape_.n_heads,
                            .kv = cache(n_tokens, false, DType::kF16),
                            .tokens = tokens(n_tokens, 0)};
   const double weight_bytes = bytes_;
-  use(args, static_cast<double>(n_tokens * (shape_.d_model + n_q + n_k)), [](const QkvMatmulArgs& now) {
-    std::vector<float> all, values(static_cast<size_t>(now.kv.head_dim));
-    for (int64_t token = 0; token < now.y.n_rows; ++token) {
-      all.insert(all.end(), now.y.row(token), now.y.row(token) + now.y.n_cols);
-      for (void* base : {now.kv.k, now.kv.v})
-        for (int64_t head = 0; head < now.kv.n_kv_heads; ++head) {
-          gguf::dequantize_row(now.kv.dtype, reference::kv_row(now.kv, base, 0, token, head), values.data(), now.kv.head_dim);
-          all.insert(all.end(), values.begin(), values.end());
-        }
-    }
-    return all;
-  });
+  use(args, static_cast<double>(n_tokens * (shape_.d_model + n_q + n_k)), read_qkv<QkvMatmulArgs>);
   bytes_ += weight_bytes;
   operations_ *= static_cast<double>(n_tokens);
+}
+
+// With norms of heads.
+void OpWorkload::make_qkv_store(int64_t n_tokens) {
+  const int64_t n_q = shape_.n_heads * shape_.head_dim, n_k = shape_.n_kv_heads * shape_.head_dim;
+  const QkvStoreArgs args{.y = matrix(n_tokens, n_q, false),
+                          .x = matrix(n_tokens, n_q + 2 * n_k, true),
+                          .q_norm = matrix(1, shape_.head_dim, true).data,
+                          .k_norm = matrix(1, shape_.head_dim, true).data,
+                          .norm_eps = 1e-5f,
+                          .table = angles(n_tokens),
+                          .is_neox = true,
+                          .n_heads = shape_.n_heads,
+                          .kv = cache(n_tokens, false, row_.dtype),
+                          .tokens = tokens(n_tokens, 0)};
+  use(args, static_cast<double>(n_tokens * (2 * n_q + 2 * n_k)), read_qkv<QkvStoreArgs>);
+  bytes_ += static_cast<double>(2 * n_tokens * shape_.n_kv_heads * reference::kv_row_bytes(args.kv));
 }
 
 // As the first half of what a vocabulary's logits go through.
@@ -256,13 +283,9 @@ void OpWorkload::make(int64_t n) {
       args.config.n_rot = shape_.head_dim;
       return use(args, static_cast<double>(n * shape_.head_dim), [](const RopeTableArgs& now) { return contract::read_matrix(now.table); });
     }
-    case Op::kRope: {
-      const MatrixView table = matrix(n, shape_.head_dim, false);
-      for (int64_t token = 0; token < n; ++token)
-        for (int64_t i = 0; i < shape_.head_dim; ++i) table.row(token)[i] = i % 2 == 0 ? 0.8f : 0.6f;  // a cosine and its sine
-      return use(RopeArgs{matrix(n, shape_.n_heads * shape_.head_dim, true), table, shape_.n_heads, shape_.head_dim, false},
+    case Op::kRope:
+      return use(RopeArgs{matrix(n, shape_.n_heads * shape_.head_dim, true), angles(n), shape_.n_heads, shape_.head_dim, false},
                  static_cast<double>(2 * n * shape_.n_heads * shape_.head_dim), [](const RopeArgs& now) { return contract::read_matrix(now.x); });
-    }
     case Op::kKvStore: return make_kv_store(n);
     case Op::kAttention: return make_attention(n);
     case Op::kGatedActivation:
@@ -274,6 +297,11 @@ void OpWorkload::make(int64_t n) {
     case Op::kGatedMatmul: return make_gated_matmul(n);
     case Op::kQkvMatmul: return make_qkv_matmul(n);
     case Op::kTopK: return make_top_k(n);
+    case Op::kQkvStore: return make_qkv_store(n);
+    case Op::kRmsNormAdd:
+      return use(RmsNormAddArgs{matrix(n, shape_.d_model, false), matrix(n, shape_.d_model, true), matrix(n, shape_.d_model, true),
+                                matrix(1, shape_.d_model, true).data, 1e-5f},
+                 3 * d, output);
     case Op::kMatmul: break;  // make_matmul_workload
   }
 }

@@ -27,6 +27,8 @@ decltype(auto) visit_args(Op op, const void* args, Visitor&& visitor) {
     case Op::kGatedMatmul: return visitor(*static_cast<const GatedMatmulArgs*>(args));
     case Op::kQkvMatmul: return visitor(*static_cast<const QkvMatmulArgs*>(args));
     case Op::kTopK: return visitor(*static_cast<const TopKArgs*>(args));
+    case Op::kQkvStore: return visitor(*static_cast<const QkvStoreArgs*>(args));
+    case Op::kRmsNormAdd: return visitor(*static_cast<const RmsNormAddArgs*>(args));
   }
   OLX_CHECK(false);
   __builtin_unreachable();

@@ -12,7 +12,7 @@ std::string_view op_name(Op op) {
   constexpr std::array<std::string_view, kNumOps> kNames{"embed",     "quantize",  "matmul", "rms_norm", "rope_table",
                                                          "rope",      "kv_store",  "attention", "gated_activation",
                                                          "add",       "scale",     "softcap", "softmax",
-                                                         "gated_matmul", "qkv_matmul", "top_k"};
+                                                         "gated_matmul", "qkv_matmul", "top_k", "qkv_store", "rms_norm_add"};
   OLX_CHECK(static_cast<size_t>(op) < kNames.size());
   return kNames[static_cast<size_t>(op)];
 }

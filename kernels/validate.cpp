@@ -289,23 +289,49 @@ void check_args(Check& check, const GatedMatmulArgs& args) {
       check.apart("y and x", args.y.data, Check::extent_bytes(args.y), args.x.data, activation_bytes(args.x));
 }
 
+// What is rotated and stored: its table, its pages, and whose tokens it is.
+template <typename Args>
+bool check_store(Check& check, const Args& args, int64_t n_tokens) {
+  return check_kv(check, args.kv) && check.matrix("table", args.table) && check.equal("table rows", args.table.n_rows, n_tokens) &&
+         check.multiple("n_rot", args.table.n_cols, 2) &&
+         check.that(args.table.n_cols <= args.kv.head_dim, "n_rot <= head_dim = " + number(args.kv.head_dim),
+                    number(args.table.n_cols)) &&
+         check.present("tokens", args.tokens) && check.apart("y and table", args.y, args.table);
+}
+
 void check_args(Check& check, const QkvMatmulArgs& args) {
-  check_kv(check, args.kv) && check.matrix("y", args.y) && check_rows(check, args.x, args.norm_eps) &&
+  const int64_t n_kept = args.is_stored() ? args.q.n_rows : args.q.n_rows + args.k.n_rows + args.v.n_rows;
+  check.matrix("y", args.y) && check_rows(check, args.x, args.norm_eps) &&
       check_native_weight(check, "q", args.q, args.x.n_cols) &&
       check_native_weight(check, "k", args.k, args.x.n_cols) &&
       check_native_weight(check, "v", args.v, args.x.n_cols) && check.positive("n_heads", args.n_heads) &&
+      check.positive("n_kv_heads", args.kv.n_kv_heads) && check.positive("head_dim", args.kv.head_dim) &&
       check.multiple("head_dim", args.kv.head_dim, 2) &&
       check.equal("q rows", args.q.n_rows, args.n_heads * args.kv.head_dim) &&
       check.equal("k rows", args.k.n_rows, args.kv.n_kv_heads * args.kv.head_dim) &&
       check.equal("v rows", args.v.n_rows, args.k.n_rows) &&
-      check.shape("y", args.y, args.x.n_tokens, args.q.n_rows) && check.matrix("table", args.table) &&
-      check.equal("table rows", args.table.n_rows, args.x.n_tokens) && check.multiple("n_rot", args.table.n_cols, 2) &&
-      check.that(args.table.n_cols <= args.kv.head_dim, "n_rot <= head_dim = " + number(args.kv.head_dim),
-                 number(args.table.n_cols)) &&
-      check.that(args.kv.dtype != DType::kQ8_0, "a cache of F32 or F16", "Q8_0") &&
-      check.present("tokens", args.tokens) &&
+      check.shape("y", args.y, args.x.n_tokens, n_kept) &&
       check.apart("y and x", args.y.data, Check::extent_bytes(args.y), args.x.data, activation_bytes(args.x)) &&
-      check.apart("y and table", args.y, args.table);
+      (!args.is_stored() ||
+       (check_store(check, args, args.x.n_tokens) &&
+        check.that(args.kv.dtype != DType::kQ8_0, "a cache of F32 or F16", "Q8_0")));
+}
+
+void check_args(Check& check, const QkvStoreArgs& args) {
+  check.matrix("y", args.y) && check.matrix("x", args.x) && check.positive("n_heads", args.n_heads) &&
+      check_store(check, args, args.x.n_rows) && check.multiple("head_dim", args.kv.head_dim, 2) &&
+      check.equal("x columns", args.x.n_cols, (args.n_heads + 2 * args.kv.n_kv_heads) * args.kv.head_dim) &&
+      check.shape("y", args.y, args.x.n_rows, args.n_heads * args.kv.head_dim) &&
+      check.that(std::isfinite(args.norm_eps) && args.norm_eps >= 0, "a finite norm_eps >= 0", number(double{args.norm_eps})) &&
+      check.apart("y and x", args.y, args.x);
+}
+
+void check_args(Check& check, const RmsNormAddArgs& args) {
+  check.matrix("y", args.y) && check.matrix("x", args.x) && check.matrix("residual", args.residual) &&
+      check.shape("y", args.y, args.x.n_rows, args.x.n_cols) &&
+      check.shape("residual", args.residual, args.x.n_rows, args.x.n_cols) &&
+      check.that(std::isfinite(args.eps) && args.eps >= 0, "a finite eps >= 0", number(double{args.eps})) &&
+      check.same_or_apart("y and x", args.y, args.x) && check.same_or_apart("y and residual", args.y, args.residual);
 }
 
 void check_args(Check& check, const TopKArgs& args) {

@@ -107,9 +107,29 @@ struct Binder {
     args.q_bias = vector(node.product_biases[0]);
     args.k_bias = vector(node.product_biases[1]);
     args.v_bias = vector(node.product_biases[2]);
+    const KvView kv = context.cache.layer(node.layer);
+    if (node.b == kNoValue) {
+      args.kv = {.n_kv_heads = kv.n_kv_heads, .head_dim = kv.head_dim};
+      return;
+    }
+    args.table = view(node.b);
+    args.kv = kv;
+    args.tokens = context.slots;
+  }
+  void operator()(QkvStoreArgs& args) const {
+    args.y = view(node.y);
+    args.x = view(node.a);
+    args.q_norm = vector(node.weight);
+    args.k_norm = vector(node.bias);
     args.table = view(node.b);
     args.kv = context.cache.layer(node.layer);
     args.tokens = context.slots;
+  }
+  void operator()(RmsNormAddArgs& args) const {
+    args.y = view(node.y);
+    args.x = view(node.a);
+    args.residual = view(node.b);
+    args.weight = vector(node.weight);
   }
   void operator()(TopKArgs&) const {}  // not of a graph: Candidates binds its own
 
@@ -185,6 +205,8 @@ struct RowSetter {
     args.y.n_rows = args.x.n_tokens = args.table.n_rows = n;
     args.x.n_prompt = n_prompt;
   }
+  void operator()(QkvStoreArgs& args) const { args.y.n_rows = args.x.n_rows = args.table.n_rows = n; }
+  void operator()(RmsNormAddArgs& args) const { args.y.n_rows = args.x.n_rows = args.residual.n_rows = n; }
   void operator()(TopKArgs& args) const { args.y.n_rows = args.x.n_rows = n; }
 };
 

@@ -25,12 +25,16 @@ struct FuseLimits {
 
 // The graph's nodes in their order, with in the place of
 //   rms_norm, three matmuls, two ropes, kv_store                one kQkvMatmul
+//   the same with norms of heads, or with a cache of Q8_0       a kQkvMatmul and a kQkvStore
 //   rms_norm, two matmuls, gated_activation                     one kGatedMatmul
 //   a matmul that alone reads its input, and encodes it         a kMatmul that takes f32 rows
-// where a kernel of the device takes them at these limits. Only what would be encoded in a node of
-// its own is fused: a kernel that reads f32 anyway keeps its numbers. Nothing is with
-// OLLAMAX_FUSE=0. `weights` have their addresses.
+//   rms_norm, add                                               one kRmsNormAdd
+// where a kernel of the device takes them at these limits. Of matmuls only what would be encoded in
+// a node of its own is fused: a kernel that reads f32 anyway keeps its numbers. Nothing is with
+// OLLAMAX_FUSE=0. `weights` have their addresses; `values`, the graph's, get those that only fused
+// nodes have.
 std::vector<FusedNode> fuse(const Graph& graph, const WeightStore& weights, const KvCache& cache,
-                            const kernels::DeviceInfo& device, const FuseLimits& limits);
+                            const kernels::DeviceInfo& device, const FuseLimits& limits,
+                            std::vector<GraphValue>& values);
 
 }  // namespace olx::engine

@@ -18,7 +18,8 @@ using NodeArgs =
                  kernels::RmsNormArgs, kernels::RopeTableArgs, kernels::RopeArgs,
                  kernels::KvStoreArgs, kernels::AttentionArgs, kernels::GatedActivationArgs,
                  kernels::AddArgs, kernels::ScaleArgs, kernels::SoftcapArgs, kernels::SoftmaxArgs,
-                 kernels::GatedMatmulArgs, kernels::QkvMatmulArgs, kernels::TopKArgs>;
+                 kernels::GatedMatmulArgs, kernels::QkvMatmulArgs, kernels::TopKArgs, kernels::QkvStoreArgs,
+                 kernels::RmsNormAddArgs>;
 static_assert(std::variant_size_v<NodeArgs> == kernels::kNumOps);
 
 // How many rows a value has in a step.
@@ -46,7 +47,9 @@ inline constexpr int kNoWeight = -1;
 //   kScale, kSoftcap, kSoftmax: y, a
 // Made by fuse.h alone:
 //   kGatedMatmul: y, a = x, weight = of the norm, products = gate, up
-//   kQkvMatmul: y = q, a = x, b = table, weight = of the norm, products = q, k, v, layer
+//   kQkvMatmul: y = q, a = x, b = table, weight = of the norm, products = q, k, v, layer; without b y = q, k and v
+//   kQkvStore: y = q, a = q, k and v, b = table, weight = of the norm of q, bias = of that of k, layer
+//   kRmsNormAdd: y, a = x, b = residual, weight
 struct GraphNode {
   NodeArgs args;
   int y = kNoValue;

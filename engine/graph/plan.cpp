@@ -65,7 +65,7 @@ int Plan::quantized(int value, const ActivationFormat* format) {
 
 void Plan::lower(const Graph& graph, const WeightStore& weights, const KvCache& cache) {
   const FuseLimits limits{.n_tokens = limits_.n_tokens, .n_outputs = limits_.n_outputs};
-  for (const FusedNode& source : fuse(graph, weights, cache, device_.info(), limits)) {
+  for (const FusedNode& source : fuse(graph, weights, cache, device_.info(), limits, values_)) {
     GraphNode node = source.node;
     if (source.kernel != nullptr) {
       ++n_fused_;
@@ -75,7 +75,7 @@ void Plan::lower(const Graph& graph, const WeightStore& weights, const KvCache& 
     }
     const int shown = node.y != kNoValue ? node.y : node.a;
     const RowCount rows = values_[static_cast<size_t>(shown)].rows;
-    if (node.op() == Op::kKvStore || node.op() == Op::kQkvMatmul)
+    if (node.op() == Op::kKvStore || node.op() == Op::kQkvMatmul || node.op() == Op::kQkvStore)
       n_without_outputs_ = nodes_.size() + 1;
     nodes_.push_back({.graph = node, .kernel = source.kernel, .rows = rows});
   }
@@ -102,6 +102,7 @@ std::vector<int> Plan::share_storage() const {
     switch (node.op()) {
       case Op::kMatmul: candidates = {node.b, kNoValue}; break;  // the residual
       case Op::kRmsNorm:
+      case Op::kRmsNormAdd:
       case Op::kGatedActivation:
       case Op::kAdd:
       case Op::kScale:

@@ -271,6 +271,8 @@ struct GatedMatmulArgs {
 
 // shapes: y [n_tokens, n_heads * head_dim]; x [n_tokens, n_cols]; q [n_heads * head_dim, n_cols];
 //   k, v [n_kv_heads * head_dim, n_cols]; biases: a value a row; table [n_tokens, n_rot]; tokens [n_tokens].
+//   Without a table y is [n_tokens, (n_heads + 2 n_kv_heads) * head_dim]: of each token q, k and v as they come out of
+//   the products, for kQkvStore; of kv only n_kv_heads and head_dim are read then.
 //   Work unit: two rows, the i-th of head_dim / 2 of a head, of q first, then of k, then of v. Of q and k these are the
 //   i-th pair that is rotated while i < n_rot / 2, and behind those two neighbours; of v neighbours.
 // layout: x rows of f32 (is_rows()); weights in the order of the file; the cache as KvView says, F32 or F16.
@@ -291,11 +293,12 @@ struct QkvMatmulArgs {
   const float* q_bias = nullptr;
   const float* k_bias = nullptr;
   const float* v_bias = nullptr;
-  MatrixView table;  // of angles, as kRope reads it
+  MatrixView table;  // of angles, as kRope reads it; without data: nothing is rotated and stored
   bool is_neox = false;
   int64_t n_heads = 0;
   KvView kv;
   const TokenSlot* tokens = nullptr;
+  constexpr bool is_stored() const { return table.data != nullptr; }
   int64_t rows() const { return (n_heads + 2 * kv.n_kv_heads) * (kv.head_dim / 2); }
 };
 
@@ -320,6 +323,47 @@ struct TopKArgs {
   int64_t slice_cols = 0;
   int64_t n_slices() const { return (x.n_cols + slice_cols - 1) / slice_cols; }
   int64_t rows() const { return x.n_rows * n_slices(); }
+};
+
+// shapes: y [n_tokens, n_heads * head_dim]; x [n_tokens, (n_heads + 2 n_kv_heads) * head_dim]: of each token q, k and v;
+//   q_norm, k_norm [head_dim]; table [n_tokens, n_rot]; tokens [n_tokens]. Work unit: a token.
+// layout: f32 row-major; dimensions >= n_rot of a head are not rotated; the cache as KvView says.
+// align: 4 bytes; 64 for pages.
+// alias: none.
+// numerics: heads of q and k normalised as kRmsNorm does it, where there are weights for them: errors e of relative
+//   (head_dim + 8) 2^-24; rotated as kRope does it: |err| <= |c| e_a + |s| e_b + 2^-22 (|a| + |b|), y; k and v stored as
+//   kKvStore does it, with that much more.
+// errors: none.
+// source: as kRmsNorm, kRope and kKvStore; norms of heads: Dehghani et al. 2023, arXiv:2302.05442, section 2.
+struct QkvStoreArgs {
+  MatrixView y;  // q
+  MatrixView x;
+  const float* q_norm = nullptr;  // nullptr: not normalised
+  const float* k_norm = nullptr;
+  float norm_eps = 0.0f;
+  MatrixView table;  // of angles, as kRope reads it
+  bool is_neox = false;
+  int64_t n_heads = 0;
+  KvView kv;
+  const TokenSlot* tokens = nullptr;
+  int64_t rows() const { return x.n_rows; }
+};
+
+// shapes: y, x, residual [n_tokens, n_cols]; weight [n_cols]. Work unit: a token.
+// layout: row-major f32.
+// align: 4 bytes.
+// alias: y may be x or residual.
+// numerics: y = residual + x / sqrt(mean(x^2) + eps) * weight; |err| <= (n_cols + 8) 2^-24 |y - residual| + 2^-24 |y|
+//   while sum x^2 is finite in f32.
+// errors: none.
+// source: as kRmsNorm.
+struct RmsNormAddArgs {
+  MatrixView y;
+  MatrixView x;
+  MatrixView residual;
+  const float* weight = nullptr;  // nullptr: no multiplication
+  float eps = 0.0f;
+  int64_t rows() const { return x.n_rows; }
 };
 
 }  // namespace olx::kernels

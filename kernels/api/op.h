@@ -23,8 +23,10 @@ enum class Op : uint8_t {
   kGatedMatmul,      // act(gate) * up of a normalised x, both products made here
   kQkvMatmul,        // q, k, v of a normalised x: q rotated, k rotated and v into cache pages
   kTopK,             // the largest of each row, with where they stand
+  kQkvStore,         // q, k, v of a step: heads normalised, q and k rotated, k and v into cache pages
+  kRmsNormAdd,       // y = a + rms_norm(x)
 };
-inline constexpr int kNumOps = 16;
+inline constexpr int kNumOps = 18;
 
 std::string_view op_name(Op op);  // "matmul"
 

@@ -149,10 +149,11 @@ Expected evaluate(const GatedMatmulArgs& args) {
 
 void qkv_matmul_reference(const QkvMatmulArgs& args, RowRange range) {
   const KvView& kv = args.kv;
+  const int64_t n_q = args.q.n_rows, n_k = args.k.n_rows;
   qkv_matmul(args, range, [&](int part, int64_t token, int64_t col, double value, double) {
     const auto rounded = static_cast<float>(value);
-    if (part == 0) {
-      args.y.row(token)[col] = rounded;
+    if (part == 0 || !args.is_stored()) {
+      args.y.row(token)[part == 0 ? col : n_q + (part - 1) * n_k + col] = rounded;
       return;
     }
     const TokenSlot slot = args.tokens[token];
@@ -165,7 +166,7 @@ void qkv_matmul_reference(const QkvMatmulArgs& args, RowRange range) {
 
 Expected evaluate(const QkvMatmulArgs& args) {
   const int64_t n_q = args.q.n_rows, n_k = args.k.n_rows;
-  const bool is_f16 = args.kv.dtype == DType::kF16;
+  const bool is_f16 = args.is_stored() && args.kv.dtype == DType::kF16;
   Record sink(args.x.n_tokens, n_q + 2 * n_k);
   qkv_matmul(args, {0, args.rows()},
              [&](int part, int64_t token, int64_t col, double value, double bound) {

@@ -29,8 +29,12 @@ Expected evaluate(const ScaleArgs& args);
 Expected evaluate(const SoftcapArgs& args);
 Expected evaluate(const SoftmaxArgs& args);
 Expected evaluate(const GatedMatmulArgs& args);
-// [n_tokens, (n_heads + 2 n_kv_heads) * head_dim]: of each token the rotated q, then the decoded rows of k and of v.
+// [n_tokens, (n_heads + 2 n_kv_heads) * head_dim]: of each token the rotated q, then the decoded rows of k and of v; or
+// what stands in y, where nothing is stored.
 Expected evaluate(const QkvMatmulArgs& args);
+// The same: q, then the decoded rows of k and of v.
+Expected evaluate(const QkvStoreArgs& args);
+Expected evaluate(const RmsNormAddArgs& args);
 // [n_tokens, 2 * n_slices * k]: of each token the values, then the ids.
 Expected evaluate(const TopKArgs& args);
 // The decoded pages: [2 * n_tokens, n_kv_heads * head_dim], the k rows of all tokens and then the v rows.

@@ -64,6 +64,16 @@ void rms_norm(const RmsNormArgs& args, RowRange range, Sink& sink) {
 }
 
 template <typename Sink>
+void rms_norm_add(const RmsNormAddArgs& args, RowRange range, Sink& sink) {
+  const WideMatrix residual(args.residual);
+  const auto add = [&](int64_t token, int64_t col, double normalised, double bound) {
+    const double y = residual.at(token, col) + normalised;
+    sink(token, col, y, bound + kHalfUlp * std::abs(y));
+  };
+  rms_norm({args.y, args.x, args.weight, args.x.n_cols, args.eps}, range, add);
+}
+
+template <typename Sink>
 void gated_activation(const GatedActivationArgs& args, RowRange range, Sink& sink) {
   const WideMatrix gates(args.gate), ups(args.up);
   for (int64_t token = range.from; token < range.to; ++token) {
@@ -161,6 +171,7 @@ Expected evaluate(const QuantizeArgs& args) {
 
 REFERENCE_OP(EmbedArgs, embed)
 REFERENCE_OP(RmsNormArgs, rms_norm)
+REFERENCE_OP(RmsNormAddArgs, rms_norm_add)
 REFERENCE_OP(GatedActivationArgs, gated_activation)
 REFERENCE_OP(AddArgs, add)
 REFERENCE_OP(ScaleArgs, scale)

@@ -14,6 +14,7 @@
 #include "kernels/simt/elementwise.h"
 #include "kernels/simt/kv_store.h"
 #include "kernels/simt/matmul.h"
+#include "kernels/simt/norm.h"
 #include "kernels/simt/quantize.h"
 
 namespace olx::kernels::simt {
@@ -187,7 +188,7 @@ struct FusedProducts {
     for (int i = 0; i < kTileTokens; ++i) {
       float total = 0;
       for (int wave = 0; wave < s.n_waves(); ++wave) total += slots.load(wave * kTileTokens + i);
-      sums.factor[i] = 1.0f / S::sqrt(total / static_cast<float>(n_cols) + eps);
+      sums.factor[i] = inverse_root<S>(total, n_cols, eps);
     }
   }
 };
@@ -347,8 +348,9 @@ struct QkvMatmul {
         b = a * angle[1] + b * angle[0];
         a = turned;
       }
-      if (unit.part == 0) {
-        float* y = row_of(args.y, token) + start;
+      if (unit.part == 0 || !args.is_stored()) {
+        const int64_t n_q = args.n_heads * args.kv.head_dim, n_k = args.kv.n_kv_heads * args.kv.head_dim;
+        float* y = row_of(args.y, token) + start + (unit.part == 0 ? 0 : n_q + (unit.part - 1) * n_k);
         y[unit.first] = a;
         y[unit.second] = b;
       } else {

@@ -8,6 +8,7 @@
 #include "kernels/simt/kv_store.h"
 #include "kernels/simt/matmul_tiles.h"
 #include "kernels/simt/norm.h"
+#include "kernels/simt/qkv_store.h"
 #include "kernels/simt/quantize.h"
 #include "kernels/simt/rope.h"
 #include "kernels/simt/top_k.h"

@@ -1,6 +1,8 @@
 #pragma once
 // Rows of the KV cache: where they lie, how an element is read, and writing those of a step.
 
+#include <type_traits>
+
 #include "gguf/blocks.h"
 #include "kernels/simt/codes.h"
 #include "kernels/simt/quantize.h"
@@ -35,8 +37,25 @@ constexpr uint8_t* kv_row(const KvView& kv, void* plane, int64_t sequence, int64
   return static_cast<uint8_t*>(plane) + row * kv_row_bytes<Type>(kv.head_dim);
 }
 
-// A block a token. Rows::store(s, kv, plane, slot, x) writes what all kv heads of a token have.
-template <typename Rows>
+// Column `col` of a row, from each lane that is active: neighbouring lanes have neighbouring columns, the first of 32 one
+// that 32 divides. All lanes of a wave come here together, inactive ones with 0.
+template <typename Type, Simt S>
+constexpr void store_column(S& s, void* row, int64_t col, float value, bool is_active) {
+  if constexpr (std::is_same_v<Type, ValuesQ8_0>) {
+    const float largest = max_of_32(s, value < 0 ? -value : value);
+    if (!is_active) return;
+    gguf::BlockQ8_0& block = static_cast<gguf::BlockQ8_0*>(row)[col / 32];
+    block.qs[col % 32] = static_cast<int8_t>(code_of<S>(value, inverse_step(largest)));
+    if (col % 32 == 0) block.d = S::to_f16(largest / 127.0f);
+  } else if constexpr (Type::kBytes == 4) {
+    if (is_active) static_cast<float*>(row)[col] = value;
+  } else {
+    if (is_active) static_cast<uint16_t*>(row)[col] = S::to_f16(value);
+  }
+}
+
+// A block a token, a thread a column.
+template <typename Type>
 struct KvStore {
   template <int kWave>
   static Grid grid(const KvStoreArgs&, RowRange range) {
@@ -45,43 +64,19 @@ struct KvStore {
   template <Simt S>
   static constexpr void run(S& s, const KvStoreArgs& args, RowRange range) {
     const int64_t token = range.from + s.block();
-    Rows::store(s, args.kv, args.kv.k, args.tokens[token], row_of(args.k, token));
-    Rows::store(s, args.kv, args.kv.v, args.tokens[token], row_of(args.v, token));
+    store(s, args.kv, args.kv.k, args.tokens[token], row_of(args.k, token));
+    store(s, args.kv, args.kv.v, args.tokens[token], row_of(args.v, token));
   }
-};
 
-// F32 and F16: a thread an element.
-template <typename Type>
-struct RowsOfValues {
+ private:
   template <Simt S>
   static constexpr void store(S& s, const KvView& kv, void* plane, TokenSlot slot, const float* x) {
-    for (int64_t i = s.thread(); i < kv.n_kv_heads * kv.head_dim; i += s.n_threads()) {
-      void* row = kv_row<Type>(kv, plane, slot.sequence, slot.position, i / kv.head_dim);
-      if constexpr (Type::kBytes == 4)
-        static_cast<float*>(row)[i % kv.head_dim] = x[i];
-      else
-        static_cast<uint16_t*>(row)[i % kv.head_dim] = S::to_f16(x[i]);
-    }
-  }
-};
-
-// Q8_0: thirty-two lanes a block.
-struct RowsOfQ8_0 {
-  template <Simt S>
-  static constexpr void store(S& s, const KvView& kv, void* plane, TokenSlot slot, const float* x) {
-    const int64_t n_blocks = kv.n_kv_heads * kv.head_dim / 32, blocks_of_head = kv.head_dim / 32;
-    const int group = s.thread() / 32, n_groups = s.n_threads() / 32, column = s.lane() % 32;
-    for (int64_t first = 0; first < n_blocks; first += n_groups) {
-      const int64_t block = first + group;
-      const bool is_active = block < n_blocks;  // the lanes of a wave stay together
-      const float value = is_active ? x[block * 32 + column] : 0.0f;
-      const float largest = max_of_32(s, value < 0 ? -value : value);
-      if (!is_active) continue;
-      void* row =
-          kv_row<ValuesQ8_0>(kv, plane, slot.sequence, slot.position, block / blocks_of_head);
-      gguf::BlockQ8_0& out = static_cast<gguf::BlockQ8_0*>(row)[block % blocks_of_head];
-      out.qs[column] = static_cast<int8_t>(code_of<S>(value, inverse_step(largest)));
-      if (column == 0) out.d = S::to_f16(largest / 127.0f);
+    const int64_t n_cols = kv.n_kv_heads * kv.head_dim;
+    for (int64_t first = 0; first < n_cols; first += s.n_threads()) {
+      const int64_t col = first + s.thread();
+      const bool is_active = col < n_cols;
+      void* row = kv_row<Type>(kv, plane, slot.sequence, slot.position, col / kv.head_dim);
+      store_column<Type>(s, row, col % kv.head_dim, is_active ? x[col] : 0.0f, is_active);
     }
   }
 };

@@ -1,9 +1,15 @@
 #pragma once
-// Operations that need a sum over a row: rms_norm and softmax. A block a token.
+// Operations that need a sum over a row: rms_norm, alone and added to another, and softmax. A block a token.
 
 #include "kernels/simt/elementwise.h"
 
 namespace olx::kernels::simt {
+
+// What a row of n columns with this sum of squares is multiplied with.
+template <Simt S>
+constexpr float inverse_root(float squares, int64_t n, float eps) {
+  return 1.0f / S::sqrt(squares / static_cast<float>(n) + eps);
+}
 
 struct RmsNorm {
   template <int kWave>
@@ -36,9 +42,28 @@ struct RmsNorm {
   template <Simt S>
   static constexpr void write(const RmsNormArgs& args, const float* x, float* y, float sum,
                               int first, int step) {
-    const float inverse = 1.0f / S::sqrt(sum / static_cast<float>(args.group_cols) + args.eps);
+    const float inverse = inverse_root<S>(sum, args.group_cols, args.eps);
     for (int64_t i = first; i < args.group_cols; i += step)
       y[i] = args.weight != nullptr ? x[i] * inverse * args.weight[i] : x[i] * inverse;
+  }
+};
+
+// One group of all columns.
+struct RmsNormAdd {
+  template <int kWave>
+  static Grid grid(const RmsNormAddArgs&, RowRange range) {
+    return {range.size(), kRowThreads};
+  }
+  template <Simt S>
+  static constexpr void run(S& s, const RmsNormAddArgs& args, RowRange range) {
+    const int64_t token = range.from + s.block(), n = args.x.n_cols;
+    const float *x = row_of(args.x, token), *residual = row_of(args.residual, token);
+    float* y = row_of(args.y, token);
+    float sum = 0;
+    for (int64_t i = s.thread(); i < n; i += s.n_threads()) sum += x[i] * x[i];
+    const float inverse = inverse_root<S>(block_sum(s, sum), n, args.eps);
+    for (int64_t i = s.thread(); i < n; i += s.n_threads())
+      y[i] = residual[i] + (args.weight != nullptr ? x[i] * inverse * args.weight[i] : x[i] * inverse);
   }
 };
 

@@ -89,8 +89,13 @@ struct Staging::Copier {
     move(args.tokens, args.q.n_rows);
   }
   void operator()(QkvMatmulArgs& args) const {
+    if (!args.is_stored()) return;
     move(args.kv, args.tokens, args.y.n_rows);
     move(args.tokens, args.y.n_rows);
+  }
+  void operator()(QkvStoreArgs& args) const {
+    move(args.kv, args.tokens, args.x.n_rows);
+    move(args.tokens, args.x.n_rows);
   }
 
   template <typename Args>
@@ -124,6 +129,9 @@ StagedArgs Staging::stage(Op op, const void* args, size_t args_bytes) {
     case Op::kQkvMatmul:
       copier.fill<QkvMatmulArgs>(staged);
       break;
+    case Op::kQkvStore:
+      copier.fill<QkvStoreArgs>(staged);
+      break;
     case Op::kQuantize:
     case Op::kMatmul:
     case Op::kRmsNorm:
@@ -135,6 +143,7 @@ StagedArgs Staging::stage(Op op, const void* args, size_t args_bytes) {
     case Op::kSoftmax:
     case Op::kGatedMatmul:
     case Op::kTopK:
+    case Op::kRmsNormAdd:
       break;
   }
   return staged;

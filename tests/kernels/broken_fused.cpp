@@ -1,4 +1,4 @@
-// The matmuls with a norm before and something behind, and top_k, with a fault chosen by template
+// The matmuls with a norm before and something behind, qkv_store, rms_norm_add and top_k, with a fault chosen by template
 // argument; rows in broken_kernels.inc, their twins in sound_kernels.inc.
 
 #include <algorithm>
@@ -29,6 +29,13 @@ enum class Fault {
   kRotatesBehindTable,
   kOneHeadForK,
   kNoSequence,
+  kNoOffset,
+  kNormsV,
+  kNormOfQForK,
+  kNormBehindRotation,
+  kKeepsQInX,
+  kNoResidual,
+  kAddsBeforeNorm,
   kUnsorted,
   kHigherIdFirst,
   kTakesMinusInfinity,
@@ -95,7 +102,7 @@ void qkv_matmul(const QkvMatmulArgs& args, RowRange range) {
       const int64_t head = of_part / n_pairs, pair = of_part % n_pairs,
                     n_rotated = args.table.n_cols / 2;
       const bool is_rotated = (part < 2 || fault == Fault::kTurnsV) &&
-                              (pair < n_rotated || fault == Fault::kRotatesBehindTable);
+                              (pair < n_rotated || (fault == Fault::kRotatesBehindTable && args.is_stored()));
       const bool is_apart =
           is_rotated && pair < n_rotated && args.is_neox && fault != Fault::kPairsAlways;
       const int64_t first = is_apart ? pair : 2 * pair,
@@ -114,8 +121,9 @@ void qkv_matmul(const QkvMatmulArgs& args, RowRange range) {
       }
       const auto put = [&](int64_t col, double value) {
         const auto rounded = static_cast<float>(value);
-        if (part == 0) {
-          args.y.row(token)[head * kv.head_dim + col] = rounded;
+        if (part == 0 || !args.is_stored()) {
+          const int64_t first_of_part = part == 0 || fault == Fault::kNoOffset ? 0 : part == 1 ? n_q : n_q + n_k;
+          args.y.row(token)[2 * first_of_part + head * kv.head_dim + col] = rounded;
           return;
         }
         const int64_t sequence = fault == Fault::kNoSequence ? 0 : args.tokens[token].sequence;
@@ -127,6 +135,77 @@ void qkv_matmul(const QkvMatmulArgs& args, RowRange range) {
       put(first, a);
       put(second, b);
     }
+}
+
+template <Fault fault>
+void qkv_store(const QkvStoreArgs& args, RowRange range) {
+  const KvView& kv = args.kv;
+  const int64_t dim = kv.head_dim, n_q = args.n_heads, n_k = kv.n_kv_heads,
+                n_pairs = args.table.n_cols / 2;
+  std::vector<double> head(static_cast<size_t>(dim));
+  for (int64_t token = range.from; token < range.to; ++token)
+    for (int64_t h = 0; h < n_q + 2 * n_k; ++h) {
+      const int part = h < n_q ? 0 : h < n_q + n_k ? 1 : 2;
+      if (part == 2 && fault == Fault::kLeavesV) continue;
+      const int64_t of_part = h - (part == 0 ? 0 : part == 1 ? n_q : n_q + n_k);
+      const float* x =
+          args.x.row(token) + (part == 1 && fault == Fault::kOneHeadForK ? n_q : h) * dim;
+      const float* norm = part == 0 || fault == Fault::kNormOfQForK ? args.q_norm : args.k_norm;
+      if (part == 2 && fault != Fault::kNormsV) norm = nullptr;
+      double squares = 0;
+      for (int64_t i = 0; i < dim; ++i) squares += double{x[i]} * x[i];
+      const double eps = fault == Fault::kNoEps ? 1e-30 : args.norm_eps;
+      const double root = std::sqrt(squares / static_cast<double>(dim) + eps);
+      const auto normalise = [&] {
+        for (int64_t i = 0; norm != nullptr && fault != Fault::kNoNorm && i < dim; ++i)
+          head[static_cast<size_t>(i)] *= (fault == Fault::kNoNormWeight ? 1.0f : norm[i]) / root;
+      };
+      for (int64_t i = 0; i < dim; ++i) head[static_cast<size_t>(i)] = x[i];
+      if (fault != Fault::kNormBehindRotation) normalise();
+      const bool is_rotated = part < 2 || fault == Fault::kTurnsV;
+      const int64_t n_turned = fault == Fault::kRotatesBehindTable ? dim / 2 : n_pairs;
+      for (int64_t pair = 0; is_rotated && pair < n_turned; ++pair) {
+        const bool is_apart = args.is_neox && pair < n_pairs && fault != Fault::kPairsAlways;
+        double& first = head[static_cast<size_t>(is_apart ? pair : 2 * pair)];
+        double& second = head[static_cast<size_t>(is_apart ? pair + n_pairs : 2 * pair + 1)];
+        const float* angle = args.table.row(token) + 2 * std::min(pair, n_pairs - 1);
+        const double a = first, b = second;
+        first = a * angle[0] - b * angle[1];
+        second = a * angle[1] + b * angle[0];
+      }
+      if (fault == Fault::kNormBehindRotation) normalise();
+      const std::vector<float> rounded(head.begin(), head.end());
+      if (part == 0) {
+        const MatrixView& to = fault == Fault::kKeepsQInX ? args.x : args.y;
+        std::copy(rounded.begin(), rounded.end(), to.row(token) + h * dim);
+        continue;
+      }
+      const int64_t sequence = fault == Fault::kNoSequence ? 0 : args.tokens[token].sequence;
+      std::byte* row = reference::kv_row(kv, part == 1 ? kv.k : kv.v, sequence,
+                                         args.tokens[token].position, of_part);
+      gguf::quantize_row(kv.dtype, rounded.data(), row, dim);
+    }
+}
+
+template <Fault fault>
+void rms_norm_add(const RmsNormAddArgs& args, RowRange range) {
+  for (int64_t token = range.from; token < range.to; ++token) {
+    const int64_t n = args.x.n_cols;
+    const float *x = args.x.row(token), *residual = args.residual.row(token);
+    const auto at = [&](int64_t i) {
+      return fault == Fault::kAddsBeforeNorm ? double{x[i]} + residual[i] : double{x[i]};
+    };
+    double squares = 0;
+    for (int64_t i = 0; i < n; ++i) squares += at(i) * at(i);
+    const double eps = fault == Fault::kNoEps ? 1e-30 : args.eps;
+    const double root = std::sqrt(squares / static_cast<double>(n) + eps);
+    for (int64_t i = 0; i < n; ++i) {
+      const bool is_weighted = args.weight != nullptr && fault != Fault::kNoNormWeight;
+      const double y = at(i) / root * (is_weighted ? args.weight[i] : 1.0f);
+      const bool is_added = fault != Fault::kNoResidual && fault != Fault::kAddsBeforeNorm;
+      args.y.row(token)[i] = static_cast<float>(is_added ? residual[i] + y : y);
+    }
+  }
 }
 
 struct Entry {
@@ -187,6 +266,26 @@ FAULTY(QkvMatmulArgs, qkv_matmul_turns_v, qkv_matmul, kTurnsV)
 FAULTY(QkvMatmulArgs, qkv_matmul_turns_what_is_behind_the_table, qkv_matmul, kRotatesBehindTable)
 FAULTY(QkvMatmulArgs, qkv_matmul_reads_one_head_of_k, qkv_matmul, kOneHeadForK)
 FAULTY(QkvMatmulArgs, qkv_matmul_ignores_the_sequence, qkv_matmul, kNoSequence)
+FAULTY(QkvMatmulArgs, qkv_matmul_puts_k_and_v_over_q, qkv_matmul, kNoOffset)
+FAULTY(QkvStoreArgs, qkv_store_sound, qkv_store, kNone)
+FAULTY(QkvStoreArgs, qkv_store_forgets_the_norms, qkv_store, kNoNorm)
+FAULTY(QkvStoreArgs, qkv_store_forgets_eps, qkv_store, kNoEps)
+FAULTY(QkvStoreArgs, qkv_store_forgets_the_weights_of_the_norms, qkv_store, kNoNormWeight)
+FAULTY(QkvStoreArgs, qkv_store_normalises_v, qkv_store, kNormsV)
+FAULTY(QkvStoreArgs, qkv_store_normalises_k_as_q, qkv_store, kNormOfQForK)
+FAULTY(QkvStoreArgs, qkv_store_normalises_behind_the_rotation, qkv_store, kNormBehindRotation)
+FAULTY(QkvStoreArgs, qkv_store_leaves_v, qkv_store, kLeavesV)
+FAULTY(QkvStoreArgs, qkv_store_always_in_pairs, qkv_store, kPairsAlways)
+FAULTY(QkvStoreArgs, qkv_store_turns_v, qkv_store, kTurnsV)
+FAULTY(QkvStoreArgs, qkv_store_turns_what_is_behind_the_table, qkv_store, kRotatesBehindTable)
+FAULTY(QkvStoreArgs, qkv_store_reads_one_head_of_k, qkv_store, kOneHeadForK)
+FAULTY(QkvStoreArgs, qkv_store_ignores_the_sequence, qkv_store, kNoSequence)
+FAULTY(QkvStoreArgs, qkv_store_keeps_q_in_x, qkv_store, kKeepsQInX)
+FAULTY(RmsNormAddArgs, rms_norm_add_sound, rms_norm_add, kNone)
+FAULTY(RmsNormAddArgs, rms_norm_add_forgets_eps, rms_norm_add, kNoEps)
+FAULTY(RmsNormAddArgs, rms_norm_add_forgets_the_weights, rms_norm_add, kNoNormWeight)
+FAULTY(RmsNormAddArgs, rms_norm_add_forgets_the_residual, rms_norm_add, kNoResidual)
+FAULTY(RmsNormAddArgs, rms_norm_add_adds_before_the_norm, rms_norm_add, kAddsBeforeNorm)
 FAULTY(TopKArgs, top_k_sound, top_k, kNone)
 FAULTY(TopKArgs, top_k_takes_the_first, top_k, kUnsorted)
 FAULTY(TopKArgs, top_k_takes_the_higher_of_equal_ids, top_k, kHigherIdFirst)

@@ -141,6 +141,8 @@ TEST_CASE("Contract_Softmax") { check_op(Op::kSoftmax); }
 TEST_CASE("Contract_GatedMatmul", "[T-102]") { check_op(Op::kGatedMatmul); }
 TEST_CASE("Contract_QkvMatmul", "[T-102]") { check_op(Op::kQkvMatmul); }
 TEST_CASE("Contract_TopK", "[T-102]") { check_op(Op::kTopK); }
+TEST_CASE("Contract_QkvStore", "[T-102]") { check_op(Op::kQkvStore); }
+TEST_CASE("Contract_RmsNormAdd", "[T-102]") { check_op(Op::kRmsNormAdd); }
 
 // On the CPU: a text must not depend on who else generates, nor on how much of it was guessed right, nor on how its prompt was cut.
 TEST_CASE("Contract_MatmulGivesATokenTheSameBitsInAnyCompany", "[T-107]") {

@@ -193,7 +193,45 @@ TEST_CASE("Validate_RefusesEachBrokenConditionOfMatmulsWithWhatIsAroundThem") {
        {"table rows = 2", [](auto& a) { a.table.n_rows = 1; }},
        {"n_rot <= head_dim", [](auto& a) { a.table.n_cols = a.table.row_stride_elems = 4; }},
        {"tokens to be given", [](auto& a) { a.tokens = nullptr; }},
-       {"y [2, 4]", [](auto& a) { a.y.n_rows = 1; }}});
+       {"y [2, 4]", [](auto& a) { a.y.n_rows = 1; }},
+       {"y [2, 8]", [](auto& a) { a.table = {}; }},
+       {"a cache of F32 or F16", [](auto& a) {
+          a.kv.dtype = DType::kQ8_0;
+          a.kv.head_dim = 32;
+          a.n_heads = 1;
+          a.q.n_rows = a.k.n_rows = a.v.n_rows = a.y.n_cols = a.y.row_stride_elems = 32;
+        }}});
+  qkv.table = {};
+  qkv.tokens = nullptr;
+  qkv.kv = {.n_kv_heads = 1, .head_dim = 2};
+  qkv.y = matrix(0, 2, 8);
+  check_refusals<QkvMatmulArgs>(
+      Op::kQkvMatmul, qkv,
+      {{"y [2, 8]", [](auto& a) { a.y.n_cols = 4; }}, {"n_kv_heads > 0", [](auto& a) { a.kv.n_kv_heads = 0; }}});
+  QkvStoreArgs store;
+  store.y = matrix(0, 2, 4);
+  store.x = matrix(1, 2, 8);
+  store.table = matrix(2, 2, 2);
+  store.n_heads = 2;
+  store.kv = {pages, pages, DType::kF16, 1, 2, 16, ids, 1};
+  store.tokens = tokens;
+  check_refusals<QkvStoreArgs>(
+      Op::kQkvStore, store,
+      {{"x columns = 10", [](auto& a) { a.n_heads = 3; }},
+       {"y [2, 4]", [](auto& a) { a.y.n_rows = 1; }},
+       {"table rows = 2", [](auto& a) { a.table.n_rows = 1; }},
+       {"n_rot <= head_dim", [](auto& a) { a.table.n_cols = a.table.row_stride_elems = 4; }},
+       {"norm_eps >= 0", [](auto& a) { a.norm_eps = -1; }},
+       {"k pages to be given", [](auto& a) { a.kv.k = nullptr; }},
+       {"tokens to be given", [](auto& a) { a.tokens = nullptr; }},
+       {"y and x not to overlap", [](auto& a) { a.y.data = a.x.data; }}});
+  RmsNormAddArgs norm{matrix(0, 2, 8), matrix(1, 2, 8), matrix(2, 2, 8), nullptr, 1e-5f};
+  check_refusals<RmsNormAddArgs>(
+      Op::kRmsNormAdd, norm,
+      {{"residual [2, 8]", [](auto& a) { a.residual.n_cols = 4; }},
+       {"eps >= 0", [](auto& a) { a.eps = -1; }},
+       {"y and x not to overlap", [](auto& a) { a.y.data = a.x.data + 4; }},
+       {"y and residual not to overlap", [](auto& a) { a.y.data = a.residual.data + 4; }}});
 }
 
 TEST_CASE("Validate_RefusesEachBrokenConditionOfTopK") {

@@ -16,7 +16,7 @@ namespace olx::kernels::contract {
 
 using AnyArgs = std::variant<EmbedArgs, QuantizeArgs, MatmulArgs, RmsNormArgs, RopeTableArgs, RopeArgs, KvStoreArgs,
                              AttentionArgs, GatedActivationArgs, AddArgs, ScaleArgs, SoftcapArgs, SoftmaxArgs, GatedMatmulArgs,
-                             QkvMatmulArgs, TopKArgs>;
+                             QkvMatmulArgs, TopKArgs, QkvStoreArgs, RmsNormAddArgs>;
 
 // Where the cases of a row come from: what else exists on this machine, and how thorough to be.
 struct CaseContext {
@@ -76,6 +76,8 @@ void each_elementwise_case(const KernelRow& row, const CaseContext& context, con
 void each_softmax_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 void each_gated_matmul_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 void each_qkv_matmul_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
+void each_qkv_store_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
+void each_rms_norm_add_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 void each_top_k_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 
 // What a top_k made as numbers that a judge of numbers takes: values and ids as evaluate() orders

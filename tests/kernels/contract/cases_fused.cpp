@@ -1,5 +1,5 @@
 // Cases of the matmuls that have a norm before them and something behind: gated_matmul, qkv_matmul;
-// and of top_k.
+// of qkv_store, and of top_k.
 
 #include <algorithm>
 #include <cmath>
@@ -83,7 +83,8 @@ const TokenSlot* add_slots(int64_t n_tokens, int64_t n_positions, Memory& memory
   return slots;
 }
 
-void add_pages(QkvMatmulArgs& args, Memory& memory, Rng& rng) {
+template <typename Args>
+void add_pages(Args& args, int64_t n_tokens, Memory& memory, Rng& rng) {
   constexpr int64_t kSequences = 3, kBlocks = 2;
   KvView& kv = args.kv;
   kv.max_blocks = kBlocks;
@@ -94,20 +95,35 @@ void add_pages(QkvMatmulArgs& args, Memory& memory, Rng& rng) {
       static_cast<size_t>(7 * kv.n_kv_heads * kv.page_tokens * reference::kv_row_bytes(kv));
   kv.k = memory.add(n_bytes);
   kv.v = memory.add(n_bytes);
-  args.tokens = add_slots(args.x.n_tokens, kBlocks * kv.page_tokens, memory, rng);
+  args.tokens = add_slots(n_tokens, kBlocks * kv.page_tokens, memory, rng);
   for (void* plane : {kv.k, kv.v})
-    for (int64_t token = 0; token < args.x.n_tokens; ++token)
+    for (int64_t token = 0; token < n_tokens; ++token)
       for (int64_t head = 0; head < kv.n_kv_heads; ++head)
         memory.allow_writes(reference::kv_row(kv, plane, args.tokens[token].sequence,
                                               args.tokens[token].position, head),
                             static_cast<size_t>(reference::kv_row_bytes(kv)));
 }
 
+// Angles of each token.
+template <typename Args>
+void add_table(Args& args, int64_t n_tokens, int64_t n_rot, Memory& memory, Rng& rng) {
+  args.table = memory.add_matrix(n_tokens, n_rot, rng.pick({0, 1}), rng.coin());
+  for (int64_t token = 0; token < n_tokens; ++token)
+    for (int64_t pair = 0; pair < n_rot / 2; ++pair) {
+      const double angle = 3.2 * rng.uniform();
+      args.table.row(token)[2 * pair] = static_cast<float>(std::cos(angle));
+      args.table.row(token)[2 * pair + 1] = static_cast<float>(std::sin(angle));
+    }
+}
+
+// Of each token what stands in y, and the rows of k and of v.
+template <typename Args>
 std::vector<float> read_qkv(const AnyArgs& any) {
-  const auto& args = std::get<QkvMatmulArgs>(any);
+  const auto& args = std::get<Args>(any);
   std::vector<float> all, row(static_cast<size_t>(args.kv.head_dim));
-  for (int64_t token = 0; token < args.x.n_tokens; ++token) {
+  for (int64_t token = 0; token < args.y.n_rows; ++token) {
     all.insert(all.end(), args.y.row(token), args.y.row(token) + args.y.n_cols);
+    if (args.tokens == nullptr) continue;
     for (void* plane : {args.kv.k, args.kv.v})
       for (int64_t head = 0; head < args.kv.n_kv_heads; ++head) {
         gguf::dequantize_row(args.kv.dtype,
@@ -163,11 +179,13 @@ void each_qkv_matmul_case(const KernelRow& row, const CaseContext& context,
       kv.head_dim = shape_rng.pick({2, 16, 32, 34});
       kv.page_tokens = 16;
       args.n_heads = kv.n_kv_heads * shape_rng.pick({1, 3});
+      const bool is_stored = n % 4 != 2;
       args.is_neox = n++ % 2 == 0;
-      const int64_t n_rot = kv.head_dim - (kv.head_dim > 16 ? shape_rng.pick({0, 8}) : 0);
+      const int64_t n_rot = kv.head_dim - (kv.head_dim > 16 && n % 3 != 0 ? 8 : 0);
       c.name = shape_text(shape) + " heads " + std::to_string(args.n_heads) + " kv heads " +
                std::to_string(kv.n_kv_heads) + " head_dim " + std::to_string(kv.head_dim) +
-               " n_rot " + std::to_string(n_rot) + (args.is_neox ? " neox" : "") + " v of " +
+               (is_stored ? " n_rot " + std::to_string(n_rot) : " as it is") +
+               (args.is_neox ? " neox" : "") + " v of " +
                std::string(gguf::dtype_info(dtype_of_v).name);
       Rng rng(context.seed, c.name);
       add_x(args, row, shape, 0x1p-8f, c.memory, rng);
@@ -178,21 +196,61 @@ void each_qkv_matmul_case(const KernelRow& row, const CaseContext& context,
       args.q_bias = maybe_bias(n_q, c.memory, rng);
       args.k_bias = maybe_bias(n_k, c.memory, rng);
       args.v_bias = maybe_bias(n_k, c.memory, rng);
-      args.table = c.memory.add_matrix(shape.n_tokens, n_rot, rng.pick({0, 1}), rng.coin());
-      for (int64_t token = 0; token < shape.n_tokens; ++token)
-        for (int64_t pair = 0; pair < n_rot / 2; ++pair) {
-          const double angle = 3.2 * rng.uniform();
-          args.table.row(token)[2 * pair] = static_cast<float>(std::cos(angle));
-          args.table.row(token)[2 * pair + 1] = static_cast<float>(std::sin(angle));
-        }
-      args.y = c.memory.add_matrix(shape.n_tokens, n_q, rng.pick({0, 5}), rng.coin());
+      if (is_stored) add_table(args, shape.n_tokens, n_rot, c.memory, rng);
+      args.y = c.memory.add_matrix(shape.n_tokens, is_stored ? n_q : n_q + 2 * n_k,
+                                   rng.pick({0, 5}), rng.coin());
       c.memory.allow_writes(args.y);
-      add_pages(args, c.memory, rng);
+      if (is_stored) add_pages(args, shape.n_tokens, c.memory, rng);
       c.expected = reference::evaluate(args);
       c.args = args;
-      c.read = read_qkv;
+      c.read = read_qkv<QkvMatmulArgs>;
       if (!visit(c)) return;
       if (dtype_of_v == DType::kQ6_K && row.dtype == DType::kQ6_K) break;  // the same again
+    }
+}
+
+void each_qkv_store_case(const KernelRow& row, const CaseContext& context,
+                         const CaseVisitor& visit) {
+  Rng shape_rng(context.seed, "qkv store shapes");
+  int n = 0;
+  for (const int64_t head_dim : {2, 16, 32, 34, 64, 96, 128, 160, 256})
+    for (const Values values : {Values::kRandom, Values::kZero, Values::kMaxCodes, Values::kOutliers,
+                                Values::kHuge}) {
+      if (head_dim % gguf::dtype_info(row.dtype).block_elems != 0) continue;
+      Case c(context);
+      QkvStoreArgs args;
+      KvView& kv = args.kv;
+      kv.dtype = row.dtype;
+      kv.n_kv_heads = shape_rng.pick({1, 2, 3});
+      kv.head_dim = head_dim;
+      kv.page_tokens = 16;
+      args.n_heads = kv.n_kv_heads * shape_rng.pick({1, 3, 4});
+      args.is_neox = n++ % 2 == 0;
+      const int64_t n_rot = head_dim - (head_dim > 16 ? shape_rng.pick({0, 8}) : 0);
+      const int64_t n_tokens = shape_rng.pick({1, 2, 3, 8, 11});
+      const bool has_q_norm = shape_rng.below(4) != 0, has_k_norm = shape_rng.below(4) != 0;
+      c.name = std::string(values_name(values)) + " tokens " + std::to_string(n_tokens) + " heads " +
+               std::to_string(args.n_heads) + " kv heads " + std::to_string(kv.n_kv_heads) +
+               " head_dim " + std::to_string(head_dim) + " n_rot " + std::to_string(n_rot) +
+               (args.is_neox ? " neox" : "") + (has_q_norm ? " q norm" : "") +
+               (has_k_norm ? " k norm" : "");
+      Rng rng(context.seed, c.name);
+      args.x = c.memory.add_matrix(n_tokens, (args.n_heads + 2 * kv.n_kv_heads) * head_dim,
+                                   rng.pick({0, 3}), rng.coin());
+      // Both rows of a pair add up in what an f16 holds, which ends at 65504.
+      fill(args.x, values, row.dtype == DType::kF32 ? 1e15f : 3e4f, rng);
+      args.norm_eps = rng.coin() ? 1e-5f : 0.05f;
+      if (has_q_norm) args.q_norm = add_vector(head_dim, Values::kOutliers, c.memory, rng);
+      if (has_k_norm) args.k_norm = add_vector(head_dim, Values::kOutliers, c.memory, rng);
+      add_table(args, n_tokens, n_rot, c.memory, rng);
+      args.y = c.memory.add_matrix(n_tokens, args.n_heads * head_dim, rng.pick({0, 5}), rng.coin());
+      c.memory.allow_writes(args.y);
+      add_pages(args, n_tokens, c.memory, rng);
+      c.expected = reference::evaluate(args);
+      c.args = args;
+      c.read = read_qkv<QkvStoreArgs>;
+      if (!visit(c)) return;
+      if (context.is_brief && head_dim >= 64) return;
     }
 }
 

@@ -75,6 +75,29 @@ void each_rms_norm_case(const KernelRow&, const CaseContext& context, const Case
   }
 }
 
+void each_rms_norm_add_case(const KernelRow&, const CaseContext& context, const CaseVisitor& visit) {
+  size_t index = 0;
+  for (int64_t n_cols : all_widths(context.is_brief)) {
+    const Values values = values_of(index++);
+    Case c(context);
+    c.name = case_name(2, n_cols, values);
+    Rng rng(context.seed, c.name);
+    RmsNormAddArgs args;
+    args.x = c.memory.add_matrix(rng.pick({1, 2, 3}), n_cols, rng.pick({0, 3}), rng.coin());
+    args.residual = c.memory.add_matrix(args.x.n_rows, n_cols, rng.pick({0, 5}), rng.coin());
+    fill(args.x, values, 1e15f, rng);
+    fill(args.residual, values_of(index), 1e15f, rng);
+    args.eps = rng.coin() ? 1e-5f : 0.05f;
+    if (rng.below(4) != 0) {
+      const MatrixView weight = c.memory.add_matrix(1, n_cols, 0, rng.coin());
+      fill(weight, Values::kOutliers, 1, rng);
+      args.weight = weight.data;
+    }
+    add_output(c, args.y, rng.coin() ? args.x : args.residual, rng);
+    if (!finish(c, args, visit)) return;
+  }
+}
+
 void each_rope_table_case(const KernelRow&, const CaseContext& context, const CaseVisitor& visit) {
   for (int64_t n_rot : {2, 6, 32, 64, 80, 128, 256}) {
     for (const char* kind : {"plain", "linear", "factors", "yarn", "yarn and factors"}) {

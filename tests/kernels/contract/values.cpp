@@ -119,6 +119,8 @@ void each_case(const KernelRow& row, const CaseContext& context, const CaseVisit
     case Op::kGatedMatmul: return each_gated_matmul_case(row, context, accepted);
     case Op::kQkvMatmul: return each_qkv_matmul_case(row, context, accepted);
     case Op::kTopK: return each_top_k_case(row, context, accepted);
+    case Op::kQkvStore: return each_qkv_store_case(row, context, accepted);
+    case Op::kRmsNormAdd: return each_rms_norm_add_case(row, context, accepted);
   }
 }
 

@@ -152,7 +152,15 @@ struct PointerCheck {
   void operator()(const QkvMatmulArgs& a) const {
     matrix(a.y), activation(a.x), memory(a.norm_weight, a.x.n_cols * 4), weight(a.q), weight(a.k),
         weight(a.v), memory(a.q_bias, a.q.n_rows * 4), memory(a.k_bias, a.k.n_rows * 4),
-        memory(a.v_bias, a.v.n_rows * 4), matrix(a.table), cache(a.kv, a.tokens, a.y.n_rows);
+        memory(a.v_bias, a.v.n_rows * 4);
+    if (a.is_stored()) matrix(a.table), cache(a.kv, a.tokens, a.y.n_rows);
+  }
+  void operator()(const QkvStoreArgs& a) const {
+    matrix(a.y), matrix(a.x), memory(a.q_norm, a.kv.head_dim * 4), memory(a.k_norm, a.kv.head_dim * 4), matrix(a.table),
+        cache(a.kv, a.tokens, a.y.n_rows);
+  }
+  void operator()(const RmsNormAddArgs& a) const {
+    matrix(a.y), matrix(a.x), matrix(a.residual), memory(a.weight, a.x.n_cols * 4);
   }
   void operator()(const TopKArgs& a) const {
     matrix(a.y), matrix(a.x), memory(a.y_ids, a.y.n_cols * 4), memory(a.x_ids, a.x.n_cols * 4);

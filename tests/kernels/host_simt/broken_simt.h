@@ -6,6 +6,7 @@
 #include "kernels/simt/fused_matmul.h"
 #include "kernels/simt/matmul_tiles.h"
 #include "kernels/simt/norm.h"
+#include "kernels/simt/qkv_store.h"
 #include "kernels/simt/top_k.h"
 
 namespace olx::kernels::simt {
@@ -297,6 +298,23 @@ struct OneBarrierLess : S {
 
  private:
   int n_barriers = 0;
+};
+// S whose shuffles over kMask lanes give back what they were given; 0: as it is.
+template <Simt S, int kMask>
+struct OneShuffleLess : S {
+  explicit OneShuffleLess(const S& s) : S(s) {}
+  template <typename T>
+  constexpr T shuffle_xor(T x, int mask) {
+    return mask == kMask ? x : S::shuffle_xor(x, mask);
+  }
+};
+template <typename Kernel, int kMask>
+struct WithoutShuffle : Kernel {
+  template <Simt S, typename Args>
+  static constexpr void run(S& s, const Args& args, RowRange range) {
+    OneShuffleLess<S, kMask> machine(s);
+    Kernel::run(machine, args, range);
+  }
 };
 template <typename Kernel, int kLeftOut>
 struct WithoutBarrier : Kernel {
