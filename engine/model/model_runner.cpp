@@ -333,6 +333,9 @@ std::string ModelRunner::device_name() const {
   for (const Stage& stage : impl_->stages) names += (names.empty() ? "" : " + ") + stage.device->info().name;
   return names;
 }
+bool ModelRunner::takes_all_processors() const {
+  return std::any_of(impl_->stages.begin(), impl_->stages.end(), [](const Stage& stage) { return stage.device->info().takes_all_processors; });
+}
 uint64_t ModelRunner::weight_bytes() const {
   uint64_t n_bytes = 0;
   for (const Stage& stage : impl_->stages) n_bytes += stage.weights->size_bytes();

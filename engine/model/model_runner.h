@@ -92,6 +92,7 @@ class ModelRunner {
   const ModelConfig& config() const;
   const RunnerOptions& options() const;  // with defaults resolved (n_threads, n_logits_max)
   std::string device_name() const;       // "AMD EPYC, 2 threads, avx512"
+  bool takes_all_processors() const;     // as DeviceInfo's: for a part of a step at least
   uint64_t weight_bytes() const;         // resident, packed
   uint64_t kv_bytes() const;
   uint64_t scratch_bytes() const;

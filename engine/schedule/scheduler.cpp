@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <exception>
 
 #include "engine/error.h"
@@ -28,6 +29,7 @@ struct Scheduler::Sequence {
   int64_t added_ns = 0;
   int64_t started_ns = 0;
   int64_t generating_ns = 0;          // when the first token was drawn
+  bool has_sent = false;              // text of the answer
   std::vector<int32_t> unsent;        // ids whose text is still held back
   std::vector<TokenLogprob> unsent_logprobs;
 };
@@ -93,6 +95,7 @@ std::optional<int32_t> Scheduler::borrow_slot() {
 void Scheduler::give_slot_back(int32_t index) { slots_[static_cast<size_t>(index)].is_borrowed = false; }
 
 bool Scheduler::step() {
+  has_begun_answer_ = false;
   drop_cancelled();
   admit();
   build_batch();
@@ -381,16 +384,19 @@ void Scheduler::on_token(Slot& slot, int64_t row) {
   sequence.speculation.observe(token);
   sequence.unsent.push_back(token);
   Detokenizer::Piece piece = sequence.detokenizer.push(token, is_mark);
+  bool is_first = false;
   if (!piece.text.empty()) {
     TokenEvent event;
     event.text = std::move(piece.text);
     event.tokens.swap(sequence.unsent);
     event.logprobs.swap(sequence.unsent_logprobs);
     sequence.channel->push(std::move(event));
+    is_first = !std::exchange(sequence.has_sent, true);
   }
   if (piece.stopped || (sequence.constraint && sequence.constraint->is_complete())) return finish(slot, DoneReason::kStop);
   const int n_predict = sequence.request.n_predict;
-  if (n_predict >= 0 && sequence.stats.n_generated_tokens >= n_predict) finish(slot, DoneReason::kLength);
+  if (n_predict >= 0 && sequence.stats.n_generated_tokens >= n_predict) return finish(slot, DoneReason::kLength);
+  has_begun_answer_ = has_begun_answer_ || is_first;
 }
 
 void Scheduler::finish(Slot& slot, DoneReason reason, const std::string& error) {

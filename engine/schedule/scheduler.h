@@ -57,6 +57,9 @@ class Scheduler {
   std::optional<int32_t> borrow_slot();
   void give_slot_back(int32_t slot);
 
+  // The last step handed out the first text of an answer that goes on.
+  bool has_begun_answer() const { return has_begun_answer_; }
+
   int64_t n_active() const;
   int64_t n_queued() const { return static_cast<int64_t>(queue_.size()); }
   int64_t n_prompt_tokens() const { return n_prompt_tokens_; }        // evaluated so far, in all
@@ -105,6 +108,7 @@ class Scheduler {
   int64_t n_candidates_ = 0;      // of each row, that the step was asked for
   Speculator speculator_;
   size_t next_prompt_ = 0;        // slot whose prompt is served first
+  bool has_begun_answer_ = false;
   bool is_pure_ = false;          // the batch holds nothing but answers' tokens
   bool is_mixed_ = false;         // the batch holds both answers' tokens and a chunk of a prompt
   int64_t n_chunk_ = 64;          // prompt tokens of a mixed step

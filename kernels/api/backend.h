@@ -44,6 +44,8 @@ struct DeviceInfo {
   int index = 0;        // among the devices of its backend: DeviceOptions::index
   Features features = 0;
   int n_threads = 1;
+  // While it computes, every processor that this process may use is taken.
+  bool takes_all_processors = false;
   uint64_t memory_bytes = 0;  // in all; 0: not known
 };
 

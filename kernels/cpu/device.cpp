@@ -185,6 +185,7 @@ class CpuDevice final : public Device {
     info_.backend = "cpu";
     info_.features = features;
     info_.n_threads = n_threads;
+    info_.takes_all_processors = n_threads >= n_logical_cpus();
     info_.memory_bytes = static_cast<uint64_t>(std::max(0l, ::sysconf(_SC_PHYS_PAGES))) *
                          static_cast<uint64_t>(std::max(0l, ::sysconf(_SC_PAGESIZE)));
     info_.name = processor_name() + ", " + std::to_string(n_threads) + (n_threads == 1 ? " thread, " : " threads, ") +

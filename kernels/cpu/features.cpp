@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace olx::kernels::cpu {
 namespace {
@@ -56,23 +57,36 @@ std::string processor_name() {
   return "CPU";
 }
 
-int n_physical_cores() {
+namespace {
+
+// Those this process may run on; empty: the system does not tell.
+std::vector<int> allowed_cpus() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::vector<int> cpus;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &allowed)) cpus.push_back(cpu);
+  return cpus;
+}
+
+}  // namespace
+
+int n_logical_cpus() {
+  const auto n = static_cast<int>(allowed_cpus().size());
+  return std::max(1, n > 0 ? n : static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+int n_physical_cores() {
   // Two logical CPUs with the same list of siblings share a core.
   std::set<std::string> cores;
-  int n_logical = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    ++n_logical;
+  for (const int cpu : allowed_cpus()) {
     std::ifstream list("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
     std::string siblings;
     if (!std::getline(list, siblings)) siblings = "cpu" + std::to_string(cpu);
     cores.insert(siblings);
   }
-  return std::max(1, std::min(n_logical, static_cast<int>(cores.size())));
+  return cores.empty() ? n_logical_cpus() : static_cast<int>(cores.size());
 }
 
 }  // namespace olx::kernels::cpu

@@ -16,7 +16,8 @@ Features force_isa(std::string_view isa, Features available);
 std::string processor_name();
 // The widest instruction set among the features, for people: "avx512".
 std::string_view isa_name(Features features);
-// CPUs this process may run on, one a physical core where the system tells.
+// CPUs this process may run on, and their physical cores where the system tells.
+int n_logical_cpus();
 int n_physical_cores();
 
 }  // namespace olx::kernels::cpu

@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -90,14 +91,15 @@ Channel::Receive Channel::receive(Frame& frame, std::chrono::milliseconds timeou
       received_.erase(0, begin_);
       begin_ = 0;
     }
-    if (timeout.count() >= 0) {
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(last - Clock::now()).count();
-      pollfd readable{fd_, POLLIN, 0};
-      const int n = ::poll(&readable, 1, static_cast<int>(left > 0 ? left : 0));
-      if (n < 0 && errno == EINTR) continue;
-      if (n == 0) return Receive::kTimeout;
-    }
+    // Also without a limit: whoever waits in recv() is woken each time the other side has read what was sent, and takes the
+    // processor from that side just then.
+    int left = -1;
+    if (timeout.count() >= 0)
+      left = static_cast<int>(std::max<int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(last - Clock::now()).count()));
+    pollfd readable{fd_, POLLIN, 0};
+    const int n_ready = ::poll(&readable, 1, left);
+    if (n_ready < 0 && errno == EINTR) continue;
+    if (n_ready == 0) return Receive::kTimeout;
     const size_t n_before = received_.size();
     received_.resize(n_before + kReadBytes);
     const ssize_t n = ::recv(fd_, received_.data() + n_before, kReadBytes, 0);

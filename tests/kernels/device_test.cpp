@@ -1,5 +1,7 @@
 // The CPU device's execute(): plans of made-up kernels, with more threads than processors, against serial runs.
 
+#include <sched.h>
+
 #include <array>
 #include <atomic>
 #include <memory>
@@ -140,6 +142,15 @@ TEST_CASE("CpuDevice_CancelStopsBeforeTheNextGroup") {
     plan.steps[9]->cancel = nullptr;
     CHECK(device->execute(plan.nodes, &cancel));
   }
+}
+
+TEST_CASE("CpuDevice_SaysWhenItTakesAllProcessors") {
+  cpu_set_t allowed;
+  REQUIRE(::sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+  const int n = CPU_COUNT(&allowed);
+  CHECK(cpu(n)->info().takes_all_processors);
+  CHECK(cpu(n + 1)->info().takes_all_processors);
+  if (n > 1) CHECK_FALSE(cpu(n - 1)->info().takes_all_processors);
 }
 
 TEST_CASE("CpuDevice_AnEmptyPlanIsDone") {

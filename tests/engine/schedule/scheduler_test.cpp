@@ -204,6 +204,20 @@ TEST_CASE("Scheduler_OneAnswerHasTextReasonAndCounts") {
   CHECK(answer.last.stats.generate_ns > 0);
 }
 
+TEST_CASE("Scheduler_SaysWhenTheFirstTextOfAnAnswerIsOut") {
+  Bench bench;
+  const auto longer = bench.add("abc", 5);
+  int n_begun = 0;
+  while (bench.scheduler.step()) {
+    n_begun += bench.scheduler.has_begun_answer() ? 1 : 0;
+    CHECK(bench.scheduler.has_begun_answer() == (collect(longer).text == "d"));
+  }
+  CHECK(n_begun == 1);
+  const auto brief = bench.add("x", 1);  // at its end with it
+  while (bench.scheduler.step()) CHECK_FALSE(bench.scheduler.has_begun_answer());
+  CHECK(collect(brief).text == "y");
+}
+
 TEST_CASE("Scheduler_SequencesShareADecodeStep") {
   Bench bench;
   const auto first = bench.add("a", 10), second = bench.add("k", 10);
