@@ -276,7 +276,7 @@ struct CodesQ3_K : BlockType<gguf::BlockQ3_K, 256, ScaleOf::k16> {
     const float d = S::from_f16(block.d);
     for (int i = 0; i < 2; ++i) {
       const int k = 2 * part + i;
-      const int low = k < 8 ? block.scales[k] & 15 : block.scales[k - 8] >> 4;
+      const int low = block.scales[k % 8] >> (4 * (k / 8)) & 15;
       const int high = (block.scales[8 + k % 4] >> (2 * (k / 4))) & 3;
       codes.scale[i] = d * static_cast<float>((low | high << 4) - 32);
     }
@@ -284,12 +284,15 @@ struct CodesQ3_K : BlockType<gguf::BlockQ3_K, 256, ScaleOf::k16> {
   }
 };
 
-// The 6-bit scale and minimum j of Q4_K and Q5_K, out of the three words that hold them.
+// The 6-bit scale and minimum j of Q4_K and Q5_K, out of the three words that hold them. By masks: where lanes have other parts
+// of a block, both sides of a branch are run.
 constexpr void six_bit_pair(uint32_t u0, uint32_t u1, uint32_t u2, int j, uint32_t& scale,
                             uint32_t& minimum) {
   const int shift = j % 4 * 8;
-  scale = j < 4 ? u0 >> shift & 63 : (u2 >> shift & 15) | (u0 >> shift & 0xc0) >> 2;
-  minimum = j < 4 ? u1 >> shift & 63 : (u2 >> shift & 0xf0) >> 4 | (u1 >> shift & 0xc0) >> 2;
+  const uint32_t b0 = u0 >> shift, b1 = u1 >> shift, b2 = u2 >> shift;
+  const uint32_t is_late = 0u - static_cast<uint32_t>(j / 4);  // all bits or none
+  scale = (b0 & 63 & ~is_late) | (((b2 & 15) | (b0 & 0xc0) >> 2) & is_late);
+  minimum = (b1 & 63 & ~is_late) | (((b2 & 0xf0) >> 4 | (b1 & 0xc0) >> 2) & is_late);
 }
 
 template <typename Block>

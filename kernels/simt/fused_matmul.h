@@ -42,17 +42,29 @@ inline bool accepts_few_v_q6_k(const QkvMatmulArgs& args) {
   return accepts_few_qkv(args) && args.v.dtype == DType::kQ6_K;
 }
 
+// Of so many tokens at most: a single one has registers of its own, and no branches for others.
+template <int kTokens>
 struct FusedSums {
-  float row[kFusedRows][kTileTokens] = {};
-  float factor[kTileTokens] = {};  // of each token's sums: what a norm divides by
-  // Row r of the token that lane number `lane` writes; without arrays that are indexed at run time.
+  float row[kFusedRows][kTokens] = {};
+  float factor[kTokens] = {};  // of each token's sums: what a norm divides by
+  // Row r of the token that lane number `lane` writes.
   constexpr float of_lane(int r, int lane) const {
     float sum = 0;
-    for (int i = 0; i < kTileTokens; ++i)
-      if (lane == i) sum = row[r][i] * factor[i];
+    unrolled<kTokens>([&]<int i>() {
+      if (kTokens == 1 || lane == i) sum = row[r][i] * factor[i];
+    });
     return sum;
   }
 };
+
+// run.operator()<the most tokens that sums are kept for>().
+template <typename Run>
+constexpr void with_token_count(int64_t n_tokens, Run run) {
+  if (n_tokens == 1)
+    run.template operator()<1>();
+  else
+    run.template operator()<kTileTokens>();
+}
 
 // Tags of shared memory: the same for every type of weights, since a kernel may hold the arrays of
 // all types it multiplies (and of all functions the compiler did not inline).
@@ -65,12 +77,12 @@ template <typename Type>
 struct FusedProducts {
   // All threads of a block come here together, each with the rows of its wave; all lanes get the
   // sums.
-  template <Simt S>
+  template <Simt S, int kTokens>
   static constexpr void run(S& s, const ActivationView& x, const float* norm_weight, float norm_eps,
-                            const uint8_t* const (&rows)[kFusedRows], FusedSums& sums) {
+                            const uint8_t* const (&rows)[kFusedRows], FusedSums<kTokens>& sums) {
     const int64_t n_groups = x.n_cols / 32;
-    const auto n_tokens = static_cast<int>(x.n_tokens);
-    float squares[kTileTokens] = {};
+    const int n_tokens = kTokens == 1 ? 1 : static_cast<int>(x.n_tokens);
+    float squares[kTokens] = {};
     for (int64_t first = 0; first < n_groups; first += kFusedGroups) {
       const auto n = static_cast<int>(smaller(n_groups - first, kFusedGroups));
       if (first > 0) s.barrier();  // the columns before have been read
@@ -79,7 +91,7 @@ struct FusedProducts {
       for (int group = s.lane(); group < n; group += S::kWave) {
         Codes w[kFusedRows];
         for (int r = 0; r < kFusedRows; ++r) w[r] = load_group<Type, S>(rows[r], first + group);
-        for (int i = 0; i < kTileTokens; ++i) {
+        for (int i = 0; i < kTokens; ++i) {
           if (i >= n_tokens) continue;
           const auto inputs = read(s, i, group);
           for (int r = 0; r < kFusedRows; ++r)
@@ -108,17 +120,17 @@ struct FusedProducts {
   }
 
   // Groups [first, first + n) of all tokens: eight lanes a group, four columns each.
-  template <Simt S>
+  template <Simt S, int kTokens>
   static constexpr void encode(S& s, const ActivationView& x, const float* norm_weight,
-                               int64_t first, int n, float (&squares)[kTileTokens]) {
+                               int64_t first, int n, float (&squares)[kTokens]) {
     const auto* data = static_cast<const float*>(x.data);
     // Together four columns are one load; alone they may lie anywhere.
     const bool is_aligned = std::bit_cast<uintptr_t>(data) % 16 == 0 &&
                             std::bit_cast<uintptr_t>(norm_weight) % 16 == 0 &&
                             x.row_stride_elems % 4 == 0;
     const int part = s.lane() % 8;
-    for (int i = 0; i < kTileTokens; ++i) {
-      if (i >= x.n_tokens) continue;
+    for (int i = 0; i < kTokens; ++i) {
+      if (kTokens > 1 && i >= x.n_tokens) continue;
       for (int from = 0; from < n; from += kFusedThreads / 8) {
         const int group = from + s.thread() / 8;
         const bool is_active = group < n;  // the lanes of a wave stay together
@@ -175,17 +187,17 @@ struct FusedProducts {
     return inputs;
   }
 
-  template <Simt S>
+  template <Simt S, int kTokens>
   static constexpr void set_factors(S& s, int64_t n_cols, bool has_norm, float eps,
-                                    float (&squares)[kTileTokens], FusedSums& sums) {
-    for (int i = 0; i < kTileTokens; ++i) sums.factor[i] = 1.0f;
+                                    float (&squares)[kTokens], FusedSums<kTokens>& sums) {
+    for (int i = 0; i < kTokens; ++i) sums.factor[i] = 1.0f;
     if (!has_norm) return;
     s.reduce_add(squares);
     auto slots = s.template shared<FusedSquares, float, kFusedThreads / S::kWave * kTileTokens>();
     if (s.lane() == 0)
-      for (int i = 0; i < kTileTokens; ++i) slots.store(s.wave() * kTileTokens + i, squares[i]);
+      for (int i = 0; i < kTokens; ++i) slots.store(s.wave() * kTileTokens + i, squares[i]);
     s.barrier();
-    for (int i = 0; i < kTileTokens; ++i) {
+    for (int i = 0; i < kTokens; ++i) {
       float total = 0;
       for (int wave = 0; wave < s.n_waves(); ++wave) total += slots.load(wave * kTileTokens + i);
       sums.factor[i] = inverse_root<S>(total, n_cols, eps);
@@ -211,11 +223,13 @@ struct MatmulRows {
     const uint8_t* rows[kFusedRows];
     for (int r = 0; r < kFusedRows; ++r)  // behind the last row the last one again
       rows[r] = row_of<Type>(args.w, smaller(first + r, range.to - 1));
-    FusedSums sums;
-    FusedProducts<Type>::run(s, args.x, nullptr, 0.0f, rows, sums);
-    if (s.lane() >= args.y.n_rows) return;
-    for (int r = 0; r < kFusedRows; ++r)
-      if (first + r < range.to) write_y(args, first + r, s.lane(), sums.of_lane(r, s.lane()));
+    with_token_count(args.y.n_rows, [&]<int kTokens>() {
+      FusedSums<kTokens> sums;
+      FusedProducts<Type>::run(s, args.x, nullptr, 0.0f, rows, sums);
+      if (s.lane() >= args.y.n_rows) return;
+      for (int r = 0; r < kFusedRows; ++r)
+        if (first + r < range.to) write_y(args, first + r, s.lane(), sums.of_lane(r, s.lane()));
+    });
   }
 };
 
@@ -240,16 +254,18 @@ struct GatedMatmul {
       rows[c] = row_of<Type>(args.gate, row);
       rows[kCols + c] = row_of<Type>(args.up, row);
     }
-    FusedSums sums;
-    FusedProducts<Type>::run(s, args.x, args.norm_weight, args.norm_eps, rows, sums);
-    if (s.lane() >= args.y.n_rows) return;
-    for (int c = 0; c < kCols; ++c) {
-      const int64_t row = first + c;
-      if (row >= range.to) continue;
-      const float gate = with_bias(sums.of_lane(c, s.lane()), args.gate_bias, row);
-      const float up = with_bias(sums.of_lane(kCols + c, s.lane()), args.up_bias, row);
-      row_of(args.y, s.lane())[row] = activate<S>(args.activation, gate) * up;
-    }
+    with_token_count(args.y.n_rows, [&]<int kTokens>() {
+      FusedSums<kTokens> sums;
+      FusedProducts<Type>::run(s, args.x, args.norm_weight, args.norm_eps, rows, sums);
+      if (s.lane() >= args.y.n_rows) return;
+      for (int c = 0; c < kCols; ++c) {
+        const int64_t row = first + c;
+        if (row >= range.to) continue;
+        const float gate = with_bias(sums.of_lane(c, s.lane()), args.gate_bias, row);
+        const float up = with_bias(sums.of_lane(kCols + c, s.lane()), args.up_bias, row);
+        row_of(args.y, s.lane())[row] = activate<S>(args.activation, gate) * up;
+      }
+    });
   }
 };
 
@@ -331,33 +347,39 @@ struct QkvMatmul {
       rows[2 * u] = row_of<Weights>(w, unit.head * args.kv.head_dim + unit.first);
       rows[2 * u + 1] = row_of<Weights>(w, unit.head * args.kv.head_dim + unit.second);
     }
-    FusedSums sums;
-    FusedProducts<Weights>::run(s, args.x, args.norm_weight, args.norm_eps, rows, sums);
-    const int token = s.lane();
-    if (token >= args.y.n_rows) return;
-    for (int u = 0; u < kUnits; ++u) {
-      if (first + u >= range.to) continue;
-      const Unit unit = unit_of(args, first + u);
-      const float* bias = unit.part == 0 ? args.q_bias : unit.part == 1 ? args.k_bias : args.v_bias;
-      const int64_t start = unit.head * args.kv.head_dim;
-      float a = with_bias(sums.of_lane(2 * u, token), bias, start + unit.first);
-      float b = with_bias(sums.of_lane(2 * u + 1, token), bias, start + unit.second);
-      if (unit.is_rotated) {
-        const float* angle = row_of(args.table, token) + 2 * unit.pair;
-        const float turned = a * angle[0] - b * angle[1];
-        b = a * angle[1] + b * angle[0];
-        a = turned;
-      }
-      if (unit.part == 0 || !args.is_stored()) {
-        const int64_t n_q = args.n_heads * args.kv.head_dim, n_k = args.kv.n_kv_heads * args.kv.head_dim;
-        float* y = row_of(args.y, token) + start + (unit.part == 0 ? 0 : n_q + (unit.part - 1) * n_k);
-        y[unit.first] = a;
-        y[unit.second] = b;
-      } else {
-        void* plane = unit.part == 1 ? args.kv.k : args.kv.v;
-        store<S>(args, plane, token, unit.head, unit.first, a);
-        store<S>(args, plane, token, unit.head, unit.second, b);
-      }
+    with_token_count(args.y.n_rows, [&]<int kTokens>() {
+      FusedSums<kTokens> sums;
+      FusedProducts<Weights>::run(s, args.x, args.norm_weight, args.norm_eps, rows, sums);
+      const int token = s.lane();
+      if (token >= args.y.n_rows) return;
+      for (int u = 0; u < kUnits; ++u)
+        if (first + u < range.to)
+          finish_unit<S>(args, first + u, token, sums.of_lane(2 * u, token), sums.of_lane(2 * u + 1, token));
+    });
+  }
+  // The two sums of a unit: bias, rotation, and to where they belong.
+  template <Simt S>
+  static constexpr void finish_unit(const QkvMatmulArgs& args, int64_t index, int token, float a, float b) {
+    const Unit unit = unit_of(args, index);
+    const float* bias = unit.part == 0 ? args.q_bias : unit.part == 1 ? args.k_bias : args.v_bias;
+    const int64_t start = unit.head * args.kv.head_dim;
+    a = with_bias(a, bias, start + unit.first);
+    b = with_bias(b, bias, start + unit.second);
+    if (unit.is_rotated) {
+      const float* angle = row_of(args.table, token) + 2 * unit.pair;
+      const float turned = a * angle[0] - b * angle[1];
+      b = a * angle[1] + b * angle[0];
+      a = turned;
+    }
+    if (unit.part == 0 || !args.is_stored()) {
+      const int64_t n_q = args.n_heads * args.kv.head_dim, n_k = args.kv.n_kv_heads * args.kv.head_dim;
+      float* y = row_of(args.y, token) + start + (unit.part == 0 ? 0 : n_q + (unit.part - 1) * n_k);
+      y[unit.first] = a;
+      y[unit.second] = b;
+    } else {
+      void* plane = unit.part == 1 ? args.kv.k : args.kv.v;
+      store<S>(args, plane, token, unit.head, unit.first, a);
+      store<S>(args, plane, token, unit.head, unit.second, b);
     }
   }
   template <Simt S>

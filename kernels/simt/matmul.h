@@ -45,30 +45,40 @@ struct Matmul {
   static constexpr void run(S& s, const MatmulArgs& args, RowRange range) {
     const int64_t row = range.from + (s.block() * s.n_waves() + s.wave()) * kWaveRows;
     if (row >= range.to) return;  // the whole wave
-    const int64_t n_groups = Product::n_groups(args.w.n_cols), n_tokens = args.y.n_rows;
+    const int64_t n_tokens = args.y.n_rows;
     const uint8_t* weights[kWaveRows];
     for (int r = 0; r < kWaveRows; ++r)  // behind the last row the last one again
       weights[r] = static_cast<const uint8_t*>(args.w.data) +
                    smaller(row + r, range.to - 1) * Product::row_bytes(args.w.n_cols);
-    for (int64_t token = 0; token < n_tokens; token += kTileTokens) {
-      const int n = static_cast<int>(smaller(n_tokens - token, kTileTokens));
-      float sums[kWaveRows][kTileTokens] = {};
-      for (int64_t group = s.lane(); group < n_groups; group += S::kWave) {
-        typename Product::Weights w[kWaveRows];
-        for (int r = 0; r < kWaveRows; ++r) w[r] = Product::template load<S>(weights[r], group);
-        for (int i = 0; i < kTileTokens; ++i) {
-          if (i >= n) continue;
-          const typename Product::Inputs x = Product::load_inputs(args, token + i, group);
-          for (int r = 0; r < kWaveRows; ++r)
-            sums[r][i] = Product::template add<S>(w[r], x, sums[r][i]);
-        }
+    if (n_tokens == 1) return multiply<1>(s, args, range.to, row, weights, 0, 1);
+    for (int64_t token = 0; token < n_tokens; token += kTileTokens)
+      multiply<kTileTokens>(s, args, range.to, row, weights, token,
+                            static_cast<int>(smaller(n_tokens - token, kTileTokens)));
+  }
+
+ private:
+  // n tokens. One by itself has no branches for others between its loads, and one sum a row to add up: the same bits.
+  template <int kTokens, Simt S>
+  static constexpr void multiply(S& s, const MatmulArgs& args, int64_t row_end, int64_t row,
+                                 const uint8_t* const (&weights)[kWaveRows], int64_t token, int n) {
+    const int64_t n_groups = Product::n_groups(args.w.n_cols);
+    float sums[kWaveRows][kTokens] = {};
+    for (int64_t group = s.lane(); group < n_groups; group += S::kWave) {
+      typename Product::Weights w[kWaveRows];
+      for (int r = 0; r < kWaveRows; ++r) w[r] = Product::template load<S>(weights[r], group);
+      for (int i = 0; i < kTokens; ++i) {
+        if (kTokens > 1 && i >= n) continue;
+        const typename Product::Inputs x = Product::load_inputs(args, token + i, group);
+        for (int r = 0; r < kWaveRows; ++r)
+          sums[r][i] = Product::template add<S>(w[r], x, sums[r][i]);
       }
-      for (int r = 0; r < kWaveRows; ++r) {
-        s.reduce_add(sums[r]);
-        for (int i = 0; i < kTileTokens; ++i)
-          if (s.lane() == i && i < n && row + r < range.to)
-            write_y(args, row + r, token + i, sums[r][i]);
-      }
+    }
+    for (int r = 0; r < kWaveRows; ++r) {
+      s.reduce_add(sums[r]);
+      // Not unrolled(): the sums of eight tokens go through memory once, at the end, for a fifth fewer registers.
+      for (int i = 0; i < kTokens; ++i)
+        if (s.lane() == i && i < n && row + r < row_end)
+          write_y(args, row + r, token + i, sums[r][i]);
     }
   }
 };

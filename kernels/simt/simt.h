@@ -48,6 +48,7 @@
 // barrier: the host checks it.
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/api/args.h"
 
@@ -88,6 +89,14 @@ constexpr float kInfinity = __builtin_huge_valf();
 constexpr float larger(float a, float b) { return a > b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// f.operator()<0>() to f.operator()<kN - 1>(). For arrays of which a lane takes the element with its own number: in a loop a
+// compiler makes that number the index, and the array memory instead of registers.
+template <int kN, typename F>
+constexpr void unrolled(F f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) { (f.template operator()<i>(), ...); }(
+      std::make_integer_sequence<int, kN>());
+}
 
 // Sum and maximum over a block; every thread gets it. All threads call it together.
 template <Simt S>
