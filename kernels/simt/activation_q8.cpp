@@ -6,11 +6,16 @@
 namespace olx::kernels {
 namespace {
 
+template <int kTerms>
 void decode(const ActivationView& from, int64_t token, float* x) {
-  const simt::Q8Matrix matrix = simt::q8_matrix(from);
-  for (int64_t col = 0; col < from.n_cols; ++col)
-    x[col] = *matrix.scale_of(token, col / 32) *
-             static_cast<float>(matrix.codes_of(token, col / 32)[col % 32]);
+  for (int64_t col = 0; col < from.n_cols; ++col) {
+    double sum = 0;
+    for (int term = 0; term < kTerms; ++term) {
+      const simt::Q8Matrix matrix = simt::q8_matrix<kTerms>(from, term);
+      sum += double{*matrix.scale_of(token, col / 32)} * matrix.codes_of(token, col / 32)[col % 32];
+    }
+    x[col] = static_cast<float>(sum);
+  }
 }
 
 int64_t no_size(int64_t, int64_t) { return 0; }
@@ -36,7 +41,9 @@ constexpr double kStep = 0.5 / 127 * (1 + 1e-5);
 
 // Rounding to the nearest code errs by half a step of max|x| / 127; the rest is the rounding of d
 // itself.
-const ActivationFormat kActivationSimtQ8{"simt_q8", simt::q8_size_bytes, decode, kStep, 32};
+const ActivationFormat kActivationSimtQ8{"simt_q8", simt::q8_size_bytes<1>, decode<1>, kStep, 32};
+// The second term errs by half a step of what the first leaves, at most half of its own step; then what f32 rounds.
+const ActivationFormat kActivationSimtQ8x2{"simt_q8x2", simt::q8_size_bytes<2>, decode<2>, 0.5 / 127 * kStep + 0x1p-22, 32};
 const ActivationFormat kActivationSimtQ8Rows{"simt_q8_rows", no_size, decode_rows, kStep, 32};
 
 }  // namespace olx::kernels

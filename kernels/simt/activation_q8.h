@@ -5,6 +5,7 @@
 //   int8  q[n_tokens][n_cols]
 //   float d[n_tokens][n_cols / 32]      x is about d * q, with d = max|x| / 127 over the 32 columns
 //   float sums[n_tokens][n_cols / 16]   d times the sum of 16 codes: for weights with a minimum
+// "simt_q8x2" has two such terms, the second of what the first leaves: q and d of all tokens twice, and then the sums of both.
 // Plain index arithmetic: kernels include it.
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 namespace olx::kernels {
 extern const ActivationFormat kActivationSimtQ8;
+extern const ActivationFormat kActivationSimtQ8x2;
 // f32 rows that the kernels encode so themselves.
 extern const ActivationFormat kActivationSimtQ8Rows;
 }
@@ -35,8 +37,9 @@ struct Q8Matrix {
   }
 };
 
+template <int kTerms>
 constexpr int64_t q8_size_bytes(int64_t n_tokens, int64_t n_cols) {
-  return n_tokens * (n_cols / 32) * (32 + 3 * 4);
+  return n_tokens * (n_cols / 32) * (kTerms * (32 + 4) + 2 * 4);
 }
 
 // 127 / largest; 0 for a block of subnormals, whose inverse would be infinite, and for one with an
@@ -45,11 +48,14 @@ constexpr float inverse_step(float largest) {
   return largest > 1e-35f && largest < 1e38f ? 127.0f / largest : 0.0f;
 }
 
-// The parts of an encoded matrix, whose bytes may be written where x.data is memory of one's own.
-constexpr Q8Matrix q8_matrix(const ActivationView& x) {
+// The parts of a term of an encoded matrix, whose bytes may be written where x.data is memory of one's own. All terms have the
+// same sums.
+template <int kTerms>
+constexpr Q8Matrix q8_matrix(const ActivationView& x, int term) {
+  const int64_t n_codes = x.n_tokens * x.n_cols, n_scales = n_codes / 32;
   auto* codes = static_cast<int8_t*>(const_cast<void*>(x.data));
-  auto* scales = static_cast<float*>(static_cast<void*>(codes + x.n_tokens * x.n_cols));
-  return {codes, scales, scales + x.n_tokens * (x.n_cols / 32), x.n_cols};
+  auto* scales = static_cast<float*>(static_cast<void*>(codes + kTerms * n_codes));
+  return {codes + term * n_codes, scales + term * n_scales, scales + kTerms * n_scales, x.n_cols};
 }
 
 }  // namespace olx::kernels::simt

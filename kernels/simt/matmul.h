@@ -99,55 +99,69 @@ struct CodesTimesQ8 {
     return load_group<Type, S>(row, group);
   }
   static constexpr Inputs load_inputs(const MatmulArgs& args, int64_t token, int64_t group) {
-    const Q8Matrix x = q8_matrix(args.x);
-    Inputs inputs;
+    const Q8Matrix x = q8_matrix<1>(args.x, 0);
+    Inputs inputs = load_term(x, token, group);
+    for (int i = 0; i < 2; ++i) inputs.sums[i] = x.sums_of(token, group)[i];
+    return inputs;
+  }
+  // Without the sums.
+  static constexpr Inputs load_term(const Q8Matrix& x, int64_t token, int64_t group) {
+    Inputs inputs{};
     load_words<16>(static_cast<const uint8_t*>(static_cast<const void*>(x.codes_of(token, group))),
                    inputs.codes);
     inputs.scale = *x.scale_of(token, group);
-    for (int i = 0; i < 2; ++i) inputs.sums[i] = x.sums_of(token, group)[i];
     return inputs;
   }
   template <Simt S>
   static constexpr float add(const Codes& w, const Inputs& x, float sum) {
+    return subtract_minimum<S>(w, x, add_products<S>(w, x, sum));
+  }
+  template <Simt S>
+  static constexpr float add_products(const Codes& w, const Inputs& x, float sum) {
     int32_t low = 0, high = 0;
     for (int j = 0; j < 4; ++j) {
       low = S::dot4(w.q[j], static_cast<int32_t>(x.codes[j]), low);
       high = S::dot4(w.q[4 + j], static_cast<int32_t>(x.codes[4 + j]), high);
     }
-    if constexpr (Type::kHasScaleOf32) {
-      sum = S::fma(x.scale * w.scale[0], static_cast<float>(low + high), sum);
-      if constexpr (Type::kHasMinimum) sum = S::fma(-w.minimum[0], x.sums[0] + x.sums[1], sum);
-    } else {
-      const float product =
-          S::fma(w.scale[0], static_cast<float>(low), w.scale[1] * static_cast<float>(high));
-      sum = S::fma(x.scale, product, sum);
-      if constexpr (Type::kHasMinimum)
-        sum -= S::fma(w.minimum[0], x.sums[0], w.minimum[1] * x.sums[1]);
-    }
-    return sum;
+    if constexpr (Type::kHasScaleOf32)
+      return S::fma(x.scale * w.scale[0], static_cast<float>(low + high), sum);
+    const float product =
+        S::fma(w.scale[0], static_cast<float>(low), w.scale[1] * static_cast<float>(high));
+    return S::fma(x.scale, product, sum);
+  }
+  template <Simt S>
+  static constexpr float subtract_minimum(const Codes& w, const Inputs& x, float sum) {
+    if constexpr (!Type::kHasMinimum) return sum;
+    if constexpr (Type::kHasScaleOf32) return S::fma(-w.minimum[0], x.sums[0] + x.sums[1], sum);
+    return sum - S::fma(w.minimum[0], x.sums[0], w.minimum[1] * x.sums[1]);
   }
 };
 
-// f32 activations, for the last matmul of a network.
+// Two terms of int8 ("simt_q8x2"), for the last matmul of a network: a product of f32 for every weight would be several times the
+// instructions, and the last matrix is the largest.
 template <typename Type>
-struct CodesTimesF32 {
+struct CodesTimesQ8x2 {
+  using OneTerm = CodesTimesQ8<Type>;
   using Weights = Codes;
   struct Inputs {
-    const float* x;
+    typename OneTerm::Inputs near;  // with the sums of both
+    typename OneTerm::Inputs rest;
   };
-  static constexpr int64_t n_groups(int64_t n_cols) { return n_cols / 32; }
-  static constexpr int64_t row_bytes(int64_t n_cols) { return simt::row_bytes<Type>(n_cols); }
+  static constexpr int64_t n_groups(int64_t n_cols) { return OneTerm::n_groups(n_cols); }
+  static constexpr int64_t row_bytes(int64_t n_cols) { return OneTerm::row_bytes(n_cols); }
   template <Simt S>
   static constexpr Codes load(const uint8_t* row, int64_t group) {
     return load_group<Type, S>(row, group);
   }
   static constexpr Inputs load_inputs(const MatmulArgs& args, int64_t token, int64_t group) {
-    return {static_cast<const float*>(args.x.data) + token * args.x.row_stride_elems + group * 32};
+    const Q8Matrix near = q8_matrix<2>(args.x, 0), rest = q8_matrix<2>(args.x, 1);
+    Inputs inputs{OneTerm::load_term(near, token, group), OneTerm::load_term(rest, token, group)};
+    for (int i = 0; i < 2; ++i) inputs.near.sums[i] = near.sums_of(token, group)[i];
+    return inputs;
   }
   template <Simt S>
-  static constexpr float add(const Codes& w, const Inputs& inputs, float sum) {
-    for (int j = 0; j < 32; ++j) sum = S::fma(decoded(w, j), inputs.x[j], sum);
-    return sum;
+  static constexpr float add(const Codes& w, const Inputs& x, float sum) {
+    return OneTerm::template add<S>(w, x.near, OneTerm::template add_products<S>(w, x.rest, sum));
   }
 };
 

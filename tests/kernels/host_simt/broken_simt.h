@@ -299,6 +299,15 @@ struct OneBarrierLess : S {
  private:
   int n_barriers = 0;
 };
+// Products of two terms, the second of which is not added.
+template <typename Type>
+struct ForgetsTheRest : CodesTimesQ8x2<Type> {
+  template <Simt S>
+  static constexpr float add(const Codes& w, const typename CodesTimesQ8x2<Type>::Inputs& x, float sum) {
+    return CodesTimesQ8<Type>::template add<S>(w, x.near, sum);
+  }
+};
+
 // S whose shuffles over kMask lanes give back what they were given; 0: as it is.
 template <Simt S, int kMask>
 struct OneShuffleLess : S {
