@@ -354,12 +354,12 @@ struct QkvMatmul {
       if (token >= args.y.n_rows) return;
       for (int u = 0; u < kUnits; ++u)
         if (first + u < range.to)
-          finish_unit<S>(args, first + u, token, sums.of_lane(2 * u, token), sums.of_lane(2 * u + 1, token));
+          finish_unit(s, args, first + u, token, sums.of_lane(2 * u, token), sums.of_lane(2 * u + 1, token));
     });
   }
   // The two sums of a unit: bias, rotation, and to where they belong.
   template <Simt S>
-  static constexpr void finish_unit(const QkvMatmulArgs& args, int64_t index, int token, float a, float b) {
+  static constexpr void finish_unit(S& s, const QkvMatmulArgs& args, int64_t index, int token, float a, float b) {
     const Unit unit = unit_of(args, index);
     const float* bias = unit.part == 0 ? args.q_bias : unit.part == 1 ? args.k_bias : args.v_bias;
     const int64_t start = unit.head * args.kv.head_dim;
@@ -378,21 +378,22 @@ struct QkvMatmul {
       y[unit.second] = b;
     } else {
       void* plane = unit.part == 1 ? args.kv.k : args.kv.v;
-      store<S>(args, plane, token, unit.head, unit.first, a);
-      store<S>(args, plane, token, unit.head, unit.second, b);
+      store(s, args, plane, token, unit.head, unit.first, a);
+      store(s, args, plane, token, unit.head, unit.second, b);
     }
   }
+  // Not of Q8_0, whose blocks are not one wave's.
   template <Simt S>
-  static constexpr void store(const QkvMatmulArgs& args, void* plane, int token, int64_t head,
-                              int64_t col, float value) {
+  static constexpr void store(S& s, const QkvMatmulArgs& args, void* plane, int token, int64_t head, int64_t col, float value) {
+    if (args.kv.dtype == DType::kF32)
+      store_as<ValuesF32>(s, args, plane, token, head, col, value);
+    else
+      store_as<ValuesF16>(s, args, plane, token, head, col, value);
+  }
+  template <typename Cached, Simt S>
+  static constexpr void store_as(S& s, const QkvMatmulArgs& args, void* plane, int token, int64_t head, int64_t col, float value) {
     const TokenSlot slot = args.tokens[token];
-    if (args.kv.dtype == DType::kF32) {
-      void* row = kv_row<ValuesF32>(args.kv, plane, slot.sequence, slot.position, head);
-      static_cast<float*>(row)[col] = value;
-    } else {
-      void* row = kv_row<ValuesF16>(args.kv, plane, slot.sequence, slot.position, head);
-      static_cast<uint16_t*>(row)[col] = S::to_f16(value);
-    }
+    store_column<Cached>(s, kv_row<Cached>(args.kv, plane, slot.sequence, slot.position, head), col, value, true);
   }
 };
 

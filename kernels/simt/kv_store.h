@@ -38,7 +38,7 @@ constexpr uint8_t* kv_row(const KvView& kv, void* plane, int64_t sequence, int64
 }
 
 // Column `col` of a row, from each lane that is active: neighbouring lanes have neighbouring columns, the first of 32 one
-// that 32 divides. All lanes of a wave come here together, inactive ones with 0.
+// that 32 divides; and of Q8_0 all lanes of a wave come here together, inactive ones with 0.
 template <typename Type, Simt S>
 constexpr void store_column(S& s, void* row, int64_t col, float value, bool is_active) {
   if constexpr (std::is_same_v<Type, ValuesQ8_0>) {
