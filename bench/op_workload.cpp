@@ -183,19 +183,9 @@ MatrixView OpWorkload::angles(int64_t n_tokens) {
   return table;
 }
 
-// As the oracle orders them: of each token q, then the rows of k and of v.
 template <typename Args>
 std::vector<float> read_qkv(const Args& args) {
-  std::vector<float> all, values(static_cast<size_t>(args.kv.head_dim));
-  for (int64_t token = 0; token < args.y.n_rows; ++token) {
-    all.insert(all.end(), args.y.row(token), args.y.row(token) + args.y.n_cols);
-    for (void* base : {args.kv.k, args.kv.v})
-      for (int64_t head = 0; head < args.kv.n_kv_heads; ++head) {
-        gguf::dequantize_row(args.kv.dtype, reference::kv_row(args.kv, base, 0, token, head), values.data(), args.kv.head_dim);
-        all.insert(all.end(), values.begin(), values.end());
-      }
-  }
-  return all;
+  return contract::read_qkv(args.y, args.kv, args.tokens);
 }
 
 void OpWorkload::make_qkv_matmul(int64_t n_tokens) {

@@ -80,6 +80,9 @@ void each_qkv_store_case(const KernelRow& row, const CaseContext& context, const
 void each_rms_norm_add_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 void each_top_k_case(const KernelRow& row, const CaseContext& context, const CaseVisitor& visit);
 
+// What a qkv_matmul or qkv_store made, as evaluate() orders it: of each token y, then its rows of k and of v; without tokens y.
+std::vector<float> read_qkv(const MatrixView& y, const KvView& kv, const TokenSlot* tokens);
+
 // What a top_k made as numbers that a judge of numbers takes: values and ids as evaluate() orders
 // them, NaN and -inf as numbers of their own.
 std::vector<float> read_top_k(const TopKArgs& args);

@@ -116,24 +116,10 @@ void add_table(Args& args, int64_t n_tokens, int64_t n_rot, Memory& memory, Rng&
     }
 }
 
-// Of each token what stands in y, and the rows of k and of v.
 template <typename Args>
-std::vector<float> read_qkv(const AnyArgs& any) {
+std::vector<float> read_qkv_of(const AnyArgs& any) {
   const auto& args = std::get<Args>(any);
-  std::vector<float> all, row(static_cast<size_t>(args.kv.head_dim));
-  for (int64_t token = 0; token < args.y.n_rows; ++token) {
-    all.insert(all.end(), args.y.row(token), args.y.row(token) + args.y.n_cols);
-    if (args.tokens == nullptr) continue;
-    for (void* plane : {args.kv.k, args.kv.v})
-      for (int64_t head = 0; head < args.kv.n_kv_heads; ++head) {
-        gguf::dequantize_row(args.kv.dtype,
-                             reference::kv_row(args.kv, plane, args.tokens[token].sequence,
-                                               args.tokens[token].position, head),
-                             row.data(), args.kv.head_dim);
-        all.insert(all.end(), row.begin(), row.end());
-      }
-  }
-  return all;
+  return read_qkv(args.y, args.kv, args.tokens);
 }
 
 }  // namespace
@@ -203,7 +189,7 @@ void each_qkv_matmul_case(const KernelRow& row, const CaseContext& context,
       if (is_stored) add_pages(args, shape.n_tokens, c.memory, rng);
       c.expected = reference::evaluate(args);
       c.args = args;
-      c.read = read_qkv<QkvMatmulArgs>;
+      c.read = read_qkv_of<QkvMatmulArgs>;
       if (!visit(c)) return;
       if (dtype_of_v == DType::kQ6_K && row.dtype == DType::kQ6_K) break;  // the same again
     }
@@ -248,10 +234,27 @@ void each_qkv_store_case(const KernelRow& row, const CaseContext& context,
       add_pages(args, n_tokens, c.memory, rng);
       c.expected = reference::evaluate(args);
       c.args = args;
-      c.read = read_qkv<QkvStoreArgs>;
+      c.read = read_qkv_of<QkvStoreArgs>;
       if (!visit(c)) return;
       if (context.is_brief && head_dim >= 64) return;
     }
+}
+
+std::vector<float> read_qkv(const MatrixView& y, const KvView& kv, const TokenSlot* tokens) {
+  std::vector<float> all, row(static_cast<size_t>(kv.head_dim));
+  for (int64_t token = 0; token < y.n_rows; ++token) {
+    all.insert(all.end(), y.row(token), y.row(token) + y.n_cols);
+    if (tokens == nullptr) continue;
+    for (void* plane : {kv.k, kv.v})
+      for (int64_t head = 0; head < kv.n_kv_heads; ++head) {
+        gguf::dequantize_row(
+            kv.dtype,
+            reference::kv_row(kv, plane, tokens[token].sequence, tokens[token].position, head),
+            row.data(), kv.head_dim);
+        all.insert(all.end(), row.begin(), row.end());
+      }
+  }
+  return all;
 }
 
 void each_top_k_case(const KernelRow&, const CaseContext& context, const CaseVisitor& visit) {
