@@ -7,7 +7,8 @@
 // f32. Measured: a prompt twice as fast as with f32 vectors.
 //
 // A lane is a query, from the scores to the output: S^T = K Q^T, softmax down the positions, O^T = V^T P^T. So K is taken as it
-// lies, V is transposed once for all queries of a work tile, peaks and sums are vectors and need no sums across lanes.
+// lies, V is transposed once for all queries of a work tile, peaks and sums are vectors and need no sums across lanes. Keys and
+// values become tiles a few at a time, and these are multiplied while they are in the first cache level.
 //
 // Order of sums: as rowwise/attention.h says it, segments of blocks, within a block steps of 32. It is one and the same for a
 // token, whoever shares its tile and whichever split does a segment: a position it does not see weighs 0 and adds 0, for what is
@@ -29,73 +30,97 @@ constexpr int64_t kTerms = 2;                         // bfloat16 tiles of a fac
 constexpr int64_t kFactorBytes = kTerms * kTileBytes;
 constexpr int64_t kBlockSteps = kBlock / kTileCols;
 
+constexpr int64_t kMostQueryTiles = kMostTileQueries / kTileQueries;
+constexpr int64_t kScoresElems = kBlock * kTileQueries, kWeightsBytes = kBlockSteps * kFactorBytes;  // of a query tile
+
+// Query tiles that see some of a block: one, or two neighbours.
+struct QueryTiles {
+  int64_t first;  // query
+  bool is_pair;
+  bool is_first;  // none of them has seen a block of the segment yet
+};
+
 // The memory of one thread while it works on a tile: on its stack. Factors are tiles in the order named, term by term.
 struct TileWorkspace {
-  alignas(64) uint8_t queries[kMostTileElems * 2 * kTerms];        // [query tile][step of head_dim], scaled
-  alignas(64) uint8_t keys[kBlock * kMaxHeadDim * 2 * kTerms];     // [16 positions][step of head_dim]
-  alignas(64) uint8_t values[kBlock * kMaxHeadDim * 2 * kTerms];   // [16 of head_dim][step of positions]
-  alignas(64) uint8_t weights[2 * kBlockSteps * kFactorBytes];     // [query tile of a pair][step of positions]
-  alignas(64) float scores[2 * kBlock * kTileQueries];             // [query tile of a pair][position][query]
-  alignas(64) float outputs[kMostTileElems];                       // [query tile][head_dim][query], of the segment
-  alignas(64) float totals[kMostTileElems];                        // of the segments before it
-  alignas(64) float decoded[kBlock * kMaxHeadDim];                 // rows of a cache that is not plain
-  alignas(64) float peaks[kMostTileQueries], sums[kMostTileQueries], rescale[2 * kTileQueries];  // of the segment
+  alignas(64) uint8_t queries[kMostTileElems * 2 * kTerms];             // [query tile][step of head_dim], scaled
+  alignas(64) uint8_t keys[kTileCols * kMaxHeadDim * 2 * kTerms];       // [16 positions][step of head_dim], of 32 positions
+  alignas(64) uint8_t values[2 * kWeightsBytes];                        // [16 of head_dim][step of positions], of 32 of head_dim
+  alignas(64) uint8_t weights[kMostQueryTiles * kWeightsBytes];         // [query tile][step of positions]
+  alignas(64) float scores[kMostQueryTiles * kScoresElems];             // [query tile][position][query]
+  alignas(64) float outputs[kMostTileElems];                            // [query tile][head_dim][query], of the segment
+  alignas(64) float totals[kMostTileElems];                             // of the segments before it
+  alignas(64) float decoded[kBlock * kMaxHeadDim];                      // rows of a cache that is not plain
+  alignas(64) float peaks[kMostTileQueries], sums[kMostTileQueries];    // of the segment
   alignas(64) float total_peaks[kMostTileQueries], total_sums[kMostTileQueries];
   alignas(64) int32_t from[kMostTileQueries], to[kMostTileQueries];  // positions a query sees; none: a lane without one
-  bool is_empty[kMostTileQueries / kTileQueries];                    // no block of the segment is in the outputs of a query tile
-  int n_odd;                     // rows of V in this block that hold what is no finite number
-  int odd[kBlock];               // their positions
+  bool is_empty[kMostQueryTiles];                                    // no block of the segment is in the outputs of a query tile
+  QueryTiles seeing[kMostQueryTiles];                                // those that see some of the block
+  int n_seeing;
+  int n_odd;        // rows of V in this block that hold what is no finite number
+  int odd[kBlock];  // their positions
   alignas(64) float odd_values[kBlock * kMaxHeadDim];  // their elements
 };
 
-struct Halves {
-  F high, low;
-};
-inline Halves split(F x) {
-  const __m512i near = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-  const F high = _mm512_castsi512_ps(_mm512_and_epi32(near, _mm512_set1_epi32(static_cast<int32_t>(0xffff0000))));
-  return {high, _mm512_sub_ps(x, high)};
+inline F high_half(F x) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(static_cast<int32_t>(0xffff0000))));
 }
-inline __m512i exact_pairs(F even, F odd) {  // of numbers that are bfloat16
+inline __m512i exact_pairs(F even, F odd) {  // of numbers that are bfloat16, the first of any number of which the rest is not wanted
   return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16), _mm512_castps_si512(odd));
 }
+// Two vectors as pairs, to a row of a tile of each term.
 inline void store_pairs(uint8_t* to, F even, F odd) {
-  const Halves a = split(even), b = split(odd);
-  _mm512_store_si512(to, exact_pairs(a.high, b.high));
-  _mm512_store_si512(to + kTileBytes, bf16_pairs(a.low, b.low));
+  const auto nearest = [](F x) {
+    return high_half(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000))));
+  };
+  const F even_high = nearest(even), odd_high = nearest(odd);
+  _mm512_store_si512(to, exact_pairs(even_high, odd_high));
+  _mm512_store_si512(to + kTileBytes, bf16_pairs(_mm512_sub_ps(even, even_high), _mm512_sub_ps(odd, odd_high)));
+}
+// The same of numbers that f16 hold: what the first 8 bits leave are 3.
+inline void store_short_pairs(uint8_t* to, F even, F odd) {
+  const F even_high = high_half(even), odd_high = high_half(odd);
+  _mm512_store_si512(to, exact_pairs(even, odd_high));
+  _mm512_store_si512(to + kTileBytes, exact_pairs(_mm512_sub_ps(even, even_high), _mm512_sub_ps(odd, odd_high)));
+}
+template <typename Row>
+inline void store_row_pairs(uint8_t* to, F even, F odd) {
+  store_pairs(to, even, odd);
+}
+template <>
+inline void store_row_pairs<RowF16>(uint8_t* to, F even, F odd) {
+  store_short_pairs(to, even, odd);
 }
 
-// 32 numbers, a and b, to a row of a tile of each term.
-inline void store_halves(uint8_t* to, Halves a, Halves b) {
-  _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.high, a.high)));
-  _mm512_store_si512(to + kTileBytes, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.low, a.low)));
-}
-
-// sums[2][kQueryTiles] of tiles a[2] times b[kQueryTiles], each [step][term]. A tile of sums is 256 numbers behind the one before
-// it, sums_stride numbers for the next of b. Tiles 0..3: sums, 4 and 5: a, 6 and 7: b.
+// Adds to sums[2][kQueryTiles] a step of a[2] times b[kQueryTiles], each [term]. Tiles 0..3: sums, 4 and 5: a, 6 and 7: b.
 template <int kQueryTiles>
-inline void multiply_factors(const uint8_t* a, int64_t a_stride, const uint8_t* b, int64_t b_stride, int64_t n_steps, bool is_first,
-                             float* sums, int64_t sums_stride) {
-  load_sums<true, (kQueryTiles > 1)>(sums, sums_stride, is_first);
+inline void multiply_step(const uint8_t* a, int64_t a_stride, const uint8_t* b, int64_t b_stride) {
   const auto multiply = [] {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 5, 6);
     if constexpr (kQueryTiles > 1) _tile_dpbf16ps(2, 4, 7);
     if constexpr (kQueryTiles > 1) _tile_dpbf16ps(3, 5, 7);
   };
-  for (int64_t step = 0; step < n_steps; ++step, a += kFactorBytes, b += kFactorBytes) {
-    _tile_loadd(4, a, 64);
-    _tile_loadd(5, a + a_stride, 64);
-    _tile_loadd(6, b + kTileBytes, 64);
-    if constexpr (kQueryTiles > 1) _tile_loadd(7, b + b_stride + kTileBytes, 64);
-    multiply();
-    _tile_loadd(6, b, 64);
-    if constexpr (kQueryTiles > 1) _tile_loadd(7, b + b_stride, 64);
-    multiply();
-    _tile_loadd(4, a + kTileBytes, 64);
-    _tile_loadd(5, a + a_stride + kTileBytes, 64);
-    multiply();
-  }
+  _tile_loadd(4, a, 64);
+  _tile_loadd(5, a + a_stride, 64);
+  _tile_loadd(6, b + kTileBytes, 64);
+  if constexpr (kQueryTiles > 1) _tile_loadd(7, b + b_stride + kTileBytes, 64);
+  multiply();
+  _tile_loadd(6, b, 64);
+  if constexpr (kQueryTiles > 1) _tile_loadd(7, b + b_stride, 64);
+  multiply();
+  _tile_loadd(4, a + kTileBytes, 64);
+  _tile_loadd(5, a + a_stride + kTileBytes, 64);
+  multiply();
+}
+
+// The same of n_steps steps, and the sums from and to memory: a tile of them is 256 numbers behind the one before it,
+// sums_stride numbers for the next of b.
+template <int kQueryTiles>
+inline void multiply_factors(const uint8_t* a, int64_t a_stride, const uint8_t* b, int64_t b_stride, int64_t n_steps, bool is_first,
+                             float* sums, int64_t sums_stride) {
+  load_sums<true, (kQueryTiles > 1)>(sums, sums_stride, is_first);
+  for (int64_t step = 0; step < n_steps; ++step)
+    multiply_step<kQueryTiles>(a + step * kFactorBytes, a_stride, b + step * kFactorBytes, b_stride);
   store_sums<true, (kQueryTiles > 1)>(sums, sums_stride);
 }
 
@@ -104,16 +129,18 @@ inline void prepare_queries(const AttentionArgs& args, const Tile& tile, int64_t
   const int64_t head_dim = args.kv.head_dim, n_steps = head_dim / kTileCols;
   for (int64_t first = 0; first < n_queries; first += kTileQueries) {
     uint8_t* tiles = work.queries + first / kTileQueries * n_steps * kFactorBytes;
-    for (int64_t d = 0; d < head_dim; d += Simd::kLanes) {
-      F x[kTileQueries];
-      for (int64_t i = 0; i < kTileQueries; ++i) {
-        const int64_t q = first + i, head = tile.kv_head * tile.n_group + q % tile.n_group;
-        x[i] = q < n_queries ? Simd::load(args.q.row(tile.token + q / tile.n_group) + head * head_dim + d) : Simd::set(0.0f);
-        x[i] = Simd::mul(x[i], Simd::set(args.scale));
+    for (int64_t d = 0; d < head_dim; d += kTileCols) {
+      F x[2][kTileQueries];
+      for (int64_t half = 0; half < 2; ++half) {
+        for (int64_t i = 0; i < kTileQueries; ++i) {
+          const int64_t q = first + i, at = (tile.kv_head * tile.n_group + q % tile.n_group) * head_dim + d + half * Simd::kLanes;
+          x[half][i] = q < n_queries ? Simd::load(args.q.row(tile.token + q / tile.n_group) + at) : Simd::set(0.0f);
+          x[half][i] = Simd::mul(x[half][i], Simd::set(args.scale));
+        }
+        Simd::transpose(x[half]);
       }
-      Simd::transpose(x);
-      uint8_t* to = tiles + d / kTileCols * kFactorBytes + d % kTileCols / 2 * 64;
-      for (int i = 0; i < kTileQueries; i += 2) store_pairs(to + i / 2 * 64, x[i], x[i + 1]);
+      uint8_t* to = tiles + d / kTileCols * kFactorBytes;
+      for (int i = 0; i < kTileQueries; ++i) store_pairs(to + i * 64, x[0][i], x[1][i]);
     }
     for (int64_t q = first; q < first + kTileQueries; ++q) {
       const Span span = q < n_queries ? visible(args, tile.token + q / tile.n_group) : Span{INT32_MAX, 0};
@@ -142,110 +169,155 @@ inline auto plain_rows(const uint8_t** rows, Span seen, int64_t head_dim, float*
 // Rows that stand for positions no token sees.
 alignas(64) constexpr uint8_t kZeros[kMaxHeadDim * sizeof(float)] = {};
 
-// Keys or values of the next block, fetched to the second cache level while those of this one are prepared.
-struct NextRows {
-  const uint8_t* const* rows;
-  Span seen;
-  int64_t row_bytes;
-  void fetch(int64_t p) const {
-    if (p < seen.from || p >= seen.to) return;
-    for (int64_t i = 0; i < row_bytes; i += 64) fetch_to_second_level(rows[p] + i);
+// Keys or values of the next block, fetched to the second cache level while those of this one are worked on.
+class NextRows {
+ public:
+  NextRows(const uint8_t* const* rows, Span seen, int64_t row_bytes)
+      : row_(rows + seen.from), end_(rows + seen.to), row_bytes_(row_bytes) {}
+  void fetch(int64_t n_lines) {
+    for (; n_lines > 0 && row_ < end_; --n_lines) {
+      fetch_to_second_level(*row_ + at_);
+      at_ += 64;
+      if (at_ < row_bytes_) continue;
+      at_ = 0;
+      ++row_;
+    }
   }
+
+ private:
+  const uint8_t* const* row_;
+  const uint8_t* const* end_;
+  int64_t at_ = 0;
+  int64_t row_bytes_;
 };
 
-// Positions [low, high) of a block, multiples of 32, of which those outside `seen` are 0.
+// rows[i] for positions of a block, but zeros where none of `seen` is.
+inline void seen_rows(const uint8_t* const* rows, Span seen, int64_t low, int64_t high, const uint8_t** to) {
+  for (int64_t p = low; p < high; ++p) to[p] = p >= seen.from && p < seen.to ? rows[p] : kZeros;
+}
+
+// Elements [d, d + 32) of 32 keys, as two tiles of 16 positions, `stride` bytes apart. The columns of a tile are d, d + 16, d + 1 and
+// so on, those of queries too: pairs cost less that way.
 template <typename Row>
-inline void prepare_keys(Row, const uint8_t* const* rows, Span seen, int64_t low, int64_t high, int64_t head_dim, const NextRows& next,
-                         uint8_t* keys) {
-  const int64_t n_steps = head_dim / kTileCols;
-  for (int64_t p = 0; p < kBlock; ++p) {
-    next.fetch(p);
-    if (p < low || p >= high) continue;
-    const uint8_t* row = p >= seen.from && p < seen.to ? rows[p] : kZeros;
-    uint8_t* to = keys + p / 16 * n_steps * kFactorBytes + p % 16 * 64;
-    for (int64_t d = 0; d < head_dim; d += kTileCols, to += kFactorBytes)
-      store_halves(to, split(Row::load(row, d)), split(Row::load(row, d + 16)));
+inline void prepare_keys(Row, const uint8_t* const* rows, int64_t d, int64_t stride, NextRows& next, uint8_t* keys) {
+  next.fetch(32);
+  for (int tile = 0; tile < 2; ++tile, rows += 16, keys += stride)
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) store_row_pairs<Row>(keys + i * 64, Row::load(rows[i], d), Row::load(rows[i], d + 16));
+}
+
+// fn<1 or 2>(tiles) for the query tiles that see some of the block.
+template <typename Fn>
+inline void each_seeing(TileWorkspace& work, Fn fn) {
+  for (int i = 0; i < work.n_seeing; ++i) {
+    QueryTiles& tiles = work.seeing[i];
+    tiles.is_pair ? fn.template operator()<2>(tiles) : fn.template operator()<1>(tiles);
   }
 }
 
+// Scores of positions [low, high) of a block, multiples of 32, whose keys are `rows`.
 template <typename Row>
-inline bool is_finite(const uint8_t* row, int64_t head_dim) {
-  const __m512i exponent = _mm512_set1_epi32(0x7f800000);
-  __mmask16 has_other = 0;
+inline void score_block(Row row, const uint8_t* const* rows, int64_t low, int64_t high, int64_t head_dim, NextRows& next,
+                        TileWorkspace& work) {
+  const int64_t n_steps = head_dim / kTileCols, factor_bytes = n_steps * kFactorBytes;
+  for (int64_t p = low; p < high; p += kTileCols) {
+    for (int64_t step = 0; step < n_steps; ++step)
+      prepare_keys(row, rows + p, step * kTileCols, factor_bytes, next, work.keys + step * kFactorBytes);
+    publish(&work);
+    each_seeing(work, [&]<int kQueryTiles>(const QueryTiles& tiles) {
+      const int64_t tile = tiles.first / kTileQueries;
+      multiply_factors<kQueryTiles>(work.keys, factor_bytes, work.queries + tile * factor_bytes, factor_bytes, n_steps, true,
+                                    work.scores + tile * kScoresElems + p * kTileQueries, kScoresElems);
+    });
+  }
+  publish(&work);
+}
+
+// The largest of `so_far` and the bits of a row's elements without their signs.
+template <typename Row>
+inline __m512i largest_bits(const uint8_t* row, int64_t head_dim, __m512i so_far) {
   for (int64_t d = 0; d < head_dim; d += 16)
-    has_other |= _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(Row::load(row, d)), exponent), exponent);
-  return has_other == 0;
+    so_far = _mm512_max_epi32(so_far, _mm512_and_si512(_mm512_castps_si512(Row::load(row, d)), _mm512_set1_epi32(0x7fffffff)));
+  return so_far;
+}
+template <typename Row>
+inline bool are_finite(__m512i largest) {
+  return _mm512_cmpge_epi32_mask(largest, _mm512_set1_epi32(0x7f800000)) == 0;
 }
 template <>
-inline bool is_finite<RowF16>(const uint8_t* row, int64_t head_dim) {
-  const __m512i exponent = _mm512_set1_epi16(0x7c00);
-  __mmask32 has_other = 0;
+inline __m512i largest_bits<RowF16>(const uint8_t* row, int64_t head_dim, __m512i so_far) {
+#pragma GCC unroll 2
   for (int64_t d = 0; d < head_dim; d += 32)
-    has_other |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(_mm512_loadu_si512(row + 2 * d), exponent), exponent);
-  return has_other == 0;
+    so_far = _mm512_max_epi16(so_far, _mm512_and_si512(_mm512_loadu_si512(row + 2 * d), _mm512_set1_epi16(0x7fff)));
+  return so_far;
 }
-
-// Elements [d, d + 16) of 32 rows as a tile of each term: row i of it holds element d + i of them all.
-template <typename Row>
-inline void transpose_values(const uint8_t* const* rows, int64_t d, uint8_t* to) {
-  F high_pairs[16], low_pairs[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) {
-    const Halves a = split(Row::load(rows[2 * i], d)), b = split(Row::load(rows[2 * i + 1], d));
-    high_pairs[i] = _mm512_castsi512_ps(exact_pairs(a.high, b.high));
-    low_pairs[i] = _mm512_castsi512_ps(bf16_pairs(a.low, b.low));
-  }
-  Simd::transpose(high_pairs);
-  Simd::transpose(low_pairs);
-  for (int i = 0; i < 16; ++i) {
-    _mm512_store_ps(to + 64 * i, high_pairs[i]);
-    _mm512_store_ps(to + kTileBytes + 64 * i, low_pairs[i]);
-  }
-}
-
-// Half the shuffles: f16 are put in pairs and transposed before they are taken apart.
 template <>
-inline void transpose_values<RowF16>(const uint8_t* const* rows, int64_t d, uint8_t* to) {
-  const __m512i pair = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007, 0x180008, 0x190009,
-                                         0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
-  F pairs[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) {
-    const auto half = [&](int64_t row) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[row] + 2 * d)); };
-    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(half(2 * i)), half(2 * i + 1), 1);
-    pairs[i] = _mm512_castsi512_ps(_mm512_permutexvar_epi16(pair, both));
-  }
-  Simd::transpose(pairs);
-  for (int i = 0; i < 16; ++i) {
-    const __m512i x = _mm512_castps_si512(pairs[i]);
-    store_halves(to + 64 * i, split(_mm512_cvtph_ps(_mm512_castsi512_si256(x))), split(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(x, 1))));
-  }
+inline bool are_finite<RowF16>(__m512i largest) {
+  return _mm512_cmpge_epi16_mask(largest, _mm512_set1_epi16(0x7c00)) == 0;
 }
 
-// As prepare_keys, transposed; rows with what is no finite number are 0 too, and kept beside.
+// Takes rows of V that hold what is no finite number out of `rows`, and keeps them beside.
 template <typename Row>
-inline void prepare_values(Row, const uint8_t* const* rows, Span seen, int64_t low, int64_t high, int64_t head_dim, const NextRows& next,
-                           TileWorkspace& work) {
-  const uint8_t* finite[kBlock];
+inline void take_out_odd(Row, const uint8_t** rows, int64_t low, int64_t high, int64_t head_dim, TileWorkspace& work) {
   work.n_odd = 0;
+  __m512i largest = _mm512_setzero_si512();
+  for (int64_t p = low; p < high; ++p) largest = largest_bits<Row>(rows[p], head_dim, largest);
+  if (are_finite<Row>(largest)) return;
   for (int64_t p = low; p < high; ++p) {
-    finite[p] = p >= seen.from && p < seen.to ? rows[p] : kZeros;
-    if (is_finite<Row>(finite[p], head_dim)) continue;
-    finite[p] = kZeros;
+    if (are_finite<Row>(largest_bits<Row>(rows[p], head_dim, _mm512_setzero_si512()))) continue;
     float* values = work.odd_values + work.n_odd * head_dim;
     for (int64_t d = 0; d < head_dim; d += Simd::kLanes) Simd::store(values + d, Row::load(rows[p], d));
     work.odd[work.n_odd++] = static_cast<int>(p);
+    rows[p] = kZeros;
   }
-  for (int64_t p = 0; p < kBlock; ++p) next.fetch(p);
-  for (int64_t first = low; first < high; first += kTileCols)
-    for (int64_t d = 0; d < head_dim; d += 16)
-      transpose_values<Row>(finite + first, d, work.values + (d / 16 * kBlockSteps + first / kTileCols) * kFactorBytes);
 }
 
-// Scores [position][query] of positions [low, high) of a block -> weights, peaks and sums; rescales the outputs where a peak has
-// risen. first: the tile's first query.
-inline void weigh_scores(const AttentionArgs& args, int64_t block, int64_t low, int64_t high, int64_t first, float* scores, float* rescale,
-                         uint8_t* weights, TileWorkspace& work) {
+// Elements [d, d + 32) of 32 rows as two tiles of each term, `stride` bytes apart: row i holds element d + i of them all, or d + 16 + i.
+template <typename Row>
+inline void transpose_values(const uint8_t* const* rows, int64_t d, int64_t stride, uint8_t* to) {
+  for (int64_t half = 0; half < 2; ++half, to += stride) {
+    F even[16], odd[16];
+    for (int i = 0; i < 16; ++i) {
+      even[i] = Row::load(rows[2 * i], d + 16 * half);
+      odd[i] = Row::load(rows[2 * i + 1], d + 16 * half);
+    }
+    Simd::transpose(even);
+    Simd::transpose(odd);
+    for (int i = 0; i < 16; ++i) store_row_pairs<Row>(to + 64 * i, even[i], odd[i]);
+  }
+}
+
+// Half the shuffles: f16 are transposed in pairs, of which the first eight are of even rows and the others of odd ones.
+template <>
+inline void transpose_values<RowF16>(const uint8_t* const* rows, int64_t d, int64_t stride, uint8_t* to) {
+  uint8_t* const tiles[2] = {to, to + stride};
+#pragma GCC unroll 2
+  for (int upper = 0; upper < 2; ++upper) {  // halves of four elements of every eight
+    F pairs[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      const int row = i % 8 * 4 + i / 8;
+      const __m512i a = _mm512_loadu_si512(rows[row] + 2 * d), b = _mm512_loadu_si512(rows[row + 2] + 2 * d);
+      pairs[i] = _mm512_castsi512_ps(upper == 0 ? _mm512_unpacklo_epi16(a, b) : _mm512_unpackhi_epi16(a, b));
+    }
+    Simd::transpose(pairs);
+    alignas(64) uint16_t transposed[16][32];  // through memory: what is taken apart in registers needs two shuffles more
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) Simd::store(reinterpret_cast<float*>(transposed[i]), pairs[i]);
+    publish(transposed);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      const int element = i / 4 * 8 + upper * 4 + i % 4;
+      store_short_pairs(tiles[element / 16] + element % 16 * 64, Simd::load_f16(transposed[i]), Simd::load_f16(transposed[i] + 16));
+    }
+  }
+}
+
+// Scores [position][query] of positions [low, high) of a block -> weights, peaks and sums of a query tile. Returns what its outputs
+// must be multiplied with, for peaks have risen. first: the tile's first query.
+inline F weigh_scores(const AttentionArgs& args, int64_t block, int64_t low, int64_t high, int64_t first, TileWorkspace& work) {
+  float* scores = work.scores + first / kTileQueries * kScoresElems;
+  uint8_t* weights = work.weights + first / kTileQueries * kWeightsBytes;
   const __m512i from = _mm512_sub_epi32(_mm512_load_si512(work.from + first), _mm512_set1_epi32(static_cast<int32_t>(block)));
   const __m512i to = _mm512_sub_epi32(_mm512_load_si512(work.to + first), _mm512_set1_epi32(static_cast<int32_t>(block)));
   const bool all_see_all = _mm512_cmple_epi32_mask(from, _mm512_set1_epi32(static_cast<int32_t>(low))) == 0xffff &&
@@ -273,7 +345,6 @@ inline void weigh_scores(const AttentionArgs& args, int64_t block, int64_t low, 
   const F factor = _mm512_mask_mov_ps(Simd::set(1.0f), _mm512_cmp_ps_mask(now, before, _CMP_NEQ_UQ), exp(Simd::sub(before, base)));
   F sum[2] = {Simd::mul(Simd::load(work.sums + first), factor), Simd::set(0.0f)};
   Simd::store(work.peaks + first, now);
-  Simd::store(rescale, factor);
   for (int64_t p = low; p < high; p += 4)
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
@@ -287,62 +358,69 @@ inline void weigh_scores(const AttentionArgs& args, int64_t block, int64_t low, 
       Simd::store(at + kTileQueries, odd);
     }
   Simd::store(work.sums + first, Simd::add(sum[0], sum[1]));
+  return factor;
 }
 
-inline void rescale_outputs(const float* rescale, int64_t head_dim, float* outputs) {
-  const F factor = Simd::load(rescale);
+inline void rescale_outputs(F factor, int64_t head_dim, float* outputs) {
   if (_mm512_cmp_ps_mask(factor, Simd::set(1.0f), _CMP_NEQ_UQ) == 0) return;
   for (int64_t d = 0; d < head_dim; ++d) Simd::store(outputs + d * kTileQueries, Simd::mul(Simd::load(outputs + d * kTileQueries), factor));
 }
 
-// The rows of V that prepare_values has taken out.
-[[gnu::noinline]] void add_odd_values(const TileWorkspace& work, int64_t block, int64_t first, const float* weights, int64_t head_dim,
-                                      float* outputs) {
-  for (int i = 0; i < work.n_odd; ++i) {
-    const __m512i position = _mm512_set1_epi32(static_cast<int32_t>(block + work.odd[i]));
-    const __mmask16 sees_it = _mm512_cmple_epi32_mask(_mm512_load_si512(work.from + first), position) &
-                              _mm512_cmplt_epi32_mask(position, _mm512_load_si512(work.to + first));
-    const F weight = Simd::load(weights + work.odd[i] * kTileQueries);
-    for (int64_t d = 0; d < head_dim; ++d) {
-      float* at = outputs + d * kTileQueries;
-      Simd::store(at, _mm512_mask3_fmadd_ps(weight, Simd::set(work.odd_values[i * head_dim + d]), Simd::load(at), sees_it));
-    }
-  }
+// The rows of V that take_out_odd has kept.
+[[gnu::noinline]] void add_odd_values(int64_t block, int64_t head_dim, TileWorkspace& work) {
+  each_seeing(work, [&]<int kQueryTiles>(const QueryTiles& tiles) {
+    for (int64_t first = tiles.first; first < tiles.first + kQueryTiles * kTileQueries; first += kTileQueries)
+      for (int i = 0; i < work.n_odd; ++i) {
+        const __m512i position = _mm512_set1_epi32(static_cast<int32_t>(block + work.odd[i]));
+        const __mmask16 sees_it = _mm512_cmple_epi32_mask(_mm512_load_si512(work.from + first), position) &
+                                  _mm512_cmplt_epi32_mask(position, _mm512_load_si512(work.to + first));
+        const F weight = Simd::load(work.scores + first / kTileQueries * kScoresElems + work.odd[i] * kTileQueries);
+        for (int64_t d = 0; d < head_dim; ++d) {
+          float* at = work.outputs + first * head_dim + d * kTileQueries;
+          Simd::store(at, _mm512_mask3_fmadd_ps(weight, Simd::set(work.odd_values[i * head_dim + d]), Simd::load(at), sees_it));
+        }
+      }
+  });
 }
 
-// The query tiles at `first`, one or two, over positions [low, high) of a block.
-template <int kQueryTiles>
-inline void attend_block(const AttentionArgs& args, int64_t block, int64_t low, int64_t high, int64_t first, TileWorkspace& work) {
-  const int64_t head_dim = args.kv.head_dim, n_steps = head_dim / kTileCols;
-  const uint8_t* queries = work.queries + first / kTileQueries * n_steps * kFactorBytes;
-  for (int64_t p = low; p < high; p += kTileCols)
-    multiply_factors<kQueryTiles>(work.keys + p / 16 * n_steps * kFactorBytes, n_steps * kFactorBytes, queries, n_steps * kFactorBytes,
-                                  n_steps, true, work.scores + p * kTileQueries, kBlock * kTileQueries);
+// Scores of positions [low, high) of a block -> weights, and the outputs ready for what they weigh.
+inline void weigh_block(const AttentionArgs& args, int64_t block, int64_t low, int64_t high, TileWorkspace& work) {
+  const int64_t head_dim = args.kv.head_dim;
+  each_seeing(work, [&]<int kQueryTiles>(QueryTiles& tiles) {
+    bool* is_empty = work.is_empty + tiles.first / kTileQueries;
+    tiles.is_first = is_empty[0] && is_empty[kQueryTiles - 1];
+    for (int64_t i = 0; i < kQueryTiles; ++i) {
+      const int64_t first = tiles.first + i * kTileQueries;
+      float* outputs = work.outputs + first * head_dim;
+      const F rescale = weigh_scores(args, block, low, high, first, work);
+      if (!tiles.is_first && is_empty[i])
+        for (int64_t at = 0; at < kTileQueries * head_dim; at += Simd::kLanes) Simd::store(outputs + at, Simd::set(0.0f));
+      else if (!tiles.is_first)
+        rescale_outputs(rescale, head_dim, outputs);
+      is_empty[i] = false;
+    }
+  });
   publish(&work);
-  float* outputs = work.outputs + first * head_dim;
-  bool* is_empty = work.is_empty + first / kTileQueries;
-  const bool is_first = is_empty[0] && is_empty[kQueryTiles - 1];
-  for (int i = 0; i < kQueryTiles; ++i) {
-    float *rescale = work.rescale + i * kTileQueries, *of_tile = outputs + i * kTileQueries * head_dim;
-    weigh_scores(args, block, low, high, first + i * kTileQueries, work.scores + i * kBlock * kTileQueries, rescale,
-                 work.weights + i * kBlockSteps * kFactorBytes, work);
-    if (!is_first && is_empty[i])
-      for (int64_t at = 0; at < kTileQueries * head_dim; at += Simd::kLanes) Simd::store(of_tile + at, Simd::set(0.0f));
-    else if (!is_first)
-      rescale_outputs(rescale, head_dim, of_tile);
-    is_empty[i] = false;
+}
+
+// Adds the values of positions [low, high) of a block, which are `rows`, to the outputs.
+template <typename Row>
+inline void add_values(Row, const uint8_t* const* rows, int64_t low, int64_t high, int64_t head_dim, NextRows& next,
+                       TileWorkspace& work) {
+  const int64_t n_steps = (high - low) / kTileCols;
+  for (int64_t d = 0; d < head_dim; d += 32) {
+    for (int64_t step = 0; step < n_steps; ++step) {
+      next.fetch(32);
+      transpose_values<Row>(rows + low + step * kTileCols, d, kWeightsBytes, work.values + step * kFactorBytes);
+    }
+    publish(&work);
+    each_seeing(work, [&]<int kQueryTiles>(const QueryTiles& tiles) {
+      const uint8_t* weights = work.weights + tiles.first / kTileQueries * kWeightsBytes + low / kTileCols * kFactorBytes;
+      multiply_factors<kQueryTiles>(work.values, kWeightsBytes, weights, kWeightsBytes, n_steps, tiles.is_first,
+                                    work.outputs + tiles.first * head_dim + d * kTileQueries, kTileQueries * head_dim);
+    });
   }
   publish(&work);
-  const int64_t first_step = low / kTileCols;
-  for (int64_t d = 0; d < head_dim; d += 32)
-    multiply_factors<kQueryTiles>(work.values + (d / 16 * kBlockSteps + first_step) * kFactorBytes, kBlockSteps * kFactorBytes,
-                                  work.weights + first_step * kFactorBytes, kBlockSteps * kFactorBytes, (high - low) / kTileCols,
-                                  is_first, outputs + d * kTileQueries, kTileQueries * head_dim);
-  publish(&work);
-  if (work.n_odd == 0) return;
-  for (int i = 0; i < kQueryTiles; ++i)
-    add_odd_values(work, block, first + i * kTileQueries, work.scores + i * kBlock * kTileQueries, head_dim,
-                   outputs + i * kTileQueries * head_dim);
 }
 
 // Which of 16 queries from `first` on see some of positions [start, end).
@@ -417,6 +495,17 @@ inline void finish_queries(const AttentionArgs& args, const Tile& tile, int64_t 
   }
 }
 
+// The query tiles that see some of a block, in twos where neighbours do.
+inline void find_seeing(int64_t n_queries, int64_t block, TileWorkspace& work) {
+  work.n_seeing = 0;
+  for (int64_t first = 0; first < n_queries; first += kTileQueries) {
+    if (see(work, first, block, block + kBlock) == 0) continue;
+    const bool is_pair = first + kTileQueries < n_queries && see(work, first + kTileQueries, block, block + kBlock) != 0;
+    work.seeing[work.n_seeing++] = {first, is_pair, false};
+    if (is_pair) first += kTileQueries;
+  }
+}
+
 // As attend_segment.
 template <typename Row>
 inline void attend_segment_tiles(const AttentionArgs& args, const Tile& tile, int64_t start, int64_t end, BlockRows (&rows)[2],
@@ -433,23 +522,18 @@ inline void attend_segment_tiles(const AttentionArgs& args, const Tile& tile, in
     if (block + kBlock < end) find_block<Row>(args, tile, block + kBlock, next);
     if (now.seen.from >= now.seen.to) continue;
     const int64_t low = now.seen.from / kTileCols * kTileCols, high = (now.seen.to + kTileCols - 1) / kTileCols * kTileCols;
-    const int64_t row_bytes = Row::size_bytes(head_dim);
-    prepare_keys(plain_rows<Row>(now.k, now.seen, head_dim, work.decoded), now.k, now.seen, low, high, head_dim,
-                 NextRows{next.k, next.seen, row_bytes}, work.keys);
-    prepare_values(plain_rows<Row>(now.v, now.seen, head_dim, work.decoded), now.v, now.seen, low, high, head_dim,
-                   NextRows{next.v, next.seen, row_bytes}, work);
-    publish(&work);
-    for (int64_t first = 0; first < n_queries;) {
-      if (see(work, first, block, block + kBlock) == 0) {
-        first += kTileQueries;
-      } else if (first + kTileQueries < n_queries && see(work, first + kTileQueries, block, block + kBlock) != 0) {
-        attend_block<2>(args, block, low, high, first, work);
-        first += 2 * kTileQueries;
-      } else {
-        attend_block<1>(args, block, low, high, first, work);
-        first += kTileQueries;
-      }
-    }
+    find_seeing(n_queries, block, work);
+    NextRows next_keys(next.k, next.seen, Row::size_bytes(head_dim)), next_values(next.v, next.seen, Row::size_bytes(head_dim));
+    const uint8_t* plain[kBlock];
+    const auto keys = plain_rows<Row>(now.k, now.seen, head_dim, work.decoded);
+    seen_rows(now.k, now.seen, low, high, plain);
+    score_block(keys, plain, low, high, head_dim, next_keys, work);
+    const auto values = plain_rows<Row>(now.v, now.seen, head_dim, work.decoded);
+    seen_rows(now.v, now.seen, low, high, plain);
+    take_out_odd(values, plain, low, high, head_dim, work);
+    weigh_block(args, block, low, high, work);
+    add_values(values, plain, low, high, head_dim, next_values, work);
+    if (work.n_odd > 0) add_odd_values(block, head_dim, work);
   }
 }
 
