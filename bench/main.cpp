@@ -11,6 +11,8 @@
 #include "bench/roofline.h"
 #include "bench/server_bench.h"
 
+constexpr const char* kCpuHelp = "portable, avx2, avxvnni, avx512, amx, neon or i8mm: forces one";
+
 int main(int argc, char** argv) {
   CLI::App app("Measures ollamax on this machine");
   app.require_subcommand(1);
@@ -26,7 +28,7 @@ int main(int argc, char** argv) {
   model_command->add_option("--threads", model.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
   model_command->add_option("--repeat", model.n_repeat, "counted runs")->check(CLI::Range(1, 1000));
   model_command->add_option("--device", model.device, "a backend: cpu, cuda, hip, reference, …");
-  model_command->add_option("--cpu", model.cpu_isa, "portable, avx2, avxvnni, avx512, amx, neon or i8mm: forces one");
+  model_command->add_option("--cpu", model.cpu_isa, kCpuHelp);
   model_command->add_option("--plugin", model_plugins, "a shared library with kernels, for OLLAMAX_KERNELS; may be repeated");
   model_command->add_option("--kv-cache-type", model.kv_cache_type, "f32, f16 or q8_0");
   model_command->add_flag("--json", model.is_json, "the report as JSON");
@@ -42,6 +44,7 @@ int main(int argc, char** argv) {
   peers_command->add_option("--threads", peers.n_threads, "threads of every engine")->check(CLI::Range(1, 1024));
   peers_command->add_option("--rounds", peers.n_rounds, "runs of each engine, in turn")->check(CLI::Range(1, 1000));
   peers_command->add_option("--device", peers.device, "the backend of ollamax: cpu, cuda, hip, …");
+  peers_command->add_option("--cpu", peers.cpu_isa, kCpuHelp);
   peers_command->add_option("--python", peers.python, "interpreter with llama-cpp-python");
   peers_command->add_option("--llama-bench", peers.llama_benches, "a llama-bench and its arguments; may be repeated");
   peers_command->add_flag("--json", peers.is_json, "the report as JSON");
@@ -57,7 +60,7 @@ int main(int argc, char** argv) {
   kernels_command->add_option("--seconds", kernels.seconds, "for each figure, about")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
   kernels_command->add_option("--device", kernels.device, "a backend: cpu, cuda, hip, host_simt32, reference, …")->capture_default_str();
   kernels_command->add_option("--threads", kernels.n_threads, "threads (0: physical cores)")->check(CLI::Range(0, 1024));
-  kernels_command->add_option("--cpu", kernels.cpu_isa, "portable, avx2, avxvnni, avx512, amx, neon or i8mm: forces one");
+  kernels_command->add_option("--cpu", kernels.cpu_isa, kCpuHelp);
   kernels_command->add_option("--plugin", kernels.plugins, "a shared library with kernels (kernels/README.md); may be repeated");
   kernels_command->add_flag("--json", kernels.is_json, "the report as JSON");
   kernels_command->add_option("--html", kernels.html_path, "also a page with plots, here");

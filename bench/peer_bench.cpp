@@ -65,7 +65,7 @@ Speeds read_own(const std::string& output) {
   const json::value report = json::parse(output);
   if (!report.at("is_correct").as_bool())
     throw std::runtime_error("ollamax computed different logits from run to run");
-  return {"ollamax", number(report, "prompt_tokens_per_second"),
+  return {"", number(report, "prompt_tokens_per_second"),
           number(report, "generate_tokens_per_second"), number(report, "start_seconds"),
           number(report, "start_peak_memory_bytes") / 1e6};
 }
@@ -88,11 +88,12 @@ Speeds read_llama_bench(const std::string& output) {
 
 Contender own(const PeerBenchOptions& options) {
   const auto text = [](int n) { return std::to_string(n); };
-  return {{std::filesystem::read_symlink("/proc/self/exe").string(), "model", options.path,
-           "--prompt", text(options.n_prompt), "--generate", text(options.n_generate), "--depth",
-           text(options.n_depth), "--sequences", text(options.n_sequences), "--threads", text(options.n_threads), "--device", options.device, "--repeat", "1", "--json"},
-          read_own,
-          "ollamax"};
+  std::vector<std::string> command{std::filesystem::read_symlink("/proc/self/exe").string(), "model", options.path,
+                                   "--prompt", text(options.n_prompt), "--generate", text(options.n_generate),
+                                   "--depth", text(options.n_depth), "--sequences", text(options.n_sequences),
+                                   "--threads", text(options.n_threads), "--device", options.device, "--repeat", "1", "--json"};
+  if (!options.cpu_isa.empty()) command.insert(command.end(), {"--cpu", options.cpu_isa});
+  return {std::move(command), read_own, "ollamax" + (options.cpu_isa.empty() ? "" : " " + options.cpu_isa)};
 }
 
 std::optional<Contender> llama_cpp_python(const PeerBenchOptions& options) {

@@ -15,6 +15,7 @@ struct PeerBenchOptions {
   int n_depth = 0;
   int n_sequences = 1;  // that generate at the same time; llama-bench has one
   std::string device = "cpu";  // of ollamax; the peers' is in their own arguments
+  std::string cpu_isa;         // of ollamax, forced; empty: the best that the processor has
   int n_threads = 2;
   int n_rounds = 5;
   std::string python =

@@ -74,6 +74,14 @@ class Bench(unittest.TestCase):
         self.assertIn("is left out", done.stderr)
         self.assertIn("every peer failed", done.stderr)
 
+    def test_peers_beside_narrower_kernels_of_ours_say_so(self):
+        peer = self.peer("""echo '[{"n_prompt": 32, "n_gen": 0, "avg_ts": 8.0}, {"n_prompt": 0, "n_gen": 4, "avg_ts": 2.0}]'""")
+        options = ("peers", MODEL, *SIZES, "--rounds", "1", "--python", "/nonexistent", "--llama-bench", peer, "--json", "--cpu")
+        done = run(*options, "portable")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["contenders"][0]["name"], "ollamax portable")
+        self.assertNotEqual(run(*options, "vax").returncode, 0)
+
     def test_without_a_peer_it_says_what_to_install(self):
         done = run("peers", MODEL, *SIZES, "--python", "/nonexistent")
         self.assertEqual(done.returncode, 1)
