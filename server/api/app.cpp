@@ -142,4 +142,9 @@ void handle_version(App& app, Exchange& exchange) {
   reply(exchange, boost::json::object{{"version", app.options.api_version}, {"ollamax", app.options.version}});
 }
 
+// Models of Ollama's cloud: there are none here, whatever the environment says.
+void handle_status(App&, Exchange& exchange) {
+  reply(exchange, boost::json::object{{"cloud", boost::json::object{{"disabled", true}, {"source", "none"}}}});
+}
+
 }  // namespace olx::server

@@ -151,7 +151,7 @@ TEST_CASE("Routes_AreThoseOfTheApiAndNoOthers", "[T-56]") {
 #undef DELETE
   // A new route is added here by who has thought of what it opens.
   const std::set<std::string> known = {
-      "GET /", "GET /web/*file", "GET /api/version", "GET /metrics", "GET /openapi.yaml", "GET /api/tags", "GET /api/ps", "POST /api/show",
+      "GET /", "GET /web/*file", "GET /api/version", "GET /api/status", "GET /metrics", "GET /openapi.yaml", "GET /api/tags", "GET /api/ps", "POST /api/show",
       "POST /api/copy", "DELETE /api/delete", "POST /api/create", "GET /api/blobs/:digest", "POST /api/blobs/:digest", "POST /api/generate",
       "POST /api/chat", "POST /api/pull", "POST /api/push", "POST /api/embed", "POST /api/embeddings", "POST /v1/chat/completions",
       "POST /v1/completions", "POST /v1/embeddings", "GET /v1/models", "GET /v1/models/*model", "POST /v1/responses", "POST /v1/messages",

@@ -11,6 +11,7 @@ TEST_CASE("Api_SaysWhatItIs") {
   CHECK(http(fixture.port(), "HEAD", "/").status == 200);
   CHECK(keys_of(object_in(fixture.get("/api/version"))) == "version ollamax");
   CHECK(object_in(fixture.get("/api/version")).at("version") == "0.35.0");  // clients refuse old servers
+  CHECK(fixture.get("/api/status").body == R"({"cloud":{"disabled":true,"source":"none"}})");
   CHECK(fixture.get("/api/tags").body == R"({"models":[]})");
   CHECK(fixture.get("/api/ps").body == R"({"models":[]})");
   CHECK(fixture.get("/nothing").status == 404);
