@@ -50,6 +50,12 @@ bool flag(const char* name) {
   return true;
 }
 
+// A switch of this program's own, on where nothing says no.
+bool is_on(const char* name) {
+  const std::string text = variable(name);
+  return text.empty() || (flag(name) && text != "off" && text != "no");
+}
+
 // Seconds or a Go duration; negative is for ever.
 int64_t keep_alive(const char* name, int64_t otherwise) {
   const std::string text = variable(name);
@@ -120,7 +126,7 @@ ServerOptions ServerOptions::from_environment() {
   options.device = device.empty() ? "auto" : device;
   options.gpu_overhead_bytes = bytes("OLLAMA_GPU_OVERHEAD");
   if (const std::string speculate = variable("OLLAMAX_SPECULATE"); speculate == "always") options.speculate = ServerOptions::Speculate::kAlways;
-  else if (!speculate.empty() && !flag("OLLAMAX_SPECULATE")) options.speculate = ServerOptions::Speculate::kOff;
+  else if (!is_on("OLLAMAX_SPECULATE")) options.speculate = ServerOptions::Speculate::kOff;
   options.draft = variable("OLLAMAX_DRAFT");
   options.api_keys = variable("OLLAMAX_API_KEYS");
   options.hosts = variable("OLLAMAX_HOSTS");
@@ -132,7 +138,7 @@ ServerOptions ServerOptions::from_environment() {
   options.max_blob_bytes = mib("OLLAMAX_MAX_BLOB_MIB", options.max_blob_bytes, 1);
   options.registry_stall_ms = number("OLLAMAX_REGISTRY_STALL_MS", options.registry_stall_ms, 100, 3'600'000);
   options.registry_retry_ms = number("OLLAMAX_REGISTRY_RETRY_MS", options.registry_retry_ms, 1, 60'000);
-  options.isolates = variable("OLLAMAX_ISOLATE").empty() || flag("OLLAMAX_ISOLATE");
+  options.isolates = is_on("OLLAMAX_ISOLATE");
   options.worker_stall_ms = number("OLLAMAX_WORKER_STALL_MS", options.worker_stall_ms, 100, 86'400'000);
   options.prunes = !flag("OLLAMA_NOPRUNE");
   if (const std::string version = variable("OLLAMAX_API_VERSION"); !version.empty()) {

@@ -189,9 +189,12 @@ class Workers(unittest.TestCase):
         self.assertTrue(list(self.generate(1))[-1]["done"])
 
     def test_isolation_can_be_turned_off(self):
-        self.start(OLLAMAX_ISOLATE="0")
-        self.assertTrue(list(self.generate(4))[-1]["done"])
-        self.assertEqual(children(self.server.pid), [])
+        for word in ("0", "off"):
+            with self.subTest(word):
+                self.start(OLLAMAX_ISOLATE=word)
+                self.assertTrue(list(self.generate(4))[-1]["done"])
+                self.assertEqual(children(self.server.pid), [])
+                self.doCleanups()
 
     def test_run_without_a_server_is_one_process(self):
         run = subprocess.Popen([OLLAMAX, "run", "brief", "Count to twenty."], env=dict(self.env, OLLAMA_HOST="127.0.0.1:1"), stdout=subprocess.PIPE)
