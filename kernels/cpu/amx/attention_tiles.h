@@ -76,19 +76,16 @@ inline void store_pairs(uint8_t* to, F even, F odd) {
   _mm512_store_si512(to, exact_pairs(even_high, odd_high));
   _mm512_store_si512(to + kTileBytes, bf16_pairs(_mm512_sub_ps(even, even_high), _mm512_sub_ps(odd, odd_high)));
 }
-// The same of numbers that f16 hold: what the first 8 bits leave are 3.
-inline void store_short_pairs(uint8_t* to, F even, F odd) {
-  const F even_high = high_half(even), odd_high = high_half(odd);
-  _mm512_store_si512(to, exact_pairs(even, odd_high));
-  _mm512_store_si512(to + kTileBytes, exact_pairs(_mm512_sub_ps(even, even_high), _mm512_sub_ps(odd, odd_high)));
-}
+// The same of elements of rows.
 template <typename Row>
 inline void store_row_pairs(uint8_t* to, F even, F odd) {
   store_pairs(to, even, odd);
 }
 template <>
-inline void store_row_pairs<RowF16>(uint8_t* to, F even, F odd) {
-  store_short_pairs(to, even, odd);
+inline void store_row_pairs<RowF16>(uint8_t* to, F even, F odd) {  // what the first 8 bits leave of an f16 are 3
+  const F even_high = high_half(even), odd_high = high_half(odd);
+  _mm512_store_si512(to, exact_pairs(even, odd_high));
+  _mm512_store_si512(to + kTileBytes, exact_pairs(_mm512_sub_ps(even, even_high), _mm512_sub_ps(odd, odd_high)));
 }
 
 // Adds to sums[2][kQueryTiles] a step of a[2] times b[kQueryTiles], each [term]. Tiles 0..3: sums, 4 and 5: a, 6 and 7: b.
@@ -169,27 +166,9 @@ inline auto plain_rows(const uint8_t** rows, Span seen, int64_t head_dim, float*
 // Rows that stand for positions no token sees.
 alignas(64) constexpr uint8_t kZeros[kMaxHeadDim * sizeof(float)] = {};
 
-// Keys or values of the next block, fetched to the second cache level while those of this one are worked on.
-class NextRows {
- public:
-  NextRows(const uint8_t* const* rows, Span seen, int64_t row_bytes)
-      : row_(rows + seen.from), end_(rows + seen.to), row_bytes_(row_bytes) {}
-  void fetch(int64_t n_lines) {
-    for (; n_lines > 0 && row_ < end_; --n_lines) {
-      fetch_to_second_level(*row_ + at_);
-      at_ += 64;
-      if (at_ < row_bytes_) continue;
-      at_ = 0;
-      ++row_;
-    }
-  }
-
- private:
-  const uint8_t* const* row_;
-  const uint8_t* const* end_;
-  int64_t at_ = 0;
-  int64_t row_bytes_;
-};
+// Keys or values of the next block, fetched to the second cache level while those of this one become tiles, 32 x 32 elements a step.
+using NextRows = RowsAhead<2>;
+constexpr int kNextLines = 32;
 
 // rows[i] for positions of a block, but zeros where none of `seen` is.
 inline void seen_rows(const uint8_t* const* rows, Span seen, int64_t low, int64_t high, const uint8_t** to) {
@@ -200,7 +179,7 @@ inline void seen_rows(const uint8_t* const* rows, Span seen, int64_t low, int64_
 // so on, those of queries too: pairs cost less that way.
 template <typename Row>
 inline void prepare_keys(Row, const uint8_t* const* rows, int64_t d, int64_t stride, NextRows& next, uint8_t* keys) {
-  next.fetch(32);
+  next.step();
   for (int tile = 0; tile < 2; ++tile, rows += 16, keys += stride)
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) store_row_pairs<Row>(keys + i * 64, Row::load(rows[i], d), Row::load(rows[i], d + 16));
@@ -308,7 +287,7 @@ inline void transpose_values<RowF16>(const uint8_t* const* rows, int64_t d, int6
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
       const int element = i / 4 * 8 + upper * 4 + i % 4;
-      store_short_pairs(tiles[element / 16] + element % 16 * 64, Simd::load_f16(transposed[i]), Simd::load_f16(transposed[i] + 16));
+      store_row_pairs<RowF16>(tiles[element / 16] + element % 16 * 64, Simd::load_f16(transposed[i]), Simd::load_f16(transposed[i] + 16));
     }
   }
 }
@@ -410,7 +389,7 @@ inline void add_values(Row, const uint8_t* const* rows, int64_t low, int64_t hig
   const int64_t n_steps = (high - low) / kTileCols;
   for (int64_t d = 0; d < head_dim; d += 32) {
     for (int64_t step = 0; step < n_steps; ++step) {
-      next.fetch(32);
+      next.step();
       transpose_values<Row>(rows + low + step * kTileCols, d, kWeightsBytes, work.values + step * kFactorBytes);
     }
     publish(&work);
@@ -523,7 +502,8 @@ inline void attend_segment_tiles(const AttentionArgs& args, const Tile& tile, in
     if (now.seen.from >= now.seen.to) continue;
     const int64_t low = now.seen.from / kTileCols * kTileCols, high = (now.seen.to + kTileCols - 1) / kTileCols * kTileCols;
     find_seeing(n_queries, block, work);
-    NextRows next_keys(next.k, next.seen, Row::size_bytes(head_dim)), next_values(next.v, next.seen, Row::size_bytes(head_dim));
+    NextRows next_keys(next.k, next.seen, Row::size_bytes(head_dim), kNextLines);
+    NextRows next_values(next.v, next.seen, Row::size_bytes(head_dim), kNextLines);
     const uint8_t* plain[kBlock];
     const auto keys = plain_rows<Row>(now.k, now.seen, head_dim, work.decoded);
     seen_rows(now.k, now.seen, low, high, plain);

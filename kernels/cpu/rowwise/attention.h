@@ -204,15 +204,16 @@ inline void finish(const AttentionArgs& args, int64_t head, const Online& state,
     Simd::store(y + i, Simd::mul(Simd::load(output + i), factor));
 }
 
-// Fetches the cached rows of the next block, a line or two at each step of this one: as many at once as there are would hold
-// up what is computed meanwhile.
-class Ahead {
+// Fetches the cached rows of the next block, n_lines of 64 bytes at each step of this one: as many at once as there are would
+// hold up what is computed meanwhile. kLocality: as __builtin_prefetch has it.
+template <int kLocality>
+class RowsAhead {
  public:
-  Ahead(const uint8_t* const* rows, Span span, int64_t row_bytes, int64_t n_queries)
-      : row_(rows + span.from), end_(rows + span.to), row_bytes_(row_bytes), n_lines_(n_queries > kQueryTile ? 1 : 2) {}
+  RowsAhead(const uint8_t* const* rows, Span span, int64_t row_bytes, int n_lines)
+      : row_(rows + span.from), end_(rows + span.to), row_bytes_(row_bytes), n_lines_(n_lines) {}
   void step() {
     for (int i = 0; i < n_lines_ && row_ < end_; ++i) {
-      __builtin_prefetch(*row_ + at_);
+      __builtin_prefetch(*row_ + at_, 0, kLocality);
       at_ += 64;
       if (at_ < row_bytes_) continue;
       at_ = 0;
@@ -227,6 +228,7 @@ class Ahead {
   int64_t row_bytes_;
   int n_lines_;
 };
+using Ahead = RowsAhead<3>;
 
 // Queries [0, kQueries) times kVectors vectors of keys [head_dim][kBlock] -> scores [kQueries][kBlock].
 template <int kQueries, int kVectors>
@@ -461,7 +463,8 @@ inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t 
     if (now.seen.from >= now.seen.to) continue;
     const int64_t first = now.seen.from, last = now.seen.to;
     decode_transposed<Row>(now.k, first, last, work.group, work.keys, head_dim);
-    Ahead keys_ahead(next.k, next.seen, Row::size_bytes(head_dim), n_queries);
+    const int n_lines = n_queries > kQueryTile ? 1 : 2;
+    Ahead keys_ahead(next.k, next.seen, Row::size_bytes(head_dim), n_lines);
     each_query_tile(n_queries, [&]<int kQueries>(int64_t q) {
       score_queries<kQueries>(work.queries + q * head_dim, work.keys, work.scores + q * kBlock, first, last, head_dim, keys_ahead);
     });
@@ -481,7 +484,7 @@ inline void attend_segment(const AttentionArgs& args, const Tile& tile, int64_t 
         if (seen[i].from < seen[i].to)
           block_softmax<1>(args, work.scores + (q + i) * kBlock, seen[i].from, seen[i].to, work.states + q + i, work.rescale + q + i);
     });
-    Ahead values_ahead(next.v, next.seen, Row::size_bytes(head_dim), n_queries);
+    Ahead values_ahead(next.v, next.seen, Row::size_bytes(head_dim), n_lines);
     if constexpr (Row::kIsPlain)
       if (n_queries <= kFewQueries) {
         accumulate_block<Row>(now.v, n_queries, work, head_dim, values_ahead);
